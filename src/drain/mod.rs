@@ -1,0 +1,37 @@
+//! FLOOR 0: what a drain is, and nothing else.
+//!
+//! Read it in this order: a [`Plan`] says how long each [`Stage`] may take;
+//! the [`Machine`] takes time and [`Event`]s in and gives [`Action`]s out;
+//! [`Orders`] are what each connection must obey meanwhile; the [`Ledger`]
+//! counts how things ended, and the [`Receipt`] says so.
+//!
+//! Invariant: pure. Nothing here reads a clock, does I/O, waits, or knows of a
+//! runtime; each function's result depends on its arguments alone. That makes
+//! a drain something that can be tested over thousands of seeds, where a
+//! drain of real sockets can be tried a dozen times.
+//!
+//! Deliberately absent: the shell. Signals, sockets and timers are turned into
+//! events, and actions into effects, floors above.
+
+mod event;
+mod ledger;
+mod machine;
+mod orders;
+mod phase;
+mod plan;
+mod protocol;
+mod receipt;
+mod stage;
+mod table;
+mod time;
+
+pub use event::{Action, Answer, Event, Trigger};
+pub use ledger::{CutReason, Farewell, Ledger, Outcome};
+pub use machine::{CUT_LIMIT, Machine, REFUSE_LIMIT};
+pub use orders::Orders;
+pub use phase::{Phase, PhaseCell};
+pub use plan::{Finish, Plan, PlanError};
+pub use protocol::{Protocol, Protocols};
+pub use receipt::{Accounts, Receipt, StageTimes, Told};
+pub use stage::{Stage, StageSpan};
+pub use time::Timestamp;

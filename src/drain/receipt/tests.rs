@@ -1,0 +1,171 @@
+//! Receipts as people and programs read them.
+
+use super::super::{CutReason, Event, Farewell, Phase};
+use super::*;
+
+fn millis(count: u64) -> Timestamp {
+    Timestamp::from_start(Duration::from_millis(count))
+}
+
+/// A drain that began 60 s after the process did.
+fn machine(until: u64) -> Machine {
+    let mut machine = Machine::new(Plan::default());
+    machine.handle(Event::Reached(Phase::Active), millis(5));
+    machine.handle(Event::Drain(Trigger::Sigterm), millis(60_000));
+    machine.handle(Event::Elapsed, millis(65_000));
+    machine.handle(Event::Refused, millis(65_004));
+    machine.handle(Event::Elapsed, millis(until));
+    machine
+}
+
+fn ledger(opened: u64, finished: u64, farewelled: u64, cut: u64) -> Ledger {
+    Ledger {
+        opened,
+        finished,
+        farewelled,
+        cut,
+    }
+}
+
+fn told(connection: u64, protocol: Protocol, outcome: Outcome, at: u64) -> Told {
+    let peer = ([192, 0, 2, 7], 50_000).into();
+    let age = Duration::from_millis(1_250);
+    Told::new(connection, "web", peer, protocol, outcome, age, millis(at))
+}
+
+fn accounts() -> Accounts {
+    let mut accounts = Accounts {
+        connections: ledger(40, 38, 2, 0),
+        ..Accounts::default()
+    };
+    accounts.requests[Protocol::Http1 as usize] = ledger(120, 120, 0, 0);
+    accounts.requests[Protocol::Grpc as usize] = ledger(9, 8, 1, 0);
+    accounts.requests[Protocol::WebSocket as usize] = ledger(1, 0, 1, 0);
+    let websocket = Outcome::Farewelled(Farewell::WebSocketClose);
+    let grpc = Outcome::Farewelled(Farewell::GrpcTrailers);
+    accounts.told = vec![
+        told(
+            3,
+            Protocol::Http1,
+            Outcome::Cut(CutReason::Farewell),
+            59_000,
+        ),
+        told(4, Protocol::WebSocket, websocket, 75_010),
+        told(12, Protocol::Grpc, grpc, 85_001),
+    ];
+    accounts
+}
+
+fn receipt(machine: &Machine, accounts: Accounts) -> Receipt {
+    let unix = Duration::from_millis(1_700_000_000_123);
+    Receipt::of(machine, unix, millis(85_020), accounts).expect("a drain has begun")
+}
+
+fn finished() -> Machine {
+    let mut machine = machine(85_000);
+    machine.handle(Event::Quiescent, millis(85_020));
+    machine
+}
+
+const TABLE: &str = "\
+Drain receipt: started by SIGTERM, took 25.020 s
+
+Stage        began      took  what happened
+announce   0.000 s   5.000 s  not ready any more, still serving everybody
+refuse     5.000 s   0.004 s  accept queues emptied and served, listeners closed
+retire     5.004 s   2.000 s  connections told to take no more requests
+finish     7.004 s  17.996 s  work in flight ran on
+farewell  15.000 s  10.020 s  work past its deadline ended in its own protocol
+cut       17.000 s   8.020 s  nothing was left to cut
+
+Work         opened  finished  farewelled  cut
+http1           120       120           0    0
+grpc              9         8           1    0
+websocket         1         0           1    0
+connections      40        38           2    0
+
+      At  listener  client           protocol       age  outcome     what the client saw
+15.010 s  web       192.0.2.7:50000  websocket  1.250 s  farewelled  WebSocket Close 1001 (going away)
+25.001 s  web       192.0.2.7:50000  grpc       1.250 s  farewelled  gRPC UNAVAILABLE, in the stream's trailers
+
+Nothing lost: 128 finished, 2 told in their own protocol.
+";
+
+#[test]
+fn the_table_says_it_all_to_a_newcomer() {
+    let table = receipt(&finished(), accounts()).to_string();
+    assert_eq!(table, TABLE, "\n{table}");
+}
+
+#[test]
+fn programs_read_what_was_written() {
+    let receipt = receipt(&finished(), accounts());
+    let text = serde_json::to_string(&receipt).expect("plain data");
+    assert_eq!(
+        serde_json::from_str::<Receipt>(&text).expect("own text"),
+        receipt
+    );
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["trigger"], "sigterm");
+    assert_eq!(value["started_unix_ms"], 1_700_000_000_123_u64);
+    assert_eq!(value["duration_ms"], 25_020.0);
+    assert_eq!(value["stages"][1]["stage"], "refuse");
+    assert_eq!(value["requests"]["grpc"]["farewelled"], 1);
+    assert!(value["requests"].get("tcp").is_none());
+    assert_eq!(value["told"][1]["outcome"], "farewelled");
+    assert_eq!(value["told"][1]["what"], "grpc_trailers");
+    assert_eq!(value["told"][1]["protocol"], "grpc");
+    assert_eq!(value["plan"]["finish"]["websocket_ms"], 10_000);
+}
+
+#[test]
+fn what_was_cut_is_lost_and_said_first() {
+    let mut accounts = accounts();
+    accounts.requests[Protocol::Http1 as usize] = ledger(120, 117, 0, 3);
+    accounts.connections = ledger(40, 35, 2, 3);
+    accounts.told_omitted = 3;
+    let receipt = receipt(&finished(), accounts);
+    assert!(receipt.cut_anything());
+    assert_eq!(
+        receipt.verdict(),
+        "Lost 3: cut without being told. 125 finished, 2 told in their own protocol."
+    );
+    let table = receipt.to_string();
+    assert!(table.contains("... and 3 more\n"));
+    assert!(table.contains("what had not left was closed by force"));
+}
+
+#[test]
+fn a_connection_cut_without_work_loses_nothing_but_is_told() {
+    let mut accounts = accounts();
+    accounts.connections = ledger(40, 37, 2, 1);
+    let receipt = receipt(&finished(), accounts);
+    assert!(receipt.cut_anything() && receipt.lost == 0);
+    assert_eq!(
+        receipt.verdict(),
+        "Nothing lost: 128 finished, 2 told in their own protocol; 1 connection without work cut."
+    );
+}
+
+#[test]
+fn a_receipt_can_be_had_while_draining() {
+    let mut accounts = accounts();
+    accounts.requests[Protocol::Tcp as usize] = ledger(2, 0, 0, 0);
+    let receipt = receipt(&machine(66_000), accounts);
+    assert!(!receipt.complete);
+    assert!((receipt.duration_ms - 25_020.0).abs() < 1e-9);
+    assert!((receipt.stages[2].ended_ms - 25_020.0).abs() < 1e-9);
+    assert_eq!(
+        receipt.verdict(),
+        "Still draining: 128 finished, 2 told in their own protocol, 2 in flight."
+    );
+}
+
+#[test]
+fn without_a_drain_there_is_none() {
+    let machine = Machine::new(Plan::default());
+    assert_eq!(
+        Receipt::of(&machine, Duration::ZERO, millis(1), Accounts::default()),
+        None
+    );
+}

@@ -1,0 +1,237 @@
+//! Listeners: what is bound, what it serves, and within which bounds.
+//!
+//! Purpose: each `[listener.NAME]` becomes a [`Listener`].
+//!
+//! Invariant: a listener serves either routes or one upstream, as its
+//! protocol says, never both and never neither.
+//!
+//! Deliberately absent: clashes between listeners (see `clash`).
+
+use super::super::file;
+use super::super::model::{Limits, Listener, ListenerTls, Serves};
+use super::super::read::{At, Named, OneOf, OneOrMore, Time, value_or};
+use super::super::report::{Problem, Reported};
+use super::super::tls;
+use super::{Check, address, all};
+use std::sync::Arc;
+use std::time::Duration;
+
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The least and most that `limits.head` may be: the read buffer of hyper's
+/// HTTP/1 has at least 8 KiB, and a head is held in memory as a whole.
+const HEAD: (u64, u64) = (8 * 1024, 16 * 1024 * 1024);
+const HEADERS: (u64, u64) = (1, 10_000);
+/// Stream identifiers have 31 bits, half of them the client's (RFC 9113,
+/// section 5.1.1).
+const STREAMS: (u64, u64) = (1, (1 << 30) - 1);
+const CONNECTIONS: (u64, u64) = (0, u32::MAX as u64);
+
+impl Check<'_> {
+    pub(super) fn listeners(
+        &self,
+        written: Option<At<Named<file::Listener>>>,
+    ) -> Result<Vec<Listener>, Reported> {
+        let written =
+            written.map_or_else(|| Ok(Vec::new()), |named| named.value.map(|named| named.0))?;
+        if written.is_empty() {
+            let problem = Problem::whole("this file has no listener");
+            return self.refuse(
+                problem.help("add `[listener.web]` with `listen = \"0.0.0.0:8080\"` and `routes`"),
+            );
+        }
+        all(written, |(name, listener)| self.listener(&name, listener))
+    }
+
+    fn listener(
+        &self,
+        key: &At<String>,
+        written: At<file::Listener>,
+    ) -> Result<Listener, Reported> {
+        let name = self.name("a listener", key);
+        let span = written.span;
+        let written = written.value?;
+        let label = name.as_deref().unwrap_or_default();
+        let listen = self.parse(&written.listen, address::listen);
+        let protocol = value_or(written.protocol, OneOf(file::Protocol::Http));
+        let serves = protocol.and_then(|protocol| match protocol.0 {
+            file::Protocol::Http => self.http(label, &span, written.upstream, written.routes),
+            file::Protocol::Tcp => {
+                self.tcp(&span, written.upstream.as_ref(), written.routes.as_ref())
+            }
+        });
+        let tls = written.tls.map(|tls| self.listener_tls(tls)).transpose();
+        let idle = self.time("idle", written.idle, IDLE);
+        let limits = value_or(written.limits, file::Limits::default());
+        let limits = limits.and_then(|limits| self.limits(limits));
+        let max_age = value_or(written.max_age, Time(Duration::ZERO));
+        let proxy_protocol = self.later("proxy_protocol", written.proxy_protocol);
+        let grpc_health = self.later("grpc_health", written.grpc_health);
+        Ok(Listener {
+            listen: listen?,
+            serves: serves?,
+            tls: tls?,
+            idle: idle?,
+            limits: limits?,
+            max_age: max_age?.0,
+            proxy_protocol: proxy_protocol?,
+            grpc_health: grpc_health?,
+            name: Arc::from(name?),
+        })
+    }
+
+    /// A switch that can only be off in this version.
+    fn later(&self, name: &str, key: Option<At<bool>>) -> Result<bool, Reported> {
+        match key {
+            Some(key) if key.value? => {
+                let instead = format!("write `{name} = false`, or leave it out");
+                self.unavailable(&key.span, &format!("`{name} = true`"), &instead)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn http(
+        &self,
+        listener: &str,
+        span: &std::ops::Range<usize>,
+        upstream: Option<At<String>>,
+        routes: Option<At<Vec<At<file::Route>>>>,
+    ) -> Result<Serves, Reported> {
+        if let Some(upstream) = upstream {
+            let name = upstream.get().map_or("NAME", String::as_str);
+            let help = format!(
+                "write `routes = [{{ upstream = \"{name}\" }}]`, or `protocol = \"tcp\"` for opaque bytes"
+            );
+            return self.refuse(
+                Problem::at(
+                    &upstream.span,
+                    "an HTTP listener takes `routes`, not `upstream`",
+                )
+                .help(help),
+            );
+        }
+        let Some(routes) = routes else {
+            let problem =
+                Problem::at(span, "an HTTP listener needs `routes`").label("`routes` is missing");
+            return self.refuse(problem.help(
+                "add `routes = [{ upstream = \"NAME\" }]`, or `protocol = \"tcp\"` and `upstream`",
+            ));
+        };
+        let span = routes.span;
+        let written = routes.value?;
+        if written.is_empty() {
+            let problem =
+                Problem::at(&span, "`routes` is empty").label("no request could be served");
+            return self.refuse(problem.help("write `routes = [{ upstream = \"NAME\" }]`"));
+        }
+        let routes = self.routes(listener, written)?;
+        Ok(Serves::Http { routes })
+    }
+
+    fn tcp(
+        &self,
+        span: &std::ops::Range<usize>,
+        upstream: Option<&At<String>>,
+        routes: Option<&At<Vec<At<file::Route>>>>,
+    ) -> Result<Serves, Reported> {
+        if let Some(routes) = routes {
+            let problem = Problem::at(
+                &routes.span,
+                "a TCP listener takes `upstream`, not `routes`",
+            );
+            return self.refuse(
+                problem.help("write `upstream = \"NAME\"`: opaque bytes have no host or path"),
+            );
+        }
+        let Some(upstream) = upstream else {
+            let problem =
+                Problem::at(span, "a TCP listener needs `upstream`").label("`upstream` is missing");
+            return self.refuse(problem.help("add `upstream = \"NAME\"`"));
+        };
+        let upstream = self.upstream_id(upstream)?;
+        Ok(Serves::Tcp { upstream })
+    }
+
+    fn limits(&self, written: file::Limits) -> Result<Limits, Reported> {
+        let default = Limits::default();
+        let head = self.size("head", written.head, HEAD, default.head);
+        let headers = self.number("headers", written.headers, HEADERS, default.headers);
+        let streams = self.number("streams", written.streams, STREAMS, default.streams);
+        let connections = self.number(
+            "connections",
+            written.connections,
+            CONNECTIONS,
+            default.connections,
+        );
+        let head_time = self.time("head_time", written.head_time, default.head_time);
+        let body_idle = self.time("body_idle", written.body_idle, default.body_idle);
+        let send_idle = self.time("send_idle", written.send_idle, default.send_idle);
+        Ok(Limits {
+            head: head?,
+            headers: headers?,
+            streams: streams?,
+            connections: connections?,
+            head_time: head_time?,
+            body_idle: body_idle?,
+            send_idle: send_idle?,
+        })
+    }
+
+    fn listener_tls(
+        &self,
+        written: At<OneOrMore<file::ListenerTls>>,
+    ) -> Result<ListenerTls, Reported> {
+        let pairs = written.value?.0;
+        let Some(first) = pairs.first() else {
+            let problem =
+                Problem::at(&written.span, "`tls` is empty").label("no certificate to show");
+            return self.refuse(problem.help(
+                "write `tls = { cert = \"...\", key = \"...\" }`, or leave it out for clear text",
+            ));
+        };
+        let shared = first.get().map(|first| {
+            let ca = first.client_ca.as_ref();
+            let ca = ca.map(|ca| self.parse(ca, |path| tls::roots(&self.path(path)).map(Arc::new)));
+            (ca.transpose(), value_or(first.tickets.clone(), true))
+        });
+        let certificates = all(pairs.iter().enumerate(), |(index, pair)| {
+            let pair = pair.get()?;
+            let shared = pair.client_ca.as_ref().map(|ca| &ca.span);
+            let shared = shared.or(pair.tickets.as_ref().map(|tickets| &tickets.span));
+            if let (1.., Some(span)) = (index, shared) {
+                let problem = Problem::at(
+                    span,
+                    "this counts for the listener, not for one certificate",
+                );
+                return self.refuse(
+                    problem.help("write `client_ca` and `tickets` in the first entry of `tls`"),
+                );
+            }
+            self.pair(&pair.cert, &pair.key)
+        });
+        let (client_ca, tickets) = shared?;
+        Ok(ListenerTls {
+            certificates: certificates?,
+            client_ca: client_ca?,
+            tickets: tickets?,
+        })
+    }
+
+    /// Loads a certificate and its key, and blames the file that is wrong.
+    pub(super) fn pair(
+        &self,
+        cert: &At<String>,
+        key: &At<String>,
+    ) -> Result<super::super::model::Certificate, Reported> {
+        let chain = self.parse(cert, |path| tls::chain(&self.path(path)));
+        let secret = self.parse(key, |path| tls::key(&self.path(path)));
+        tls::pair(chain?, secret?).or_else(|fault| {
+            let problem = fault
+                .at(&key.span)
+                .label("this key")
+                .also(&cert.span, "this certificate");
+            self.refuse(problem)
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! From the file as written to the model: what the values mean together.
+//!
+//! Purpose: everything that needs more than one value, the file system or
+//! the resolver: names that must exist, addresses that clash, certificates
+//! that must match, a plan that must fit.
+//!
+//! Invariant: every part is checked even when another part is wrong, so one
+//! pass finds all problems; a part that could not be made returns
+//! [`Reported`], so nothing is refused silently. Defaults live here and in
+//! the `Default` of the model's types, nowhere else.
+//!
+//! Deliberately absent: drawing (see `report`) and reading (see `read`).
+
+mod address;
+mod clash;
+mod drain;
+mod hook;
+mod listener;
+mod process;
+mod route;
+mod upstream;
+
+use super::file::File;
+use super::model::{Config, UpstreamId};
+use super::read::{At, Size, Time, nearest};
+use super::report::{Fault, Problem, Problems, Reported, Span, quote};
+use super::units::show_size;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Finds the addresses of a host name and port.
+pub type Resolve<'a> = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + 'a;
+
+/// What every check needs.
+struct Check<'a> {
+    problems: &'a Problems,
+    /// The directory that relative paths start from.
+    base: &'a Path,
+    resolve: &'a Resolve<'a>,
+    /// The upstreams' names, in the order of the file.
+    upstreams: Vec<String>,
+}
+
+/// Three keys, of which only one should be written.
+type Choices<A, B, C> = (Option<At<A>>, Option<At<B>>, Option<At<C>>);
+
+/// The one of three keys that was written.
+enum Choice<A, B, C> {
+    First(At<A>),
+    Second(At<B>),
+    Third(At<C>),
+}
+
+/// Checks `file`, which was read from `source`.
+pub(super) fn check(
+    file: File,
+    source: &Path,
+    problems: &Problems,
+    resolve: &Resolve<'_>,
+) -> Result<Config, Reported> {
+    let File {
+        admin,
+        process,
+        listener,
+        upstream,
+        drain,
+        hook,
+    } = file;
+    let upstreams_written =
+        upstream.map_or_else(|| Ok(Vec::new()), |named| named.value.map(|named| named.0));
+    let names = upstreams_written.iter().flatten();
+    let check = Check {
+        problems,
+        base: source.parent().unwrap_or(Path::new("")),
+        resolve,
+        upstreams: names
+            .filter_map(|(name, _)| name.value.clone().ok())
+            .collect(),
+    };
+    check.clashes(admin.as_ref(), listener.as_ref());
+    let admin = check.admin(admin);
+    let process = check.process(process);
+    let listeners = check.listeners(listener);
+    let upstreams = upstreams_written
+        .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
+    let plan = check.plan(drain);
+    let hooks = hook.map_or_else(|| Ok(Vec::new()), |hooks| hooks.value);
+    let hooks = hooks.and_then(|hooks| all(hooks, |hook| check.hook(hook)));
+    Ok(Config {
+        source: source.to_owned(),
+        admin: admin?,
+        process: process?,
+        listeners: listeners?,
+        upstreams: upstreams?,
+        plan: plan?,
+        hooks: hooks?,
+    })
+}
+
+/// Checks all of `items`, also after one was found wrong.
+fn all<T, U>(
+    items: impl IntoIterator<Item = T>,
+    check: impl FnMut(T) -> Result<U, Reported>,
+) -> Result<Vec<U>, Reported> {
+    // Collected in two steps because collecting into a result stops at
+    // the first failure, and the rest would go unchecked.
+    let checked: Vec<_> = items.into_iter().map(check).collect();
+    checked.into_iter().collect()
+}
+
+impl Check<'_> {
+    /// Records `problem`.
+    fn refuse<T>(&self, problem: Problem) -> Result<T, Reported> {
+        Err(self.problems.push(problem))
+    }
+
+    /// Passes `key` on to `parse`, and records its fault.
+    fn parse<T>(
+        &self,
+        key: &At<String>,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Reported> {
+        parse(key.get()?).or_else(|fault| self.refuse(fault.at(&key.span)))
+    }
+
+    /// Like [`parse`](Self::parse), with a `default` for a key not written.
+    fn parse_or<T>(
+        &self,
+        key: Option<&At<String>>,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Reported> {
+        key.map_or(Ok(default), |key| self.parse(key, parse))
+    }
+
+    /// A duration that may not be zero.
+    fn time(
+        &self,
+        name: &str,
+        key: Option<At<Time>>,
+        default: Duration,
+    ) -> Result<Duration, Reported> {
+        let Some(key) = key else { return Ok(default) };
+        let time = key.value?.0;
+        if time.is_zero() {
+            let problem = Problem::at(&key.span, format!("`{name}` cannot be zero"));
+            return self.refuse(problem.help(
+                "there is no way to switch this off; write a longer duration, e.g. `\"1h\"`",
+            ));
+        }
+        Ok(time)
+    }
+
+    /// A whole number from `least` to `most`.
+    fn number<T: TryFrom<u64>>(
+        &self,
+        name: &str,
+        key: Option<At<u64>>,
+        (least, most): (u64, u64),
+        default: T,
+    ) -> Result<T, Reported> {
+        let Some(key) = key else { return Ok(default) };
+        let value = key.value?;
+        within(value, (least, most)).ok_or_else(|| {
+            let problem = Problem::at(&key.span, format!("`{name}` cannot be {value}"));
+            let help = format!("write a number from {least} to {most}");
+            self.problems.push(problem.help(help))
+        })
+    }
+
+    /// A size from `least` to `most` bytes.
+    fn size(
+        &self,
+        name: &str,
+        key: Option<At<Size>>,
+        (least, most): (u64, u64),
+        default: usize,
+    ) -> Result<usize, Reported> {
+        let Some(key) = key else { return Ok(default) };
+        let Size(bytes) = key.value?;
+        within(bytes, (least, most)).ok_or_else(|| {
+            let problem = Problem::at(&key.span, format!("`{name}` cannot be {bytes} bytes"));
+            let (least, most) = (show_size(least), show_size(most));
+            let help = format!("write a size from `\"{least}\"` to `\"{most}\"`");
+            self.problems.push(problem.help(help))
+        })
+    }
+
+    /// The only one of three `keys` of the table at `span`.
+    fn choose<A, B, C>(
+        &self,
+        span: &Span,
+        keys: &str,
+        written: Choices<A, B, C>,
+    ) -> Result<Choice<A, B, C>, Reported> {
+        let (a, b, c) = &written;
+        let spans = [
+            a.as_ref().map(|a| &a.span),
+            b.as_ref().map(|b| &b.span),
+            c.as_ref().map(|c| &c.span),
+        ];
+        let mut spans: Vec<Span> = spans.into_iter().flatten().cloned().collect();
+        spans.sort_by_key(|span| span.start);
+        match written {
+            (Some(a), None, None) => Ok(Choice::First(a)),
+            (None, Some(b), None) => Ok(Choice::Second(b)),
+            (None, None, Some(c)) => Ok(Choice::Third(c)),
+            (None, None, None) => {
+                let problem =
+                    Problem::at(span, format!("one of {keys} is needed")).label("none is here");
+                self.refuse(problem.help("write the one that is meant"))
+            }
+            _ => {
+                let problem = Problem::at(&spans[1], format!("only one of {keys} can be written"));
+                let problem = problem.label("the second").also(&spans[0], "the first");
+                self.refuse(problem.help("delete what is not meant"))
+            }
+        }
+    }
+
+    /// A path, relative to the directory of the file.
+    fn path(&self, text: &str) -> PathBuf {
+        self.base.join(text)
+    }
+
+    /// The upstream that `key` names.
+    fn upstream_id(&self, key: &At<String>) -> Result<UpstreamId, Reported> {
+        let name = key.get()?;
+        if let Some(index) = self.upstreams.iter().position(|known| known == name) {
+            return Ok(UpstreamId(index));
+        }
+        let known: Vec<_> = self.upstreams.iter().map(String::as_str).collect();
+        let help = match nearest(name, &known) {
+            Some(near) => format!("did you mean `\"{near}\"`?"),
+            None if name.is_empty() => "write the name of an upstream".into(),
+            None => format!("add `[upstream.{name}]` with its servers"),
+        };
+        self.refuse(
+            Problem::at(&key.span, format!("there is no upstream {}", quote(name))).help(help),
+        )
+    }
+
+    /// A name of the operator's choice; it becomes a label of metrics and an
+    /// argument of commands.
+    fn name(&self, what: &str, key: &At<String>) -> Result<String, Reported> {
+        const LONGEST: usize = 64;
+        let name = key.get()?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if !name.is_empty() && name.len() <= LONGEST && name.chars().all(plain) {
+            return Ok(name.clone());
+        }
+        let problem = Problem::at(&key.span, format!("{} cannot name {what}", quote(name)));
+        self.refuse(problem.help(format!(
+            "use 1 to {LONGEST} letters, digits, `_`, `-` and `.`"
+        )))
+    }
+
+    /// Refuses something that this version cannot do yet.
+    fn unavailable<T>(&self, span: &Span, what: &str, instead: &str) -> Result<T, Reported> {
+        let message = format!("{what} is not available in this version");
+        self.refuse(Problem::at(span, message).help(instead))
+    }
+}
+
+/// `value` as a `T`, if it lies from `least` to `most`.
+fn within<T: TryFrom<u64>>(value: u64, (least, most): (u64, u64)) -> Option<T> {
+    let fits = (least..=most).contains(&value);
+    T::try_from(value).ok().filter(|_| fits)
+}

@@ -1,0 +1,204 @@
+//! Upstreams: named pools of servers and how they are spoken to.
+//!
+//! Purpose: each `[upstream.NAME]` becomes an [`Upstream`].
+//!
+//! Invariant: an upstream has a server, and no address twice: the second
+//! would get a double share, and a drain of that server would miss half.
+//!
+//! Deliberately absent: dialling, choosing and health checking; also a second
+//! look at the resolver: a name has the address that it had at load.
+
+use super::super::file;
+use super::super::model::{
+    Balance, Health, HealthCheck, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
+};
+use super::super::read::{At, OneOf, value_or};
+use super::super::report::{Fault, Problem, Reported, Span, quote};
+use super::super::tls;
+use super::super::words::Word;
+use super::{Check, Choice, address, all};
+use http::uri::PathAndQuery;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(5);
+
+impl Check<'_> {
+    pub(super) fn upstream(
+        &self,
+        key: &At<String>,
+        written: At<file::Upstream>,
+    ) -> Result<Upstream, Reported> {
+        let name = self.name("an upstream", key);
+        let written = written.value?;
+        let servers = self.servers(written.servers);
+        let balance = self.balance(written.balance);
+        let connect_timeout =
+            self.time("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT);
+        let secure = written.tls.is_some();
+        let tls = written
+            .tls
+            .as_ref()
+            .map(|tls| self.upstream_tls(tls.get()?))
+            .transpose();
+        let http = value_or(written.http, OneOf(UpstreamHttp::default())).map(|http| http.0);
+        let speaks_h2 = match http {
+            Ok(UpstreamHttp::H1) => false,
+            Ok(UpstreamHttp::Auto) => secure,
+            Ok(UpstreamHttp::H2) | Err(_) => true,
+        };
+        let health = written
+            .health
+            .map(|health| self.health(health, speaks_h2))
+            .transpose();
+        Ok(Upstream {
+            name: Arc::from(name?),
+            servers: servers?,
+            http: http?,
+            health: health?,
+            balance: balance?,
+            connect_timeout: connect_timeout?,
+            tls: tls?,
+        })
+    }
+
+    fn balance(&self, key: Option<At<OneOf<Balance>>>) -> Result<Balance, Reported> {
+        let Some(key) = key else {
+            return Ok(Balance::default());
+        };
+        let OneOf(balance) = key.value?;
+        if balance != Balance::RoundRobin {
+            let what = format!("`balance = \"{}\"`", balance.word());
+            return self.unavailable(
+                &key.span,
+                &what,
+                "write `balance = \"round_robin\"`, or leave it out",
+            );
+        }
+        Ok(balance)
+    }
+
+    fn servers(&self, written: At<Vec<At<String>>>) -> Result<Vec<Server>, Reported> {
+        let servers = written.value?;
+        if servers.is_empty() {
+            let problem = Problem::at(&written.span, "`servers` is empty")
+                .label("nothing to send requests to");
+            return self
+                .refuse(problem.help("write at least one, e.g. `servers = [\"10.0.0.11:8080\"]`"));
+        }
+        let mut seen: HashMap<ServerAddress, Span> = HashMap::new();
+        all(servers, |key| {
+            let server = self.parse(&key, |text| self.server(text))?;
+            if let Some(first) = seen.insert(server.address.clone(), key.span.clone()) {
+                let message = format!("{} is in this upstream twice", server.address);
+                let problem = Problem::at(&key.span, message).also(&first, "first written here");
+                return self.refuse(problem.help("delete one of them"));
+            }
+            Ok(server)
+        })
+    }
+
+    fn server(&self, text: &str) -> Result<Server, Fault> {
+        let address = match address::server(text)? {
+            address::Written::Inet(address) => ServerAddress::Inet(address),
+            address::Written::Unix(path) => {
+                ServerAddress::Unix(address::unix_fits(self.base.join(path))?)
+            }
+            address::Written::Host(host, port) => ServerAddress::Inet(self.look_up(&host, port)?),
+        };
+        Ok(Server {
+            name: Arc::from(text),
+            address,
+        })
+    }
+
+    /// The address of a host: its first IPv4 one if there is one, since
+    /// `localhost` and many internal names list an IPv6 address that nothing
+    /// listens on.
+    fn look_up(&self, host: &str, port: u16) -> Result<SocketAddr, Fault> {
+        let what = format!("{} has no address", quote(host));
+        let help = "a host name is resolved once, when the file is loaded: mend the name or write an IP address";
+        let found = (self.resolve)(host, port);
+        let found = found.map_err(|error| Fault::new(format!("{what}: {error}"), help))?;
+        let ipv4 = found.iter().find(|address| address.is_ipv4());
+        ipv4.or(found.first())
+            .copied()
+            .ok_or_else(|| Fault::new(what, help))
+    }
+
+    fn health(&self, written: At<file::Health>, speaks_h2: bool) -> Result<Health, Reported> {
+        let span = written.span;
+        let written = written.value?;
+        let every = self.time("every", written.every, EVERY);
+        let choice = (written.http, written.grpc, written.tcp);
+        let check = match self.choose(&span, "`http`, `grpc` and `tcp`", choice)? {
+            Choice::First(path) => self
+                .parse(&path, health_path)
+                .map(|path| HealthCheck::Http { path }),
+            Choice::Second(service) if !speaks_h2 => {
+                let problem = Problem::at(&service.span, "a gRPC health check needs HTTP/2");
+                self.refuse(
+                    problem
+                        .help("add `http = \"h2\"` to this upstream, or check by `http` or `tcp`"),
+                )
+            }
+            Choice::Second(service) => service.value.map(|service| HealthCheck::Grpc { service }),
+            Choice::Third(tcp) if tcp.value? => Ok(HealthCheck::Tcp),
+            Choice::Third(tcp) => {
+                let problem = Problem::at(&tcp.span, "`tcp` can only be true");
+                self.refuse(problem.help("delete `health` to take the servers' health for granted"))
+            }
+        };
+        Ok(Health {
+            check: check?,
+            every: every?,
+        })
+    }
+
+    fn upstream_tls(&self, written: &file::UpstreamTls) -> Result<UpstreamTls, Reported> {
+        let sni = self.parse(&written.sni, tls::sni);
+        let ca = written.ca.as_ref().map(|ca| {
+            self.parse(ca, |path| tls::roots(&self.path(path)))?;
+            ca.get().map(|path| self.path(path))
+        });
+        let client = match (&written.cert, &written.key) {
+            (Some(cert), Some(key)) => self.client(cert, key).map(Some),
+            (None, None) => Ok(None),
+            (Some(lone), None) => self.lone(lone, "cert", "key"),
+            (None, Some(lone)) => self.lone(lone, "key", "cert"),
+        };
+        Ok(UpstreamTls {
+            sni: sni?,
+            ca: ca.transpose()?,
+            client: client?,
+        })
+    }
+
+    fn client(&self, cert: &At<String>, key: &At<String>) -> Result<(PathBuf, PathBuf), Reported> {
+        self.pair(cert, key)?;
+        Ok((self.path(cert.get()?), self.path(key.get()?)))
+    }
+
+    fn lone<T>(&self, written: &At<String>, name: &str, missing: &str) -> Result<T, Reported> {
+        let problem = Problem::at(&written.span, format!("`{name}` needs `{missing}`"));
+        self.refuse(problem.help(format!(
+            "a client certificate has two files: add `{missing}`, or delete `{name}`"
+        )))
+    }
+}
+
+fn health_path(text: &str) -> Result<String, Fault> {
+    let path = text.parse::<PathAndQuery>().is_ok() && text.starts_with('/');
+    if !path {
+        let what = format!("{} is not the path of a health check", quote(text));
+        return Err(Fault::new(
+            what,
+            "a path begins with `/`, e.g. `\"/healthz\"`; the host is each server's own",
+        ));
+    }
+    Ok(text.to_owned())
+}

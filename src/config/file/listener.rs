@@ -1,0 +1,180 @@
+//! Listeners and routes as they are written.
+//!
+//! Purpose: the tables `[listener.NAME]` and what stands inside them.
+//!
+//! Invariant: as in the module above: types and units are right, or reported.
+//!
+//! Deliberately absent: which keys go together; that depends on `protocol`.
+
+use super::super::read::{At, Named, Node, OneOf, OneOrMore, Read, Size, Time};
+use super::super::report::Reported;
+use super::super::words::Word;
+use schemars::JsonSchema;
+
+/// What a listener serves.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(in crate::config) enum Protocol {
+    Http,
+    Tcp,
+}
+
+impl Word for Protocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("http", Self::Http), ("tcp", Self::Tcp)];
+}
+
+/// A bound socket and the policy of what is accepted on it.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Listener {
+    /// The IP address and port to bind.
+    pub(in crate::config) listen: At<String>,
+    /// `http` (HTTP/1.1, HTTP/2, gRPC and WebSocket) or `tcp` (opaque bytes).
+    #[schemars(extend("default" = "http"))]
+    pub(in crate::config) protocol: Option<At<OneOf<Protocol>>>,
+    /// TLS: one certificate, or several of which SNI chooses one.
+    pub(in crate::config) tls: Option<At<OneOrMore<ListenerTls>>>,
+    /// With `protocol = "http"`: which requests go where; the first match
+    /// wins.
+    pub(in crate::config) routes: Option<At<Vec<At<Route>>>>,
+    /// With `protocol = "tcp"`: the upstream of every connection.
+    pub(in crate::config) upstream: Option<At<String>>,
+    /// How long a kept-alive connection may stay without a request.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) idle: Option<At<Time>>,
+    /// The bounds on what a peer may send, hold or wait for.
+    pub(in crate::config) limits: Option<At<Limits>>,
+    /// The age at which a connection is retired, jittered; `0s` is never.
+    #[schemars(extend("default" = "0s"))]
+    pub(in crate::config) max_age: Option<At<Time>>,
+    /// Whether every connection begins with a PROXY header. Not available in
+    /// this version.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) proxy_protocol: Option<At<bool>>,
+    /// Whether `grpc.health.v1` is answered here. Not available in this
+    /// version.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) grpc_health: Option<At<bool>>,
+}
+
+impl Read for Listener {
+    const NAMED: Option<&'static str> = Some("[listener.NAME]");
+
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("a listener", |table| Self {
+            listen: table.required("listen", "listen = \"0.0.0.0:8080\""),
+            protocol: table.key("protocol"),
+            tls: table.key("tls"),
+            routes: table.key("routes"),
+            upstream: table.key("upstream"),
+            idle: table.key("idle"),
+            limits: table.key("limits"),
+            max_age: table.key("max_age"),
+            proxy_protocol: table.key("proxy_protocol"),
+            grpc_health: table.key("grpc_health"),
+        })
+    }
+}
+
+/// One certificate of a listener.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ListenerTls {
+    /// The PEM file of the certificate, then its chain.
+    pub(in crate::config) cert: At<String>,
+    /// The PEM file of the certificate's private key.
+    pub(in crate::config) key: At<String>,
+    /// The PEM file of the authorities that client certificates must come
+    /// from; without it none is asked for. In a list: in the first entry.
+    pub(in crate::config) client_ca: Option<At<String>>,
+    /// Whether resumption tickets are given out. In a list: in the first
+    /// entry.
+    #[schemars(extend("default" = true))]
+    pub(in crate::config) tickets: Option<At<bool>>,
+}
+
+impl Read for ListenerTls {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`tls`", |table| Self {
+            cert: table.required("cert", "cert = \"certs/site.pem\""),
+            key: table.required("key", "key = \"certs/site.key\""),
+            client_ca: table.key("client_ca"),
+            tickets: table.key("tickets"),
+        })
+    }
+}
+
+/// The bounds on what a peer of a listener may send, hold or wait for.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Limits {
+    /// The size of a request head.
+    #[schemars(extend("default" = "64KiB"))]
+    pub(in crate::config) head: Option<At<Size>>,
+    /// The number of a request's header fields.
+    #[schemars(extend("default" = 100))]
+    pub(in crate::config) headers: Option<At<u64>>,
+    /// Concurrent streams on one HTTP/2 connection.
+    #[schemars(extend("default" = 128))]
+    pub(in crate::config) streams: Option<At<u64>>,
+    /// Open connections on the listener; 0 is no limit.
+    #[schemars(extend("default" = 0))]
+    pub(in crate::config) connections: Option<At<u64>>,
+    /// From the first byte of a request head to its last.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) head_time: Option<At<Time>>,
+    /// The longest pause in a request body.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) body_idle: Option<At<Time>>,
+    /// The longest time in which a peer takes nothing of what it is sent.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) send_idle: Option<At<Time>>,
+}
+
+impl Read for Limits {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`limits`", |table| Self {
+            head: table.key("head"),
+            headers: table.key("headers"),
+            streams: table.key("streams"),
+            connections: table.key("connections"),
+            head_time: table.key("head_time"),
+            body_idle: table.key("body_idle"),
+            send_idle: table.key("send_idle"),
+        })
+    }
+}
+
+/// A match of requests to an upstream.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Route {
+    /// A host, `*.example.com` for every host below it, or `*` for all.
+    #[schemars(extend("default" = "*"))]
+    pub(in crate::config) host: Option<At<String>>,
+    /// A plain prefix of the request's path.
+    #[schemars(extend("default" = "/"))]
+    pub(in crate::config) path: Option<At<String>>,
+    /// The name of the upstream that takes the requests.
+    pub(in crate::config) upstream: At<String>,
+    /// Fields set on every response, in place of those the server sent.
+    pub(in crate::config) set_response_headers: Option<At<Named<String>>>,
+    /// From the request's head to the response's end; `0s` is no limit.
+    #[schemars(extend("default" = "0s"))]
+    pub(in crate::config) timeout: Option<At<Time>>,
+    /// How often a request that no server processed may be sent again.
+    #[schemars(extend("default" = 1))]
+    pub(in crate::config) retries: Option<At<u64>>,
+}
+
+impl Read for Route {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("a route", |table| Self {
+            host: table.key("host"),
+            path: table.key("path"),
+            upstream: table.required("upstream", "upstream = \"NAME\""),
+            set_response_headers: table.key("set_response_headers"),
+            timeout: table.key("timeout"),
+            retries: table.key("retries"),
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! The configuration file as it is written.
+//!
+//! Purpose: the shape of the file: every table, every key, its type and its
+//! documentation, from which both the reader and the JSON Schema come.
+//!
+//! Invariant: each value here has the right type and unit, or an [`At`] that
+//! proves its problem was reported; nothing else is known about it.
+//!
+//! Deliberately absent: defaults as values and the meaning of anything. The
+//! defaults named for the schema are held equal to those that `check` fills
+//! in by the tests on `conf/full.toml`.
+
+mod hook;
+mod listener;
+mod upstream;
+
+pub(super) use hook::{Hook, HookFile, HookHttp};
+pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, Route};
+pub(super) use upstream::{Health, Upstream, UpstreamTls};
+
+use super::model::LogFormat;
+use super::read::{At, Named, Node, OneOf, Read, Table, Time};
+use super::report::{Problems, Reported};
+use schemars::JsonSchema;
+use toml::de::DeTable;
+
+/// The whole file.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Ebbtide configuration", deny_unknown_fields)]
+pub(super) struct File {
+    /// The admin API, metrics and readiness.
+    pub(super) admin: Option<At<Admin>>,
+    /// Worker threads and logs.
+    pub(super) process: Option<At<Process>>,
+    /// Bound sockets and what is served on them, by name; at least one.
+    pub(super) listener: Option<At<Named<Listener>>>,
+    /// Pools of servers, by name.
+    pub(super) upstream: Option<At<Named<Upstream>>>,
+    /// The timeline of a drain.
+    pub(super) drain: Option<At<Drain>>,
+    /// What runs when a drain reaches a stage.
+    pub(super) hook: Option<At<Vec<At<Hook>>>>,
+}
+
+impl File {
+    /// Reads the whole file from its parsed tree.
+    pub(super) fn read(root: &DeTable<'_>, problems: &Problems) -> Self {
+        Table::read(root, 0..0, "this file", problems, |table| Self {
+            admin: table.key("admin"),
+            process: table.key("process"),
+            listener: table.key("listener"),
+            upstream: table.key("upstream"),
+            drain: table.key("drain"),
+            hook: table.key("hook"),
+        })
+    }
+}
+
+/// The admin API, metrics and readiness.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Where it listens: an IP address and port, or `unix:PATH`.
+    #[schemars(extend("default" = "127.0.0.1:9900"))]
+    pub(super) listen: Option<At<String>>,
+    /// The bearer token that every request must carry. An address that other
+    /// machines can reach needs one.
+    pub(super) token: Option<At<String>>,
+}
+
+impl Read for Admin {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`[admin]`", |table| Self {
+            listen: table.key("listen"),
+            token: table.key("token"),
+        })
+    }
+}
+
+/// What holds for the process as a whole.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Process {
+    /// Worker threads; 0 is one per core.
+    #[schemars(extend("default" = 0))]
+    pub(super) workers: Option<At<u64>>,
+    /// How and where it logs.
+    pub(super) logs: Option<At<Logs>>,
+}
+
+impl Read for Process {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`[process]`", |table| Self {
+            workers: table.key("workers"),
+            logs: table.key("logs"),
+        })
+    }
+}
+
+/// How and where the process logs.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Logs {
+    /// The form of a line; `auto` is text on a terminal and JSON elsewhere.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) format: Option<At<OneOf<LogFormat>>>,
+    /// `stderr`, `stdout` or the path of a file.
+    #[schemars(extend("default" = "stderr"))]
+    pub(super) file: Option<At<String>>,
+    /// Whether every request gets a line.
+    #[schemars(extend("default" = false))]
+    pub(super) access: Option<At<bool>>,
+    /// What is logged: a level, or `target=level` pairs with commas between.
+    #[schemars(extend("default" = "info"))]
+    pub(super) level: Option<At<String>>,
+}
+
+impl Read for Logs {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`logs`", |table| Self {
+            format: table.key("format"),
+            file: table.key("file"),
+            access: table.key("access"),
+            level: table.key("level"),
+        })
+    }
+}
+
+/// The timeline of a drain.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// The time that the orchestrator gives before SIGKILL.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) grace: Option<At<Time>>,
+    /// How long readiness fails while everything is still accepted.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) announce: Option<At<Time>>,
+    /// The time over which connections are told to take no more requests.
+    #[schemars(extend("default" = "2s"))]
+    pub(super) spread: Option<At<Time>>,
+    /// What a half-open connection gets, from its accept, to carry a request.
+    #[schemars(extend("default" = "2s"))]
+    pub(super) handshake: Option<At<Time>>,
+    /// What an idle HTTP/1.1 connection gets for one more request.
+    #[schemars(extend("default" = "1s"))]
+    pub(super) last_request: Option<At<Time>>,
+    /// How long work in flight runs on, by protocol.
+    pub(super) finish: Option<At<Finish>>,
+    /// What a peer gets to leave after its farewell, before it is cut.
+    #[schemars(extend("default" = "2s"))]
+    pub(super) farewell: Option<At<Time>>,
+}
+
+impl Read for Drain {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`[drain]`", |table| Self {
+            grace: table.key("grace"),
+            announce: table.key("announce"),
+            spread: table.key("spread"),
+            handshake: table.key("handshake"),
+            last_request: table.key("last_request"),
+            finish: table.key("finish"),
+            farewell: table.key("farewell"),
+        })
+    }
+}
+
+/// How long work in flight runs on, by protocol.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Finish {
+    /// HTTP/1.1 and HTTP/2 requests.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) http: Option<At<Time>>,
+    /// gRPC calls.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) grpc: Option<At<Time>>,
+    /// WebSocket tunnels.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) websocket: Option<At<Time>>,
+    /// TCP tunnels.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) tcp: Option<At<Time>>,
+}
+
+impl Read for Finish {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`finish`", |table| Self {
+            http: table.key("http"),
+            grpc: table.key("grpc"),
+            websocket: table.key("websocket"),
+            tcp: table.key("tcp"),
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! Hooks, checked.
+//!
+//! Purpose: what runs when a drain reaches a stage.
+//!
+//! Invariant: see the module above; a hook does exactly one thing, in a
+//! bounded time.
+//!
+//! Deliberately absent: running it.
+
+use super::super::words::Word;
+use http::{Method, Uri};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What runs when a drain reaches a stage.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hook {
+    /// The stage that starts it.
+    pub on: HookStage,
+    /// What runs.
+    pub run: HookRun,
+    /// How long it may take before it counts as failed; never zero.
+    pub timeout: Duration,
+}
+
+/// The stage that starts a hook.
+#[derive(Copy, Clone, Debug, Eq, Hash, PartialEq)]
+pub enum HookStage {
+    /// Readiness has failed, everything is still served.
+    Announce,
+    /// The listeners begin to refuse.
+    Refuse,
+    /// Connections are being retired.
+    Retire,
+    /// What is in flight runs on.
+    Finish,
+    /// The first deadline has come.
+    Farewell,
+    /// The first cut is due.
+    Cut,
+}
+
+impl Word for HookStage {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("announce", Self::Announce),
+        ("refuse", Self::Refuse),
+        ("retire", Self::Retire),
+        ("finish", Self::Finish),
+        ("farewell", Self::Farewell),
+        ("cut", Self::Cut),
+    ];
+}
+
+/// What a hook runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HookRun {
+    /// A program, without a shell.
+    Exec {
+        /// The program, then its arguments; never empty. A program named by
+        /// a relative path has been resolved, a bare name is for `PATH`.
+        command: Vec<String>,
+    },
+    /// An HTTP/1.1 request in clear text; any 2xx is success.
+    Http {
+        /// The request's method.
+        method: Method,
+        /// An absolute `http` URL.
+        url: Uri,
+    },
+    /// A file that is written.
+    File {
+        /// Where; a relative path has been resolved.
+        path: PathBuf,
+        /// What is written; `None` writes an empty file.
+        content: Option<String>,
+    },
+}

@@ -1,0 +1,143 @@
+//! Listeners and routes, checked and loaded.
+//!
+//! Purpose: what is bound, what it serves, and within which bounds.
+//!
+//! Invariant: see the module above; certificates match their keys.
+//!
+//! Deliberately absent: sockets and TLS configurations made from these.
+
+use super::UpstreamId;
+use http::{HeaderName, HeaderValue};
+use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A bound socket and the policy of what is accepted on it.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name in the file; unique.
+    pub name: Arc<str>,
+    /// The address it binds; no other listener clashes with it. Port 0 asks
+    /// the kernel for a free one.
+    pub listen: SocketAddr,
+    /// What it serves.
+    pub serves: Serves,
+    /// TLS, or clear text.
+    pub tls: Option<ListenerTls>,
+    /// How long a connection may stay idle; never zero.
+    pub idle: Duration,
+    /// The bounds on what a peer may send, hold or wait for.
+    pub limits: Limits,
+    /// The age at which a connection is retired, to be jittered; 0 is never.
+    pub max_age: Duration,
+    /// Whether a PROXY header opens every connection. Always `false` in this
+    /// version.
+    pub proxy_protocol: bool,
+    /// Whether `grpc.health.v1` is answered here. Always `false` in this
+    /// version.
+    pub grpc_health: bool,
+}
+
+/// What a listener serves.
+#[derive(Clone, Debug)]
+pub enum Serves {
+    /// HTTP/1.1, HTTP/2, gRPC and WebSocket, by route.
+    Http {
+        /// At least one route; the first that matches wins.
+        routes: Vec<Route>,
+    },
+    /// Opaque bytes.
+    Tcp {
+        /// Where every connection goes.
+        upstream: UpstreamId,
+    },
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// At least one; the first is shown to a client that names no host, or
+    /// one that no certificate covers.
+    pub certificates: Vec<Certificate>,
+    /// Where client certificates must come from; `None` asks for none.
+    pub client_ca: Option<Arc<RootCertStore>>,
+    /// Whether TLS resumption tickets are given out (RFC 8446, section 4.6.1).
+    pub tickets: bool,
+}
+
+/// A certificate chain and its key; they match.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Chain and key, ready for rustls.
+    pub key: Arc<CertifiedKey>,
+    /// The DNS names that the certificate covers (its `subjectAltName`, RFC
+    /// 5280, section 4.2.1.6), lower case, wildcards as `*.example.com`.
+    pub names: Vec<String>,
+}
+
+/// The bounds on what a peer of a listener may send, hold or wait for.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Bytes of a request head: request line and fields, or header list.
+    pub head: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Concurrent streams on one HTTP/2 connection.
+    pub streams: u32,
+    /// Open connections on the listener; 0 is no limit.
+    pub connections: usize,
+    /// From the first byte of a request head to its last.
+    pub head_time: Duration,
+    /// The longest pause in a request body.
+    pub body_idle: Duration,
+    /// The longest time in which a peer takes nothing of what is sent to it.
+    pub send_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 64 * 1024,
+            headers: 100,
+            streams: 128,
+            connections: 0,
+            head_time: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            send_idle: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A match of requests to an upstream.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `<listener>/<index>`, the index counted from 0 in file order.
+    pub name: String,
+    /// The hosts that it takes.
+    pub host: HostPattern,
+    /// The plain prefix of the paths that it takes; starts with `/`.
+    pub path: String,
+    /// Where the requests go.
+    pub upstream: UpstreamId,
+    /// Fields set on every response, in place of those the server sent.
+    pub set_response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// From the request's head to the response's end; 0 is no limit.
+    pub timeout: Duration,
+    /// How often a request that no server processed may be sent again.
+    pub retries: u32,
+}
+
+/// The hosts that a route takes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum HostPattern {
+    /// Every host, also none.
+    #[default]
+    Any,
+    /// This host: lower case, without a port.
+    Exact(String),
+    /// Every host that ends so, e.g. `.example.com` (from `*.example.com`);
+    /// lower case.
+    Suffix(String),
+}

@@ -1,0 +1,154 @@
+//! The checked configuration: what the rest of Ebbtide runs from.
+//!
+//! Purpose: one value, [`Config`], built by [`load`](super::load) or
+//! [`parse`](super::parse), in which everything has been read, checked and
+//! loaded: references are indices, units are types, certificates are parsed
+//! and match their keys, host names are addresses.
+//!
+//! Invariant: a `Config` that exists can be run. Whoever holds one need not
+//! check it again; in particular every [`UpstreamId`] indexes
+//! [`Config::upstreams`], every upstream has a server, and the drain plan
+//! fits its grace.
+//!
+//! Deliberately absent: the text that the values came from and its spans
+//! (see `file`), defaults (see `check`, where the file becomes the model),
+//! and any use of the values: nothing here binds, dials or waits.
+
+mod hook;
+mod listener;
+mod upstream;
+
+pub use hook::{Hook, HookRun, HookStage};
+pub use listener::{Certificate, HostPattern, Limits, Listener, ListenerTls, Route, Serves};
+pub use upstream::{
+    Balance, Health, HealthCheck, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamId,
+    UpstreamTls,
+};
+
+use super::words::Word;
+use crate::drain::Plan;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A whole configuration, checked and loaded.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it was read from, as it was named.
+    pub source: PathBuf,
+    /// Where the admin API listens.
+    pub admin: Admin,
+    /// Worker threads and logs.
+    pub process: Process,
+    /// At least one listener, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// The named pools, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+    /// The timeline of a drain; it fits its own grace.
+    pub plan: Plan,
+    /// What runs when a drain reaches a stage, in the order of the file.
+    pub hooks: Vec<Hook>,
+}
+
+impl Config {
+    /// The upstream that `id` names.
+    ///
+    /// # Panics
+    /// If `id` was made for another configuration.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> &Upstream {
+        &self.upstreams[id.0]
+    }
+}
+
+/// The admin API: its address and who may use it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Admin {
+    /// Where it listens; `127.0.0.1:9900` unless told otherwise.
+    pub listen: AdminAddr,
+    /// The bearer token that every request must carry (RFC 6750, section
+    /// 2.1); always there when `listen` can be reached from other machines.
+    pub token: Option<String>,
+}
+
+/// Shows whether there is a token, never the token: this value is logged.
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("listen", &self.listen)
+            .field("token", &self.token.as_ref().map(|_| "(hidden)"))
+            .finish()
+    }
+}
+
+/// An address of the admin API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AdminAddr {
+    /// `host:port`, the host an IP address.
+    Inet(SocketAddr),
+    /// `unix:PATH`; a relative path has been resolved.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What holds for the process as a whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Process {
+    /// Worker threads, one runtime each; 0 means one per core.
+    pub workers: usize,
+    /// How and where it logs.
+    pub logs: Logs,
+}
+
+/// How and where the process logs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Logs {
+    /// The form of a log line.
+    pub format: LogFormat,
+    /// Where the lines go.
+    pub file: LogFile,
+    /// Whether every request gets a line.
+    pub access: bool,
+    /// A `tracing` filter, e.g. `info` or `info,ebbtide::proxy=debug`.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("json", Self::Json),
+        ("text", Self::Text),
+    ];
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum LogFile {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// A file that is appended to; a relative path has been resolved.
+    Path(PathBuf),
+}

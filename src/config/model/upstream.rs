@@ -1,0 +1,140 @@
+//! Upstreams and their servers, checked and loaded.
+//!
+//! Purpose: where requests go, and how servers are chosen and spoken to.
+//!
+//! Invariant: see the module above; every upstream has a server.
+//!
+//! Deliberately absent: connections and verdicts on health.
+
+use super::super::words::Word;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names an upstream: an index into [`Config::upstreams`](super::Config::upstreams).
+#[derive(Copy, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UpstreamId(pub usize);
+
+/// A named pool of servers.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in the file; unique.
+    pub name: Arc<str>,
+    /// At least one; no two have the same address.
+    pub servers: Vec<Server>,
+    /// The HTTP version spoken to the servers.
+    pub http: UpstreamHttp,
+    /// How a server's health is found out; `None` takes it for granted.
+    pub health: Option<Health>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// The longest time that a dial may take, TLS included; never zero.
+    pub connect_timeout: Duration,
+    /// TLS to the servers, or clear text.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// The HTTP version spoken to an upstream's servers.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum UpstreamHttp {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge in clear text.
+    H2,
+    /// What ALPN chooses; only with TLS.
+    Auto,
+}
+
+impl Word for UpstreamHttp {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("h1", Self::H1), ("h2", Self::H2), ("auto", Self::Auto)];
+}
+
+/// How a server is chosen among the healthy ones.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// The one with the least in flight. Not available in this version.
+    LeastInFlight,
+    /// By a hash of the request. Not available in this version.
+    Hash,
+}
+
+impl Word for Balance {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("round_robin", Self::RoundRobin),
+        ("least_in_flight", Self::LeastInFlight),
+        ("hash", Self::Hash),
+    ];
+}
+
+/// One address in an upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Server {
+    /// As it is written in the file.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: ServerAddress,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum ServerAddress {
+    /// An IP address and port. A host name was resolved once, when the file
+    /// was loaded.
+    Inet(SocketAddr),
+    /// A Unix socket; a relative path has been resolved.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How a server's health is found out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Health {
+    /// What is asked.
+    pub check: HealthCheck,
+    /// How often; never zero.
+    pub every: Duration,
+}
+
+/// What a health check asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HealthCheck {
+    /// Whether a connection can be made.
+    Tcp,
+    /// Whether `GET path` is answered with 200.
+    Http {
+        /// An absolute path, perhaps with a query.
+        path: String,
+    },
+    /// Whether `grpc.health.v1.Health/Check` answers SERVING.
+    Grpc {
+        /// The service asked about; empty is the whole server.
+        service: String,
+    },
+}
+
+/// TLS to an upstream's servers. The files were readable and well-formed
+/// when the configuration was loaded, and the key matched its certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpstreamTls {
+    /// The name asked for (RFC 6066, section 3) and verified.
+    pub sni: String,
+    /// The authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The client certificate to show: certificate chain, then key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}

@@ -1,0 +1,188 @@
+//! Certificates, keys and authorities, loaded from their files.
+//!
+//! Purpose: what TLS needs is read and tried when the configuration is
+//! loaded, so that a wrong file is a line in a report, not a failed handshake
+//! at night.
+//!
+//! Invariant: a [`Certificate`] has a chain whose first certificate belongs
+//! to its key. Key material is never part of a message.
+//!
+//! Deliberately absent: validity in time and trust in the chain: clients
+//! judge those, and a certificate may be renewed before it counts.
+
+use super::model::Certificate;
+use super::names::dns_names;
+use super::report::{Fault, quote};
+use rustls::crypto::aws_lc_rs;
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{InconsistentKeys, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The most that is read of a PEM file: a bundle of all public authorities
+/// has a quarter of it.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads the certificate chain in `path`.
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let pem = read(path)?;
+    let chain = certificates(path, &pem)?;
+    match chain
+        .iter()
+        .find_map(|cert| ParsedCertificate::try_from(cert).err())
+    {
+        Some(error) => Err(Fault::new(
+            format!(
+                "{} holds a certificate that cannot be used: {error}",
+                shown(path)
+            ),
+            "make the certificate anew",
+        )),
+        None => Ok(chain),
+    }
+}
+
+/// Reads the private key in `path`.
+pub(super) fn key(path: &Path) -> Result<Arc<dyn SigningKey>, Fault> {
+    let pem = read(path)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        let what = format!("{} holds no private key", shown(path));
+        let help = if holds(&pem, "BEGIN ENCRYPTED PRIVATE KEY") {
+            "it is encrypted: decrypt it, e.g. with `openssl pkey`"
+        } else if holds(&pem, "BEGIN CERTIFICATE") {
+            "it holds a certificate; were `cert` and `key` swapped?"
+        } else {
+            "a key in PEM form begins with `-----BEGIN PRIVATE KEY-----`"
+        };
+        Fault::new(what, help)
+    })?;
+    let provider = aws_lc_rs::default_provider();
+    provider.key_provider.load_private_key(key).map_err(|_| {
+        let what = format!("{} holds a private key that cannot be used", shown(path));
+        Fault::new(
+            what,
+            "use an RSA key of 2048 bits or more, ECDSA P-256, P-384 or P-521, or Ed25519",
+        )
+    })
+}
+
+/// Joins a chain and a key that belong together.
+pub(super) fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> Result<Certificate, Fault> {
+    let names = chain
+        .first()
+        .map(|cert| dns_names(cert))
+        .unwrap_or_default();
+    let pair = CertifiedKey::new(chain, key);
+    match pair.keys_match() {
+        // A key that cannot tell its public half is not a wrong key.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(Certificate {
+                key: Arc::new(pair),
+                names,
+            })
+        }
+        Err(_) => Err(Fault::new(
+            "this key does not belong to the certificate",
+            "the certificate must come first in its file; compare both by `openssl x509 -pubkey` and `openssl pkey -pubout`",
+        )),
+    }
+}
+
+/// Reads the authorities in `path`.
+pub(super) fn roots(path: &Path) -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    for cert in certificates(path, &read(path)?)? {
+        roots.add(cert).map_err(|error| {
+            let what = format!(
+                "{} holds an authority that cannot be used: {error}",
+                shown(path)
+            );
+            Fault::new(
+                what,
+                "take the authority's certificate from its owner again",
+            )
+        })?;
+    }
+    Ok(roots)
+}
+
+/// Reads a name that TLS can ask a server for (RFC 6066, section 3).
+pub(super) fn sni(text: &str) -> Result<String, Fault> {
+    DnsName::try_from(text)
+        .map(|name| name.to_lowercase_owned().as_ref().to_owned())
+        .map_err(|_| {
+            let what = format!("{} is not a name that TLS can ask for", quote(text));
+            Fault::new(
+                what,
+                "write the host name in the server's certificate, e.g. `\"site.internal\"`",
+            )
+        })
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|_| {
+        let what = format!("{} is damaged: not all of its PEM can be read", shown(path));
+        Fault::new(
+            what,
+            "copy the file again; every block has a BEGIN, base64 lines and an END",
+        )
+    })?;
+    if found.is_empty() {
+        let help = if holds(pem, "PRIVATE KEY-----") {
+            "it holds a private key; were `cert` and `key` swapped?"
+        } else {
+            "a certificate in PEM form begins with `-----BEGIN CERTIFICATE-----`"
+        };
+        return Err(Fault::new(
+            format!("{} holds no certificate", shown(path)),
+            help,
+        ));
+    }
+    Ok(found)
+}
+
+fn holds(pem: &[u8], part: &str) -> bool {
+    pem.windows(part.len())
+        .any(|window| window == part.as_bytes())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut pem = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut pem));
+    let wrong = |what: &str, help: &str| Err(Fault::new(format!("{what} {}", shown(path)), help));
+    match file.map_err(|error| error.kind()) {
+        Ok(length) if length as u64 > LARGEST => wrong(
+            "too large to be a PEM file:",
+            "write the path of a PEM file",
+        ),
+        Ok(_) => Ok(pem),
+        Err(ErrorKind::NotFound) => wrong(
+            "there is no file",
+            "a relative path starts at the directory of this file",
+        ),
+        Err(ErrorKind::PermissionDenied) => wrong(
+            "no permission to read",
+            "let the user that the proxy runs as read it",
+        ),
+        Err(ErrorKind::IsADirectory) => {
+            wrong("a directory, not a file:", "write the path of a PEM file")
+        }
+        Err(kind) => wrong(
+            &format!("cannot read ({kind})"),
+            "write the path of a PEM file",
+        ),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    format!("`{}`", path.display().to_string().escape_debug())
+}

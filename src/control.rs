@@ -1,0 +1,349 @@
+//! Commands in, status out: the one door between those who ask for a drain
+//! and the one who runs it.
+//!
+//! [`Control`] is held by whoever asks (the admin API, signal handlers); the
+//! [`Inbox`] is the conductor's end. Commands are answered one by one, in the
+//! order in which they came, so that of two that contradict each other both
+//! learn what became of them. The status is a value that is replaced as a
+//! whole: a reader never sees half of a change.
+//!
+//! Invariant: the conductor publishes the status that a command led to before
+//! it answers the command, and the receipt after the last status. Whoever was
+//! told "accepted" therefore never reads a status of before.
+//!
+//! Deliberately absent: I/O, and any knowledge of what a drain does. A command
+//! repeated has the effect of one; that is the machine's doing, not this
+//! module's.
+
+use crate::drain::{Answer, Event, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Commands that may wait for the conductor; who asks then waits as well.
+const WAITING: usize = 16;
+
+/// What can be asked of the process.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Command {
+    /// Begin a drain; asked again, it changes nothing.
+    Drain(Trigger),
+    /// Take a drain back that is still announcing.
+    Cancel,
+    /// Cut at once what is there; begins a drain if there is none.
+    Cut,
+}
+
+impl Command {
+    /// What the machine is told.
+    #[must_use]
+    pub const fn event(self) -> Event {
+        match self {
+            Self::Drain(by) => Event::Drain(by),
+            Self::Cancel => Event::Cancel,
+            Self::Cut => Event::CutNow,
+        }
+    }
+
+    /// What the machine's answer means to whoever gave this command.
+    ///
+    /// # Errors
+    /// A [`Refusal`] unless it was accepted, now or before.
+    pub const fn verdict(self, answer: Answer) -> Result<(), Refusal> {
+        match (answer, self) {
+            (Answer::Accepted | Answer::Already, _) => Ok(()),
+            (Answer::NotDraining, _) => Err(Refusal::NotDraining),
+            (Answer::TooLate, Self::Cancel) => Err(Refusal::TooLate),
+            (Answer::TooLate, Self::Drain(_) | Self::Cut) => Err(Refusal::Terminated),
+        }
+    }
+}
+
+/// Why a command was not carried out. Nothing was changed then.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no drain that could be cancelled.
+    #[error("no drain is under way")]
+    NotDraining,
+    /// Refuse has begun: the listeners are closing.
+    #[error("the drain has passed announce and can no longer be cancelled")]
+    TooLate,
+    /// Nothing is served any more.
+    #[error("the process has drained and is exiting")]
+    Terminated,
+}
+
+/// Where the process stands, at one instant.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Status {
+    /// The lifecycle position.
+    pub phase: Phase,
+    /// The stage of the drain under way.
+    pub stage: Option<Stage>,
+    /// Readiness: whether new traffic should be sent here.
+    pub ready: bool,
+    /// Who began the drain under way.
+    pub trigger: Option<Trigger>,
+    /// When the drain under way began.
+    pub started: Option<Timestamp>,
+    /// The timeline of the drain under way, or of the next one.
+    pub plan: Plan,
+    /// The stages that the drain has reached.
+    pub stages: Vec<StageSpan>,
+    /// The listeners and the addresses that they are bound to, in the order
+    /// of the config.
+    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+}
+
+impl Status {
+    /// The status of a process that has just begun.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            phase: Phase::Idle,
+            stage: None,
+            ready: false,
+            trigger: None,
+            started: None,
+            plan,
+            stages: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Whether a drain is under way, announce included.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.started.is_some() && self.phase != Phase::Terminated
+    }
+}
+
+/// The asking end; clones ask the same conductor.
+#[derive(Clone, Debug)]
+pub struct Control {
+    commands: mpsc::Sender<Asked>,
+    status: watch::Receiver<Arc<Status>>,
+    receipt: watch::Receiver<Option<Arc<Receipt>>>,
+}
+
+/// The conductor's end.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: mpsc::Receiver<Asked>,
+    status: watch::Sender<Arc<Status>>,
+    receipt: watch::Sender<Option<Arc<Receipt>>>,
+}
+
+/// A command that waits for its answer. Dropped without one, it counts as
+/// refused by a process that is no longer there.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub command: Command,
+    answer: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Asked {
+    /// Answer the command. The status that it led to is published before.
+    pub fn answer(self, verdict: Result<(), Refusal>) {
+        // Who asked may have left: the command holds all the same.
+        let _ = self.answer.send(verdict);
+    }
+}
+
+/// A pair of ends, and the status that is read until one is published.
+#[must_use]
+pub fn channel(initial: Status) -> (Control, Inbox) {
+    let (asking, commands) = mpsc::channel(WAITING);
+    let (status, status_seen) = watch::channel(Arc::new(initial));
+    let (receipt, receipt_seen) = watch::channel(None);
+    let control = Control {
+        commands: asking,
+        status: status_seen,
+        receipt: receipt_seen,
+    };
+    let inbox = Inbox {
+        commands,
+        status,
+        receipt,
+    };
+    (control, inbox)
+}
+
+impl Control {
+    /// Begin a drain, or join the one that is under way. Returns the status
+    /// after it began.
+    ///
+    /// # Errors
+    /// [`Refusal::Terminated`] if the process is past its drain.
+    pub async fn drain(&self, by: Trigger) -> Result<Arc<Status>, Refusal> {
+        self.ask(Command::Drain(by)).await
+    }
+
+    /// Take back a drain that is announcing. Returns the status after it.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
+    pub async fn cancel(&self) -> Result<Arc<Status>, Refusal> {
+        self.ask(Command::Cancel).await
+    }
+
+    /// Cut at once what is there.
+    ///
+    /// # Errors
+    /// [`Refusal::Terminated`] if the process is past its drain.
+    pub async fn cut(&self) -> Result<Arc<Status>, Refusal> {
+        self.ask(Command::Cut).await
+    }
+
+    /// The status as it was published last.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    /// The receipt, once there is one.
+    #[must_use]
+    pub fn receipt(&self) -> Option<Arc<Receipt>> {
+        self.receipt.borrow().clone()
+    }
+
+    /// Wait for the receipt; `None` if the conductor left without one.
+    pub async fn finished(&self) -> Option<Arc<Receipt>> {
+        let mut seen = self.receipt.clone();
+        let receipt = seen.wait_for(Option::is_some).await.ok()?;
+        receipt.clone()
+    }
+
+    /// Wait until no drain is under way: the receipt if it ran to its end,
+    /// `None` if there was none, it was cancelled, or the conductor left.
+    pub async fn over(&self) -> Option<Arc<Receipt>> {
+        let mut seen = self.status.clone();
+        // Between a cancel and another drain the status may have been seen by
+        // nobody; then this waits for the later drain, which is no harm.
+        let none_under_way = async move {
+            let is_over = |status: &Arc<Status>| status.started.is_none();
+            let _ = seen.wait_for(is_over).await;
+        };
+        tokio::select! {
+            biased;
+            receipt = self.finished() => receipt,
+            () = none_under_way => self.receipt(),
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Result<Arc<Status>, Refusal> {
+        let (answer, verdict) = oneshot::channel();
+        let asked = Asked { command, answer };
+        let sent = self.commands.send(asked).await;
+        sent.map_err(|_| Refusal::Terminated)?;
+        verdict.await.map_err(|_| Refusal::Terminated)??;
+        Ok(self.status())
+    }
+}
+
+impl Inbox {
+    /// The next command; `None` when nobody is left who could ask.
+    pub async fn recv(&mut self) -> Option<Asked> {
+        self.commands.recv().await
+    }
+
+    /// Replace the status.
+    pub fn publish(&self, status: Status) {
+        self.status.send_replace(Arc::new(status));
+    }
+
+    /// Hand out the receipt. It comes last: who waits for it is released.
+    pub fn publish_receipt(&self, receipt: Arc<Receipt>) {
+        self.receipt.send_replace(Some(receipt));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Machine;
+
+    fn announcing(by: Trigger) -> Status {
+        Status {
+            phase: Phase::Active,
+            stage: Some(Stage::Announce),
+            trigger: Some(by),
+            started: Some(Timestamp::ZERO),
+            ..Status::new(Plan::default())
+        }
+    }
+
+    #[test]
+    fn verdicts_follow_the_machine() {
+        let mut machine = Machine::new(Plan::default());
+        let now = Timestamp::ZERO;
+        let judge = |machine: &Machine, command: Command| {
+            command.verdict(machine.answer(command.event(), now))
+        };
+        let drain = Command::Drain(Trigger::Api);
+        machine.handle(Event::Reached(Phase::Active), now);
+        assert_eq!(judge(&machine, Command::Cancel), Err(Refusal::NotDraining));
+        assert_eq!(judge(&machine, drain), Ok(()));
+        machine.handle(drain.event(), now);
+        assert_eq!(judge(&machine, drain), Ok(()), "again is no error");
+        assert_eq!(judge(&machine, Command::Cancel), Ok(()));
+        machine.handle(Command::Cut.event(), now);
+        assert_eq!(judge(&machine, Command::Cancel), Err(Refusal::TooLate));
+        machine.handle(Event::Quiescent, now);
+        assert_eq!(judge(&machine, drain), Err(Refusal::Terminated));
+        assert_eq!(judge(&machine, Command::Cut), Err(Refusal::Terminated));
+    }
+
+    #[tokio::test]
+    async fn an_accepted_command_returns_the_status_that_it_led_to() {
+        let (control, mut inbox) = channel(Status::new(Plan::default()));
+        let conductor = tokio::spawn(async move {
+            while let Some(asked) = inbox.recv().await {
+                if let Command::Drain(by) = asked.command {
+                    inbox.publish(announcing(by));
+                    asked.answer(Ok(()));
+                } else {
+                    asked.answer(Err(Refusal::TooLate));
+                }
+            }
+        });
+        assert!(!control.status().draining());
+        let status = control.drain(Trigger::Api).await.expect("accepted");
+        assert!(status.draining());
+        assert_eq!(status.trigger, Some(Trigger::Api));
+        assert_eq!(control.cancel().await, Err(Refusal::TooLate));
+        assert!(control.status().draining(), "a refusal changes nothing");
+        drop(control);
+        conductor.await.expect("ends when nobody can ask");
+    }
+
+    #[tokio::test]
+    async fn without_a_conductor_everything_is_refused_and_nothing_waits() {
+        let (control, inbox) = channel(Status::new(Plan::default()));
+        drop(inbox);
+        let refused = control.drain(Trigger::Api).await;
+        assert_eq!(refused, Err(Refusal::Terminated));
+        assert!(control.finished().await.is_none());
+        assert!(control.over().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_command_dropped_unanswered_is_refused() {
+        let (control, mut inbox) = channel(Status::new(Plan::default()));
+        let asking = tokio::spawn(async move { control.cut().await });
+        drop(inbox.recv().await);
+        let refused = asking.await.expect("no panic");
+        assert_eq!(refused, Err(Refusal::Terminated));
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_drain_is_over_without_a_receipt() {
+        let (control, inbox) = channel(announcing(Trigger::Api));
+        let waiting = tokio::spawn(async move { control.over().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "a drain is under way");
+        inbox.publish(Status::new(Plan::default()));
+        assert!(waiting.await.expect("no panic").is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! Counters of the way of the data, and their text at a scrape.
+//!
+//! [`RouteMetrics`] counts requests by listener, route and upstream with plain
+//! atomics; [`Metrics`] holds all of them and what is told of the process as a
+//! whole. A scrape reads the atomics off into [`Family`] values, adds those
+//! that its caller derives from the live table, and lets `prometheus-client`
+//! write the `OpenMetrics` text (version 1.0.0).
+//!
+//! Invariant: the number of series is bounded by the config: no label takes
+//! its value from a client. Status codes that are not in the table of codes
+//! fold into their class.
+//!
+//! Deliberately absent: a registry of metrics that lives between scrapes, and
+//! derived gauges (see the admin floor).
+
+mod codes;
+mod family;
+mod route;
+
+pub use family::{Family, Histogram, Labels};
+pub use route::RouteMetrics;
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The content type of the text that [`Metrics::encode`] returns
+/// (`OpenMetrics` 1.0.0, section "Content-Type").
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The upper bounds of the buckets for the duration of a drain, in seconds.
+const SHUTDOWN_BOUNDS: [f64; 12] = [
+    0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0,
+];
+
+/// No time was noted.
+const NEVER: u64 = u64::MAX;
+
+/// The counters of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    routes: Mutex<Vec<Arc<RouteMetrics>>>,
+    /// Microseconds since the Unix epoch.
+    shutdown_started: AtomicU64,
+    /// Microseconds.
+    shutdown_took: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            routes: Mutex::default(),
+            shutdown_started: AtomicU64::new(NEVER),
+            shutdown_took: AtomicU64::new(NEVER),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// The counters of this triple; the same ones if they are asked for again.
+    /// Not for the hot path: ask once, keep the answer.
+    pub fn route(&self, listener: &str, route: &str, upstream: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.lock();
+        if let Some(known) = routes.iter().find(|one| one.is(listener, route, upstream)) {
+            return Arc::clone(known);
+        }
+        let new = RouteMetrics::new(listener, route, upstream);
+        routes.push(Arc::clone(&new));
+        new
+    }
+
+    /// Note that a drain of the process began, at this time since the Unix
+    /// epoch.
+    pub fn shutdown_started(&self, unix: Duration) {
+        self.shutdown_started.store(micros(unix), Relaxed);
+    }
+
+    /// Note that the drain was cancelled: none has started.
+    pub fn shutdown_cancelled(&self) {
+        self.shutdown_started.store(NEVER, Relaxed);
+    }
+
+    /// Note how long the drain of the process took, once it is over.
+    pub fn shutdown_took(&self, took: Duration) {
+        self.shutdown_took.store(micros(took), Relaxed);
+    }
+
+    /// The `OpenMetrics` text of these counters and of `derived`, in this order.
+    /// Not for the hot path.
+    #[must_use]
+    pub fn encode(&self, derived: Vec<Family>) -> String {
+        let mut families = vec![self.started_family(), self.took_family()];
+        let routes = self.routes.lock().clone();
+        families.extend(route::families(&routes));
+        families.extend(derived);
+        family::text(families)
+    }
+
+    fn started_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "app_lifecycle_shutdown_start_timestamp_seconds",
+            "When the drain of the process began, since the Unix epoch; 0 if none did",
+        );
+        family.add_real([], seconds(&self.shutdown_started).unwrap_or(0.0));
+        family
+    }
+
+    fn took_family(&self) -> Family {
+        let mut family = Family::histogram(
+            "app_shutdown_duration_seconds",
+            "How long the drain of the process took, from its beginning to its last connection",
+        );
+        let mut histogram = Histogram::of(&SHUTDOWN_BOUNDS);
+        if let Some(took) = seconds(&self.shutdown_took) {
+            histogram.observe(took);
+        }
+        family.add_histogram([], histogram);
+        family
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(NEVER - 1)
+}
+
+fn seconds(cell: &AtomicU64) -> Option<f64> {
+    let micros = cell.load(Relaxed);
+    (micros != NEVER).then(|| Duration::from_micros(micros).as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;

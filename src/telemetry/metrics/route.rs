@@ -1,0 +1,145 @@
+//! What is counted of requests, by listener, route and upstream.
+//!
+//! Invariant: [`RouteMetrics::record`] is three additions to atomics; the
+//! count of a histogram is the sum of its buckets and is not kept.
+//!
+//! Deliberately absent: anything kept by server or by client address.
+
+use super::codes::{self, SLOTS};
+use super::family::{Family, Histogram, Labels};
+use crate::drain::Protocol;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The upper bounds of the duration buckets, in seconds, and the same in
+/// microseconds, in which they are compared.
+const BOUNDS: [(f64, u64); 16] = [
+    (0.0005, 500),
+    (0.001, 1_000),
+    (0.0025, 2_500),
+    (0.005, 5_000),
+    (0.01, 10_000),
+    (0.025, 25_000),
+    (0.05, 50_000),
+    (0.1, 100_000),
+    (0.25, 250_000),
+    (0.5, 500_000),
+    (1.0, 1_000_000),
+    (2.5, 2_500_000),
+    (5.0, 5_000_000),
+    (10.0, 10_000_000),
+    (30.0, 30_000_000),
+    (60.0, 60_000_000),
+];
+
+/// Counters of one (listener, route, upstream) triple; shared by all workers.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    listener: Arc<str>,
+    route: Arc<str>,
+    upstream: Arc<str>,
+    by_protocol: [Counters; Protocol::ALL.len()],
+}
+
+#[derive(Debug)]
+struct Counters {
+    codes: [AtomicU64; SLOTS],
+    /// One more than there are bounds: the last takes what is above them all.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            codes: [const { AtomicU64::new(0) }; SLOTS],
+            buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
+            micros: AtomicU64::new(0),
+        }
+    }
+}
+
+impl RouteMetrics {
+    /// Counters at zero that no scrape shows; see
+    /// [`Metrics::route`](super::Metrics::route) for those that are shown.
+    #[must_use]
+    pub fn new(listener: &str, route: &str, upstream: &str) -> Arc<Self> {
+        Arc::new(Self {
+            listener: listener.into(),
+            route: route.into(),
+            upstream: upstream.into(),
+            by_protocol: Default::default(),
+        })
+    }
+
+    /// Count one exchange that has ended: its protocol, the status code that
+    /// the client was sent (0 for a tunnel without one, 101 for an upgrade),
+    /// and the time from its beginning to its end.
+    pub fn record(&self, protocol: Protocol, code: u16, took: Duration) {
+        let counters = &self.by_protocol[protocol as usize];
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|(_, bound)| *bound < micros);
+        counters.codes[codes::slot(code)].fetch_add(1, Relaxed);
+        counters.buckets[bucket].fetch_add(1, Relaxed);
+        counters.micros.fetch_add(micros, Relaxed);
+    }
+
+    pub(super) fn is(&self, listener: &str, route: &str, upstream: &str) -> bool {
+        *self.listener == *listener && *self.route == *route && *self.upstream == *upstream
+    }
+
+    fn labels(&self, protocol: Protocol) -> Labels {
+        Labels::from([
+            ("listener", self.listener.to_string()),
+            ("route", self.route.to_string()),
+            ("upstream", self.upstream.to_string()),
+            ("protocol", protocol.as_str().to_owned()),
+        ])
+    }
+}
+
+impl Counters {
+    fn histogram(&self) -> Option<Histogram> {
+        let counts = self.buckets.each_ref().map(|count| count.load(Relaxed));
+        if counts.iter().all(|count| *count == 0) {
+            return None;
+        }
+        let micros = self.micros.load(Relaxed);
+        let bounds = BOUNDS.map(|(seconds, _)| seconds);
+        Some(Histogram::read(
+            &bounds,
+            &counts,
+            Duration::from_micros(micros).as_secs_f64(),
+        ))
+    }
+}
+
+/// The two families that are read off the counters; combinations that never
+/// occurred are left out.
+pub(super) fn families(routes: &[Arc<RouteMetrics>]) -> [Family; 2] {
+    let mut requests = Family::counter(
+        "ebbtide_requests",
+        "Exchanges that have ended: requests, streams and tunnels",
+    );
+    let mut durations = Family::histogram(
+        "ebbtide_request_duration_seconds",
+        "From the beginning of an exchange to its end",
+    );
+    for route in routes {
+        for protocol in Protocol::ALL {
+            let counters = &route.by_protocol[protocol as usize];
+            for (slot, count) in counters.codes.iter().enumerate() {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    let code = ("code", codes::label(slot));
+                    requests.add(route.labels(protocol).and(code), count);
+                }
+            }
+            if let Some(histogram) = counters.histogram() {
+                durations.add_histogram(route.labels(protocol), histogram);
+            }
+        }
+    }
+    [requests, durations]
+}

@@ -1,0 +1,36 @@
+//! FLOOR 1: what the process tells about itself: metrics and logs.
+//!
+//! Both are written to from anywhere and read by others: metrics by a scrape,
+//! logs by whoever keeps them. Neither decides anything.
+//!
+//! Invariant: telling costs the way of the data no lock and no allocation; a
+//! log line that would not be written is not put together either.
+//!
+//! Deliberately absent: gauges over what is alive. They are read off the live
+//! table at the scrape (see the admin floor), since a count that is kept twice
+//! is a count that disagrees.
+
+pub mod logs;
+pub mod metrics;
+
+/// An error of telemetry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The log file could not be opened.
+    #[error("cannot log to {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The filter of the log level was not understood.
+    #[error("log level {level:?} is not a filter: {reason}")]
+    Level {
+        /// The filter as written.
+        level: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,225 @@
+//! The loop of an HTTP/1.1 connection.
+//!
+//! The HTTP engine parses, answers and keeps alive; this loop owns the
+//! connection's time: the idle and head limits, retirement, the farewell and
+//! the cut. A connection that is to close while idle is first taken out of
+//! the engine and looked at once more: if a request has come meanwhile, it is
+//! put back and served. That closes the keep-alive race as far as this side
+//! of the network can.
+
+mod framing;
+mod gate;
+
+use super::edge::Edge;
+use super::pace::{self, Act, Alarm, View};
+use super::tunnel::Early;
+use super::websocket;
+use crate::clock;
+use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
+use crate::proxy::registry::{ConnectionGuard, Heard, State};
+use crate::proxy::request::{Answers, Site, Upgrade, serve_http1};
+use crate::proxy::upstream::ServerIo;
+use bytes::Bytes;
+use framing::{Framing, Refusal};
+use gate::Gate;
+use hyper::server::conn::http1::Builder;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// How long an answer that overtook its request is guarded from a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How the engine was left.
+enum Left {
+    /// It ended by itself.
+    Ended(Gate),
+    /// The connection was taken out of it, idle, for this.
+    Taken(Act, Gate),
+    /// It gave the connection away to an upgrade.
+    Upgraded,
+}
+
+struct Loop {
+    site: Arc<Site>,
+    guard: Arc<ConnectionGuard>,
+    answers: Arc<Answers>,
+    blocked: Arc<AtomicBool>,
+    retired: Option<Timestamp>,
+    heard: Heard,
+    alarm: Alarm,
+}
+
+/// Serve a connection that speaks HTTP/1.1 until it is over.
+pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, edge: Edge) {
+    let limits = &site.listener().limits;
+    let framing = Framing::new(limits.head, limits.headers);
+    let blocked = Arc::new(AtomicBool::new(false));
+    let gate = Gate::new(edge, framing, Arc::clone(&blocked));
+    let mut this = Loop {
+        heard: Heard::from(guard.registry().scope()),
+        site,
+        guard,
+        answers: Arc::default(),
+        blocked,
+        retired: None,
+        alarm: Alarm::default(),
+    };
+    this.run(gate).await;
+}
+
+impl Loop {
+    async fn run(&mut self, mut gate: Gate) {
+        loop {
+            gate = match self.engine(gate).await {
+                // A request came between the decision and now: serve it.
+                Left::Taken(Act::Close, gate) if !gate.mid_request() && gate.unread() => gate,
+                Left::Taken(act, gate) => return self.taken(act, gate).await,
+                Left::Ended(gate) => return self.ended(gate).await,
+                Left::Upgraded => return self.upgraded().await,
+            };
+        }
+    }
+
+    /// Run the engine until it ends or the connection is due for something.
+    async fn engine(&mut self, gate: Gate) -> Left {
+        let (site, guard) = (Arc::clone(&self.site), Arc::clone(&self.guard));
+        let answers = Arc::clone(&self.answers);
+        let service = hyper::service::service_fn(move |request| {
+            serve_http1(
+                Arc::clone(&site),
+                Arc::clone(&guard),
+                Arc::clone(&answers),
+                request,
+            )
+        });
+        let limits = &self.site.listener().limits;
+        let mut conn = Builder::new()
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.head.max(64 * 1024))
+            .serve_connection(gate, service)
+            .with_upgrades();
+        let taken = poll_fn(|cx| self.poll_engine(cx, Pin::new(&mut conn))).await;
+        match (taken, conn.into_parts()) {
+            (Some(act), Some(parts)) => Left::Taken(act, parts.io),
+            (None, Some(parts)) => Left::Ended(parts.io),
+            (_, None) => Left::Upgraded,
+        }
+    }
+
+    fn poll_engine<F, E>(&mut self, cx: &mut Context<'_>, engine: Pin<&mut F>) -> Poll<Option<Act>>
+    where
+        F: Future<Output = Result<(), E>>,
+        E: std::error::Error,
+    {
+        // Enlisted before the orders are read, or new ones go unnoticed.
+        self.guard.waker.register(cx.waker());
+        if let Poll::Ready(ended) = engine.poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(connection = self.guard.id, %error, "HTTP/1.1 connection ended");
+            }
+            return Poll::Ready(None);
+        }
+        loop {
+            let orders = self.heard.refresh(self.guard.registry().scope());
+            let blocked = self.blocked.load(Relaxed);
+            let view = View::of(&self.guard, blocked, self.retired);
+            let due = pace::http1(&view, self.site.listener(), orders);
+            match self.alarm.poll(cx, due) {
+                None => return Poll::Pending,
+                Some(Act::Retire) => {
+                    self.retired = Some(clock::now());
+                    self.answers.retire();
+                }
+                Some(act) => return Poll::Ready(Some(act)),
+            }
+        }
+    }
+
+    /// The engine is done: answer what was refused, and close.
+    async fn ended(&self, gate: Gate) {
+        if self.answers.broken_off() {
+            return gate.into_edge().0.break_off();
+        }
+        match gate.refusal() {
+            Some(refusal) => refuse(gate, refusal).await,
+            None => close(gate).await,
+        }
+    }
+
+    /// The connection was idle or half-open, and its time has come.
+    async fn taken(&self, act: Act, gate: Gate) {
+        let half_head = self.guard.state() == State::Head;
+        match act {
+            Act::Cut => drop(gate),
+            Act::Retire | Act::Close => close(gate).await,
+            Act::TooSlow => refuse(gate, Refusal::TooSlow).await,
+            Act::Farewell if half_head => {
+                self.guard.conclude(Outcome::Farewelled(Farewell::HalfHead));
+                refuse(gate, Refusal::Draining).await;
+            }
+            Act::Farewell => {
+                self.guard.conclude(Outcome::Farewelled(Farewell::Fin));
+                close(gate).await;
+            }
+        }
+    }
+
+    async fn upgraded(&self) {
+        let Some(upgrade) = self.answers.take_upgrade() else {
+            return;
+        };
+        self.guard.set_protocol(Protocol::WebSocket);
+        if let Err(error) = tunnel(upgrade).await {
+            tracing::debug!(connection = self.guard.id, %error, "upgrade failed");
+        }
+    }
+}
+
+async fn tunnel(upgrade: Upgrade) -> Result<(), hyper::Error> {
+    let (client, server) = (upgrade.client.await?, upgrade.server.await?);
+    let (Ok(client), Ok(server)) = (client.downcast::<Gate>(), server.downcast::<ServerIo>())
+    else {
+        // Both transports are of our own making, so this is never reached.
+        return Ok(());
+    };
+    let (edge, held) = client.io.into_edge();
+    let early = Early {
+        from_client: join(client.read_buf, held),
+        from_server: server.read_buf,
+    };
+    websocket::relay(upgrade.exchange, edge, server.io.into_inner(), early).await;
+    Ok(())
+}
+
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    [first, second].concat().into()
+}
+
+async fn refuse(gate: Gate, refusal: Refusal) {
+    let (mut edge, _) = gate.into_edge();
+    edge.set_linger(LINGER);
+    // A client that does not take the answer will not miss it.
+    let answer = refusal.answer();
+    let sent = edge.write_all(answer.as_bytes());
+    if matches!(tokio::time::timeout(LINGER, sent).await, Ok(Ok(()))) {
+        edge.close().await;
+    }
+}
+
+async fn close(gate: Gate) {
+    let owes = gate.mid_request();
+    let (mut edge, _) = gate.into_edge();
+    if owes {
+        edge.set_linger(LINGER);
+    }
+    edge.close().await;
+}

@@ -1,0 +1,138 @@
+//! The loop of an HTTP/2 connection.
+//!
+//! One task owns the connection: it accepts streams, gives each a task of its
+//! own, and says GOAWAY. Retirement has two steps (RFC 9113, section 6.8):
+//! GOAWAY(2^31-1) and PING, and once the answer shows that the client has read
+//! it, the GOAWAY that names the last stream served. A client that does not
+//! answer is not waited for once nothing is in flight.
+//!
+//! Invariant: a stream that was opened is served; nothing here resets one.
+//! Deliberately absent: the streams' deadlines, which their own tasks keep.
+
+use super::edge::Edge;
+use super::half_open::bounded;
+use super::pace::{self, Act, Alarm, View};
+use crate::clock;
+use crate::config::Limits;
+use crate::drain::{Farewell, Outcome, Timestamp};
+use crate::proxy::registry::{ConnectionGuard, Heard, State};
+use crate::proxy::request::{Site, serve_http2};
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long the client may take to end its side after the last GOAWAY.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A stream's window: what a client may send ahead of a slow server.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Bytes of answers that may wait for the socket, per stream.
+const SEND_BUFFER: usize = 256 * 1024;
+
+struct Loop {
+    site: Arc<Site>,
+    guard: Arc<ConnectionGuard>,
+    retired: Option<Timestamp>,
+    closing: bool,
+    heard: Heard,
+    alarm: Alarm,
+}
+
+/// Serve a connection that speaks HTTP/2 until it is over.
+pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge: Edge) {
+    guard.enter(State::Preface);
+    edge.set_linger(LINGER);
+    let listener = site.listener();
+    let preface = settings(&listener.limits).handshake::<_, Bytes>(edge);
+    let mut conn = match bounded(&guard, listener, preface).await {
+        Ok(Ok(conn)) => conn,
+        Ok(Err(error)) => {
+            tracing::debug!(connection = guard.id, %error, "no HTTP/2 preface");
+            return;
+        }
+        Err(act) => {
+            if act == Act::Farewell {
+                guard.conclude(Outcome::Farewelled(Farewell::Fin));
+            }
+            return;
+        }
+    };
+    guard.enter(State::Idle);
+    let mut this = Loop {
+        heard: Heard::from(guard.registry().scope()),
+        site,
+        guard,
+        retired: None,
+        closing: false,
+        alarm: Alarm::default(),
+    };
+    poll_fn(|cx| this.poll(cx, &mut conn)).await;
+}
+
+/// Windows: the connection's exceeds what all streams may hold, so that
+/// stalled uploads do not stop their siblings. Limits on resets and on
+/// malformed streams are the engine's defaults (CVE-2023-44487).
+fn settings(limits: &Limits) -> Builder {
+    let connection_window = STREAM_WINDOW
+        .saturating_mul(limits.streams.max(8))
+        .min(64 * 1024 * 1024);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+impl Loop {
+    fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Connection<Edge, Bytes>) -> Poll<()> {
+        // Enlisted before the orders are read, or new ones go unnoticed.
+        self.guard.waker.register(cx.waker());
+        loop {
+            while let Poll::Ready(accepted) = conn.poll_accept(cx) {
+                match accepted {
+                    Some(Ok((request, respond))) => self.stream(request, respond),
+                    Some(Err(error)) => {
+                        tracing::debug!(connection = self.guard.id, %error, "HTTP/2 connection ended");
+                        return Poll::Ready(());
+                    }
+                    None => return Poll::Ready(()),
+                }
+            }
+            match self.poll_due(cx, conn.has_streams()) {
+                None => return Poll::Pending,
+                Some(Act::Retire) => conn.graceful_shutdown(),
+                // Only with nothing in flight: this resets what there is.
+                Some(Act::Close) if !self.closing => {
+                    self.closing = true;
+                    conn.abrupt_shutdown(Reason::NO_ERROR);
+                }
+                Some(_) => return Poll::Ready(()),
+            }
+            // What was said must be polled to be sent.
+            self.retired = Some(clock::now());
+        }
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>, busy: bool) -> Option<Act> {
+        let orders = self.heard.refresh(self.guard.registry().scope());
+        let view = View::of(&self.guard, busy, self.retired);
+        let due = pace::http2(&view, self.site.listener(), orders);
+        self.alarm.poll(cx, due)
+    }
+
+    /// The exchange is entered in the registry before its task first runs:
+    /// in between, the connection would seem idle.
+    fn stream(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let (site, guard) = (Arc::clone(&self.site), Arc::clone(&self.guard));
+        tokio::spawn(serve_http2(site, guard, request, respond));
+    }
+}

@@ -1,0 +1,80 @@
+//! The connection loops: one per protocol, each with the same duties.
+//!
+//! A loop serves what comes, keeps the connection's record truthful, obeys
+//! the orders of its scope and ends with its socket closed. *When* something
+//! is due is decided in [`pace`], without sockets; the loops carry it out.
+//!
+//! Deliberately absent: what a request means. That is `request`'s.
+
+mod edge;
+mod half_open;
+mod http1;
+mod http2;
+mod pace;
+mod tunnel;
+mod websocket;
+
+pub(super) use edge::{Edge, Transport};
+pub(super) use half_open::bounded;
+pub(super) use pace::Act;
+
+use super::registry::ConnectionGuard;
+use super::request::{Site, TcpExchange};
+use super::upstream::Tried;
+use crate::drain::Protocol;
+use bytes::Bytes;
+use std::sync::Arc;
+use tunnel::Early;
+
+/// What the handshake found out: who speaks what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Spoken {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Bytes that are nobody's business.
+    Tcp,
+}
+
+/// Serve a connection whose handshake is done until it is over.
+pub(super) async fn serve(site: Arc<Site>, guard: ConnectionGuard, edge: Edge, spoken: Spoken) {
+    let guard = Arc::new(guard);
+    match spoken {
+        Spoken::Http1 => {
+            guard.set_protocol(Protocol::Http1);
+            http1::serve(site, guard, edge).await;
+        }
+        Spoken::Http2 => {
+            guard.set_protocol(Protocol::Http2);
+            http2::serve(site, guard, edge).await;
+        }
+        Spoken::Tcp => {
+            guard.set_protocol(Protocol::Tcp);
+            tcp(&site, &guard, edge).await;
+        }
+    }
+}
+
+/// A TCP listener's connection: dial, then pass bytes.
+async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
+    let TcpExchange { exchange, pool } = site.begin_tcp(guard);
+    let mut tried = Tried::default();
+    let server = tokio::select! {
+        server = pool.dial(&mut tried) => server,
+        () = guard.due(Protocol::Tcp) => return,
+    };
+    match server {
+        Ok((server, _)) => {
+            let early = Early {
+                from_client: Bytes::new(),
+                from_server: Bytes::new(),
+            };
+            tunnel::opaque(exchange, edge, server, early).await;
+        }
+        Err(error) => {
+            tracing::warn!(connection = guard.id, listener = %guard.listener, %error, "tunnel refused");
+            edge.close().await;
+        }
+    }
+}

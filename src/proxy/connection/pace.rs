@@ -1,0 +1,351 @@
+//! When a connection must act next, and how: the decisions, without sockets.
+//!
+//! The loops ask [`http1`] or [`http2`] with a [`View`] of the connection and
+//! the orders in force, arm one timer for the answer and carry it out. Limits
+//! of everyday life (idle, head) and of a drain are one question here, so
+//! that neither can be forgotten in a corner of a loop.
+//!
+//! Invariant: an exchange in flight is never ended from here, save by a cut;
+//! its own task ends it, in its own protocol.
+
+use crate::config::Listener;
+use crate::drain::{Orders, Protocol, Protocols, Timestamp};
+use crate::proxy::registry::{Record, State};
+use std::time::Duration;
+
+/// How long the answer to a retirement (the PING of RFC 9113, section 6.8) is
+/// awaited from a client with nothing in flight.
+pub(super) const GOAWAY_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the loop is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::proxy) enum Act {
+    /// Tell the client to send no more requests here.
+    Retire,
+    /// Close: nothing is in flight.
+    Close,
+    /// Answer 408 to a head that came too slowly, and close.
+    TooSlow,
+    /// The drain's word to a half-open connection, and close.
+    Farewell,
+    /// Close by force.
+    Cut,
+}
+
+/// What the decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) id: u64,
+    pub(super) accepted: Timestamp,
+    pub(super) state: State,
+    pub(super) since: Timestamp,
+    pub(super) requests: u64,
+    /// In flight, or with bytes of an answer that the client has not taken.
+    pub(super) busy: bool,
+    /// When the client was told to send no more requests.
+    pub(super) retired: Option<Timestamp>,
+}
+
+impl View {
+    pub(super) fn of(record: &Record, blocked: bool, retired: Option<Timestamp>) -> Self {
+        Self {
+            id: record.id,
+            accepted: record.accepted,
+            state: record.state(),
+            since: record.since(),
+            requests: record.requests(),
+            busy: blocked || record.in_flight() > 0,
+            retired,
+        }
+    }
+}
+
+/// The earliest of what is due, and when.
+pub(super) type Due = Option<(Timestamp, Act)>;
+
+fn earlier(due: Due, at: Option<Timestamp>, act: Act) -> Due {
+    match (due, at) {
+        (Some((first, _)), Some(at)) if first <= at => due,
+        (_, Some(at)) => Some((at, act)),
+        (_, None) => due,
+    }
+}
+
+fn earlier_of(one: Due, other: Due) -> Due {
+    match other {
+        Some((at, act)) => earlier(one, Some(at), act),
+        None => one,
+    }
+}
+
+/// A connection that cannot carry a request yet: before its first byte it is
+/// merely idle; once it has begun to speak, it has `head_time` to finish.
+pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due {
+    if orders.cut.contains(Protocol::Http1) {
+        return Some((Timestamp::ZERO, Act::Cut));
+    }
+    let limit = match view.state {
+        State::Accepted => view.accepted + limits.idle,
+        _ => view.since + limits.limits.head_time,
+    };
+    let due = Some((limit, Act::Close));
+    earlier(due, orders.half_open_until(view.accepted), Act::Farewell)
+}
+
+/// When this connection is retired: by the drain, or by its age.
+fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Option<Timestamp> {
+    let aged = (!limits.max_age.is_zero()).then(|| {
+        // Up to a tenth later, or connections of one moment leave as one.
+        let part = u32::try_from(view.id % 64).unwrap_or_default();
+        view.accepted + limits.max_age + limits.max_age / 640 * part
+    });
+    match (orders.retire_at(view.id), aged) {
+        (Some(drain), Some(aged)) => Some(drain.min(aged)),
+        (drain, aged) => drain.or(aged),
+    }
+}
+
+/// An HTTP/1 connection.
+pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
+    if orders.cut.contains(Protocol::Http1) {
+        return Some((Timestamp::ZERO, Act::Cut));
+    }
+    let mut due = None;
+    if view.retired.is_none() {
+        due = earlier(due, retirement(view, limits, orders), Act::Retire);
+    }
+    if view.busy {
+        return due;
+    }
+    match view.state {
+        State::Head => {
+            // The first head counts from the accept, a later one from its
+            // first byte: an old connection is not a slow one.
+            let from = if view.requests == 0 {
+                view.accepted
+            } else {
+                view.since
+            };
+            due = earlier(
+                due,
+                Some(view.since + limits.limits.head_time),
+                Act::TooSlow,
+            );
+            earlier(due, orders.half_open_until(from), Act::Farewell)
+        }
+        state if state.half_open() => earlier_of(due, half_open(view, limits, orders)),
+        _ => {
+            due = earlier(due, Some(view.since + limits.idle), Act::Close);
+            let window = view
+                .retired
+                .map(|retired| retired.max(view.since + orders.plan.last_request));
+            earlier(due, window, Act::Close)
+        }
+    }
+}
+
+/// An HTTP/2 connection, after its preface.
+pub(super) fn http2(view: &View, limits: &Listener, orders: &Orders) -> Due {
+    let both = Protocols::EMPTY.with(Protocol::Http2).with(Protocol::Grpc);
+    if orders.cut.union(both) == orders.cut {
+        return Some((Timestamp::ZERO, Act::Cut));
+    }
+    let Some(retired) = view.retired else {
+        let due = earlier(None, retirement(view, limits, orders), Act::Retire);
+        if view.busy {
+            return due;
+        }
+        return earlier(due, Some(view.since + limits.idle), Act::Retire);
+    };
+    if view.busy {
+        return None;
+    }
+    Some((retired.max(view.since) + GOAWAY_LIMIT, Act::Close))
+}
+
+/// One timer for whatever is due next; it is set again only to fire earlier,
+/// so a busy connection that puts its deadline off does not touch the wheel.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    sleep: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+    armed: Timestamp,
+}
+
+impl Alarm {
+    /// What is due now, if anything; otherwise the task is woken in time.
+    pub(super) fn poll(&mut self, cx: &mut std::task::Context<'_>, due: Due) -> Option<Act> {
+        use std::future::Future;
+        let (at, act) = due?;
+        if at == Timestamp::ZERO {
+            return Some(act);
+        }
+        loop {
+            let sleep = match &mut self.sleep {
+                Some(sleep) if at >= self.armed => sleep,
+                Some(sleep) => {
+                    sleep.as_mut().reset(crate::clock::instant(at));
+                    self.armed = at;
+                    sleep
+                }
+                empty => {
+                    self.armed = at;
+                    empty.insert(Box::pin(tokio::time::sleep_until(crate::clock::instant(
+                        at,
+                    ))))
+                }
+            };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+            if crate::clock::now() >= at {
+                // Set anew next time, whatever is due then.
+                self.sleep = None;
+                return Some(act);
+            }
+            sleep.as_mut().reset(crate::clock::instant(at));
+            self.armed = at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Limits, Serves};
+    use crate::drain::{Event, Machine, Phase, Plan, Trigger};
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_start(Duration::from_millis(millis))
+    }
+
+    fn listener() -> Listener {
+        Listener {
+            name: "web".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            serves: Serves::Http { routes: Vec::new() },
+            tls: None,
+            idle: Duration::from_secs(60),
+            limits: Limits::default(),
+            max_age: Duration::ZERO,
+            proxy_protocol: false,
+            grpc_health: false,
+        }
+    }
+
+    fn view(state: State) -> View {
+        View {
+            id: 1,
+            accepted: at(1_000),
+            state,
+            since: at(2_000),
+            requests: 3,
+            busy: false,
+            retired: None,
+        }
+    }
+
+    /// Orders of a drain that began at `start` without announce or spread.
+    fn draining(start: Timestamp) -> (Machine, Orders) {
+        let mut machine = Machine::new(Plan {
+            announce: Duration::ZERO,
+            spread: Duration::ZERO,
+            ..Plan::default()
+        });
+        for phase in [Phase::Validating, Phase::Ready, Phase::Active] {
+            machine.handle(Event::Reached(phase), at(0));
+        }
+        machine.handle(Event::Drain(Trigger::Sigterm), start);
+        machine.handle(Event::Refused, start);
+        let orders = machine.orders();
+        (machine, orders)
+    }
+
+    fn calm() -> Orders {
+        Machine::new(Plan::default()).orders()
+    }
+
+    #[test]
+    fn idle_and_head_have_limits_of_their_own() {
+        let limits = listener();
+        let idle = http1(&view(State::Idle), &limits, &calm());
+        assert_eq!(idle, Some((at(62_000), Act::Close)));
+        let head = http1(&view(State::Head), &limits, &calm());
+        assert_eq!(head, Some((at(12_000), Act::TooSlow)));
+    }
+
+    #[test]
+    fn what_is_in_flight_is_left_alone() {
+        let mut busy = view(State::InFlight);
+        busy.busy = true;
+        assert_eq!(http1(&busy, &listener(), &calm()), None);
+        assert_eq!(http2(&busy, &listener(), &calm()), None);
+        let (_, orders) = draining(at(5_000));
+        let due = http1(&busy, &listener(), &orders);
+        assert_eq!(
+            due,
+            Some((at(5_000), Act::Retire)),
+            "but told to come no more"
+        );
+        busy.retired = Some(at(5_000));
+        assert_eq!(http1(&busy, &listener(), &orders), None);
+        assert_eq!(http2(&busy, &listener(), &orders), None);
+    }
+
+    #[test]
+    fn one_that_answered_lately_gets_the_last_request_window() {
+        let (_, orders) = draining(at(5_000));
+        let mut late = view(State::Idle);
+        late.retired = Some(at(5_000));
+        late.since = at(4_900);
+        assert_eq!(
+            http1(&late, &listener(), &orders),
+            Some((at(5_900), Act::Close))
+        );
+        late.since = at(1_000);
+        assert_eq!(
+            http1(&late, &listener(), &orders),
+            Some((at(5_000), Act::Close))
+        );
+    }
+
+    #[test]
+    fn half_open_ones_count_from_their_accept() {
+        let (_, orders) = draining(at(5_000));
+        let mut young = view(State::TlsHandshake);
+        young.accepted = at(4_500);
+        young.since = at(4_500);
+        assert_eq!(
+            half_open(&young, &listener(), &orders),
+            Some((at(6_500), Act::Farewell))
+        );
+        young.accepted = at(1_000);
+        assert_eq!(
+            half_open(&young, &listener(), &orders),
+            Some((at(5_000), Act::Farewell))
+        );
+    }
+
+    #[test]
+    fn the_cut_spares_nobody() {
+        let (mut machine, _) = draining(at(5_000));
+        machine.handle(Event::CutNow, at(6_000));
+        let orders = machine.orders();
+        let mut busy = view(State::InFlight);
+        busy.busy = true;
+        let cut = Some((Timestamp::ZERO, Act::Cut));
+        assert_eq!(http1(&busy, &listener(), &orders), cut);
+        assert_eq!(http2(&busy, &listener(), &orders), cut);
+        assert_eq!(half_open(&view(State::Preface), &listener(), &orders), cut);
+    }
+
+    #[test]
+    fn a_retired_http2_connection_is_not_awaited_for_ever() {
+        let (_, orders) = draining(at(5_000));
+        let mut quiet = view(State::Idle);
+        quiet.retired = Some(at(5_000));
+        assert_eq!(
+            http2(&quiet, &listener(), &orders),
+            Some((at(6_000), Act::Close))
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! WebSocket tunnels: bytes that pass untouched, and an end in their protocol.
+//!
+//! A tunnel that knows where frames end ([`Frames`]) can be ended by Close
+//! 1001 to both peers, in place of a broken stream (RFC 6455, section 5.5.1;
+//! 1001 is "going away", section 7.4.1). In each direction the Close goes out
+//! once the frame that is under way is through, unless the peers' own Close
+//! went that way before; then each peer's Close, or its end, is awaited. To
+//! the client we speak as a server, unmasked; to the server as a client, in a
+//! mask, as section 5.1 demands.
+//!
+//! Deliberately absent: what the frames say. Nothing is unmasked, inflated,
+//! reassembled or checked; Pings are the peers' to answer.
+
+mod frames;
+
+use super::tunnel::{Early, Grammar, Tunnel};
+use crate::drain::Farewell;
+use crate::proxy::registry::RequestGuard;
+use bytes::Bytes;
+use frames::Frames;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Going away: RFC 6455, section 7.4.1.
+const GOING_AWAY: u16 = 1001;
+
+/// What a person reads who looks why.
+const REASON: &str = "server is draining";
+
+/// Relay a WebSocket connection, from the end of its opening handshake, until
+/// both sides have ended. When the exchange's protocol is past its deadline
+/// both peers get Close 1001 at a frame boundary. Both streams are closed when
+/// it returns, and the exchange has ended.
+pub(in crate::proxy) async fn relay<D, U>(
+    exchange: RequestGuard,
+    client: D,
+    server: U,
+    early: Early,
+) where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let grammars = [Way::new(To::Server), Way::new(To::Client)];
+    Tunnel::new(client, server, early, grammars)
+        .run(exchange)
+        .await;
+}
+
+/// Who receives the frames.
+#[derive(Clone, Copy, Debug)]
+enum To {
+    Client,
+    Server,
+}
+
+/// The frames that go one way.
+#[derive(Debug)]
+struct Way {
+    frames: Frames,
+    to: To,
+}
+
+impl Way {
+    fn new(to: To) -> Self {
+        Self {
+            frames: Frames::default(),
+            to,
+        }
+    }
+}
+
+impl Grammar for Way {
+    const TOLD: Farewell = Farewell::WebSocketClose;
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.frames.follow(bytes);
+    }
+
+    fn pass_to_boundary(&mut self, bytes: &[u8]) -> usize {
+        self.frames.follow_to_boundary(bytes)
+    }
+
+    fn at_boundary(&self) -> bool {
+        // Where nothing is known, one place is as good as any other.
+        self.frames.at_boundary() || self.frames.lost()
+    }
+
+    fn closed(&self) -> bool {
+        self.frames.closed()
+    }
+
+    fn last_words(&self) -> Option<Bytes> {
+        if self.frames.closed() || self.frames.lost() {
+            return None;
+        }
+        Some(match self.to {
+            To::Client => close_frame(None),
+            To::Server => close_frame(Some(fastrand::u32(..).to_be_bytes())),
+        })
+    }
+}
+
+/// A Close frame, masked if it has a key (RFC 6455, sections 5.2 and 5.3).
+fn close_frame(mask: Option<[u8; 4]>) -> Bytes {
+    const FIN_CLOSE: u8 = 0x88;
+    const MASKED: u8 = 0x80;
+    // The payload of a control frame is at most 125 bytes long.
+    const LENGTH: u8 = {
+        assert!(2 + REASON.len() <= 125);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 125")]
+        let length = 2 + REASON.len() as u8;
+        length
+    };
+    let code = GOING_AWAY.to_be_bytes();
+    let payload = code.iter().chain(REASON.as_bytes());
+    match mask {
+        None => [FIN_CLOSE, LENGTH].iter().chain(payload).copied().collect(),
+        Some(key) => [FIN_CLOSE, LENGTH | MASKED]
+            .into_iter()
+            .chain(key)
+            .chain(
+                payload
+                    .zip(key.iter().cycle())
+                    .map(|(byte, key)| byte ^ key),
+            )
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What can go wrong on the way of the data: the one error of this floor.
+//!
+//! Every variant names the party at fault in its wording, so that a log line
+//! needs no context to be acted upon, and so that `request::answer` can tell
+//! a client the right status without looking at text.
+
+use crate::drain::Farewell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Result of this floor.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the proxy floor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A listener's socket could not be had.
+    #[error("listener {listener}: cannot listen on {address}: {source}")]
+    Bind {
+        /// Name of the listener.
+        listener: Arc<str>,
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A TLS configuration could not be made from what the config names.
+    #[error("{owner}: unusable TLS settings: {reason}")]
+    Tls {
+        /// Listener or upstream, as named in the config.
+        owner: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// No server of the upstream is healthy.
+    #[error("upstream {upstream}: no healthy server")]
+    NoServer {
+        /// Name of the upstream.
+        upstream: Arc<str>,
+    },
+    /// A server could not be connected to; nothing of the request was sent.
+    #[error("upstream {upstream}: cannot connect to {server}: {reason}")]
+    Connect {
+        /// Name of the upstream.
+        upstream: Arc<str>,
+        /// The server, as written in the config.
+        server: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// A server did not accept a connection in time.
+    #[error("upstream {upstream}: {server} did not accept a connection within {limit:?}")]
+    ConnectTimeout {
+        /// Name of the upstream.
+        upstream: Arc<str>,
+        /// The server, as written in the config.
+        server: Arc<str>,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The HTTP/1.1 engine's verdict.
+    #[error("HTTP/1.1: {0}")]
+    Http1(#[from] hyper::Error),
+    /// The HTTP/2 engine's verdict.
+    #[error("HTTP/2: {0}")]
+    Http2(#[from] h2::Error),
+    /// A socket's verdict.
+    #[error("i/o: {0}")]
+    Io(#[from] std::io::Error),
+    /// The request's target cannot be said in the server's version of HTTP.
+    #[error("the request's target cannot be passed on")]
+    Target,
+    /// A limit on time was reached.
+    #[error("{0} took too long")]
+    Timeout(&'static str),
+    /// The exchange was ended by a drain, in its own protocol.
+    #[error("ended by the drain: {}", .0.as_str())]
+    Told(Farewell),
+}

@@ -1,0 +1,159 @@
+//! From an accepted socket to a connection that can carry a request.
+//!
+//! TLS first, where the listener has it, with the protocol agreed by ALPN;
+//! on clear text HTTP/2 with prior knowledge is told from HTTP/1 by its first
+//! bytes (RFC 9113, section 3.3). Each wait is bounded and tracked under its
+//! own name, and each has its own farewell: a FIN before the first byte or in
+//! the middle of a preface, an alert in the middle of a TLS handshake.
+
+mod tls;
+
+pub(super) use tls::server_config;
+
+use super::connection::{Act, Edge, Spoken, Transport, bounded, serve};
+use super::registry::{ConnectionGuard, State};
+use super::request::Site;
+use crate::config::Serves;
+use crate::drain::{Farewell, Outcome};
+use bytes::{Bytes, BytesMut};
+use rustls::ServerConfig;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How an HTTP/2 client with prior knowledge begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Room for a first request, so that the usual one needs no second read.
+const FIRST_READ: usize = 2048;
+
+/// The handshake did not come to its end.
+enum Ended {
+    /// The peer left, or said what cannot be understood.
+    Broken(io::Error),
+    /// The connection's time was over.
+    Due(Act),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<Act> for Ended {
+    fn from(act: Act) -> Self {
+        Self::Due(act)
+    }
+}
+
+/// Take a connection from its accept to its end.
+pub(super) async fn run(
+    site: Arc<Site>,
+    tls: Option<Arc<ServerConfig>>,
+    guard: ConnectionGuard,
+    socket: TcpStream,
+) {
+    let opened = match tls {
+        Some(config) => open_tls(&site, &guard, socket, config).await,
+        None => open_plain(&site, &guard, socket).await,
+    };
+    match opened {
+        Ok((edge, spoken)) => serve(site, guard, edge, spoken).await,
+        Err(Ended::Due(Act::Farewell)) => {
+            guard.conclude(Outcome::Farewelled(Farewell::Fin));
+        }
+        Err(Ended::Due(_)) => {}
+        Err(Ended::Broken(error)) => {
+            tracing::debug!(connection = guard.id, peer = %guard.peer, %error, "handshake failed");
+        }
+    }
+}
+
+fn edge(site: &Site, guard: &ConnectionGuard, transport: Transport, early: Bytes) -> Edge {
+    let send_idle = site.listener().limits.send_idle;
+    Edge::new(transport, early, Arc::clone(guard.record()), send_idle)
+}
+
+async fn open_plain(
+    site: &Site,
+    guard: &ConnectionGuard,
+    mut socket: TcpStream,
+) -> Result<(Edge, Spoken), Ended> {
+    let (spoken, early) = match site.listener().serves {
+        // A server may speak first, so nothing is awaited from the client.
+        Serves::Tcp { .. } => (Spoken::Tcp, Bytes::new()),
+        Serves::Http { .. } => sniff(site, guard, &mut socket).await?,
+    };
+    Ok((edge(site, guard, Transport::Plain(socket), early), spoken))
+}
+
+/// Read until the bytes cannot or must be the HTTP/2 preface.
+async fn sniff(
+    site: &Site,
+    guard: &ConnectionGuard,
+    socket: &mut TcpStream,
+) -> Result<(Spoken, Bytes), Ended> {
+    // Before the first byte there is no buffer: such connections are many.
+    bounded(guard, site.listener(), socket.ready(Interest::READABLE)).await??;
+    let mut early = BytesMut::with_capacity(FIRST_READ);
+    loop {
+        let read = bounded(guard, site.listener(), socket.read_buf(&mut early)).await??;
+        if read == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        if early.starts_with(PREFACE) {
+            return Ok((Spoken::Http2, early.freeze()));
+        }
+        if !PREFACE.starts_with(&early) {
+            return Ok((Spoken::Http1, early.freeze()));
+        }
+        guard.enter(State::Preface);
+    }
+}
+
+async fn open_tls(
+    site: &Site,
+    guard: &ConnectionGuard,
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Result<(Edge, Spoken), Ended> {
+    bounded(guard, site.listener(), socket.ready(Interest::READABLE)).await??;
+    guard.enter(State::TlsHandshake);
+    let tls = Box::pin(shake_hands(site, guard, socket, config)).await?;
+    let spoken = match site.listener().serves {
+        Serves::Tcp { .. } => Spoken::Tcp,
+        Serves::Http { .. } if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Spoken::Http2,
+        Serves::Http { .. } => {
+            // The handshake is behind; what is awaited now is a request.
+            guard.enter(State::Accepted);
+            Spoken::Http1
+        }
+    };
+    let transport = Transport::Tls(Box::new(tls));
+    Ok((edge(site, guard, transport, Bytes::new()), spoken))
+}
+
+async fn shake_hands(
+    site: &Site,
+    guard: &ConnectionGuard,
+    socket: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Result<TlsStream<TcpStream>, Ended> {
+    let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
+    let hello = match bounded(guard, site.listener(), &mut acceptor).await {
+        Ok(hello) => hello?,
+        Err(act) => {
+            if let (Act::Farewell, Some(socket)) = (act, acceptor.take_io()) {
+                tls::cancel(&socket);
+                guard.conclude(Outcome::Farewelled(Farewell::TlsAlert));
+                return Err(Ended::Due(Act::Close));
+            }
+            return Err(act.into());
+        }
+    };
+    Ok(bounded(guard, site.listener(), hello.into_stream(config)).await??)
+}

@@ -1,0 +1,104 @@
+//! The server's side of TLS: settings, certificates by name, the alert.
+//!
+//! TLS 1.2 and 1.3 only, keys already loaded and matched by the config floor.
+//! The certificate is chosen by SNI: an exact name first, then a wildcard of
+//! its parent, then the first certificate given.
+
+use crate::config::{Certificate, ListenerTls, Serves};
+use crate::proxy::error::{Error, Result};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// Two plaintext alerts, `user_canceled` and `close_notify`: the handshake is
+/// given up for a reason that is not a failure (RFC 8446, section 6.1).
+const CANCEL: [u8; 14] = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
+
+/// Tell a client whose `ClientHello` is not complete that it is not awaited.
+pub(super) fn cancel(socket: &TcpStream) {
+    // Fourteen bytes fit an empty socket buffer; a peer that is gone needs none.
+    let _ = socket.try_write(&CANCEL);
+}
+
+/// The TLS settings of one listener.
+///
+/// # Errors
+/// [`Error::Tls`] if the client CAs or the ticket keys cannot be used.
+pub(in crate::proxy) fn server_config(
+    listener: &Arc<str>,
+    tls: &ListenerTls,
+    serves: &Serves,
+) -> Result<Arc<ServerConfig>> {
+    let unusable = |reason: String| Error::Tls {
+        owner: Arc::clone(listener),
+        reason,
+    };
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?;
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
+                .build()
+                .map_err(|error| unusable(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&tls.certificates)));
+    if matches!(serves, Serves::Http { .. }) {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    if tls.tickets {
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| unusable(error.to_string()))?;
+    } else {
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
+    Ok(Arc::new(config))
+}
+
+/// Certificates by the names that they are good for.
+#[derive(Debug)]
+struct ByName {
+    names: HashMap<String, Arc<CertifiedKey>>,
+    first: Option<Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn new(certificates: &[Certificate]) -> Self {
+        let mut names = HashMap::new();
+        for certificate in certificates {
+            for name in &certificate.names {
+                let key = Arc::clone(&certificate.key);
+                names.entry(name.to_ascii_lowercase()).or_insert(key);
+            }
+        }
+        Self {
+            names,
+            first: certificates.first().map(|first| Arc::clone(&first.key)),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        self.names.get(name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.names.get(format!("*.{parent}").as_str())
+        })
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.find(name));
+        named.or(self.first.as_ref()).cloned()
+    }
+}

@@ -1,0 +1,200 @@
+//! Entering the live table, and leaving it whatever happens.
+//!
+//! Both guards count on drop, so that a panic, a cancelled task or a reset
+//! connection leaves the table as truthfully as a clean end does. An exchange
+//! that is dropped without a word was *cut* if its protocol's time was over,
+//! and *finished* otherwise (the client left, or the server did): only the
+//! drain's doing is the drain's to answer for.
+
+use super::Registry;
+use super::record::{Record, State};
+use crate::clock;
+use crate::drain::{CutReason, Outcome, Protocol, Timestamp};
+use crate::telemetry::metrics::RouteMetrics;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A connection's stay in the table.
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    pub(super) registry: Arc<Registry>,
+    pub(super) record: Arc<Record>,
+}
+
+impl ConnectionGuard {
+    /// The record that others see.
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Begin an exchange on this connection.
+    #[must_use]
+    pub fn begin(&self, protocol: Protocol) -> RequestGuard {
+        self.registry.begin(&self.record, protocol)
+    }
+
+    /// The table itself.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+}
+
+impl Deref for ConnectionGuard {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.registry.leave(&self.record);
+    }
+}
+
+/// An exchange's stay in the table.
+#[derive(Debug)]
+pub struct RequestGuard {
+    pub(super) registry: Arc<Registry>,
+    pub(super) record: Arc<Record>,
+    pub(super) protocol: Protocol,
+    pub(super) began: Timestamp,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) metrics: Option<Arc<RouteMetrics>>,
+    pub(super) code: u16,
+}
+
+impl RequestGuard {
+    /// The connection that carries the exchange.
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// The protocol of the exchange.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// When the exchange began.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// Whether the exchange is past its deadline.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.record.is_due(self.protocol)
+    }
+
+    /// Wait until the exchange is past its deadline.
+    pub async fn due(&self) {
+        self.record.due(self.protocol).await;
+    }
+
+    /// Note where the exchange is counted.
+    pub fn routed(&mut self, metrics: &Arc<RouteMetrics>) {
+        self.metrics = Some(Arc::clone(metrics));
+    }
+
+    /// Note the status that the client was sent.
+    pub fn answered(&mut self, code: u16) {
+        self.code = code;
+    }
+
+    /// Note how the exchange ended; the last word counts.
+    pub fn conclude(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let outcome = self
+            .outcome
+            .unwrap_or_else(|| self.registry.silent_end(&self.record, self.protocol));
+        self.record.conclude(outcome);
+        self.registry
+            .end(&self.record, self.protocol, outcome, self.began);
+        self.record.end(self.protocol);
+        if let Some(metrics) = &self.metrics {
+            let took = clock::now().saturating_since(self.began);
+            metrics.record(self.protocol, self.code, took);
+        }
+    }
+}
+
+/// A listener's stay: while it may still accept, nobody may conclude that
+/// nothing is left.
+#[derive(Debug)]
+pub struct AcceptGuard {
+    pub(super) registry: Arc<Registry>,
+}
+
+impl Drop for AcceptGuard {
+    fn drop(&mut self) {
+        self.registry.stop_accepting();
+    }
+}
+
+impl Registry {
+    /// What an end without a word means.
+    fn silent_end(&self, record: &Record, protocol: Protocol) -> Outcome {
+        if record.is_cut(protocol) {
+            Outcome::Cut(self.cut_reason())
+        } else {
+            Outcome::Finished
+        }
+    }
+
+    fn begin(self: &Arc<Self>, record: &Arc<Record>, protocol: Protocol) -> RequestGuard {
+        self.exchanges[protocol as usize].opened();
+        record.begin(protocol);
+        RequestGuard {
+            registry: Arc::clone(self),
+            record: Arc::clone(record),
+            protocol,
+            began: clock::now(),
+            outcome: None,
+            metrics: None,
+            code: 0,
+        }
+    }
+
+    fn end(&self, record: &Record, protocol: Protocol, outcome: Outcome, began: Timestamp) {
+        self.exchanges[protocol as usize].closed(outcome);
+        if outcome != Outcome::Finished {
+            self.tell_of(record, protocol, outcome, began);
+        }
+    }
+
+    fn leave(&self, record: &Arc<Record>) {
+        self.live.remove(&record.id);
+        let protocol = record.protocol().unwrap_or(Protocol::Tcp);
+        if record.is_cut(protocol) && record.state() != State::Closing {
+            record.conclude(Outcome::Cut(self.cut_reason()));
+        }
+        let outcome = record.outcome();
+        self.connections.closed(outcome);
+        if record.requests() == 0 && outcome != Outcome::Finished {
+            self.tell_of(record, protocol, outcome, record.accepted);
+        }
+        if self.scope.orders().draining() {
+            self.drained(outcome);
+        }
+        self.release();
+    }
+
+    fn cut_reason(&self) -> CutReason {
+        if self.scope.orders().cut_by_operator {
+            CutReason::Operator
+        } else {
+            CutReason::Farewell
+        }
+    }
+}

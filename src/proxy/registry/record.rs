@@ -1,0 +1,305 @@
+//! What is known of one connection while it lives.
+//!
+//! The connection's own task writes, the admin interface and the conductor
+//! read; all of it is atomic, so that looking costs the connection nothing. A
+//! reader may see two fields of different instants: good enough to show, and
+//! nothing is decided on more than one field.
+//!
+//! Deliberately absent: the socket. Whoever wants a connection to end says so
+//! through the scope's orders, and its own task does it.
+
+use crate::clock;
+use crate::drain::{CutReason, Farewell, Outcome, Protocol, Protocols, Timestamp};
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use tokio::sync::Notify;
+
+/// Where a connection stands. The first five are half-open: not yet able to
+/// carry a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// The TCP handshake is done, no byte has come.
+    Accepted,
+    /// Part of a PROXY header has come.
+    ProxyHeader,
+    /// Between the first byte of a ClientHello and the end of the handshake.
+    TlsHandshake,
+    /// Part of the HTTP/2 preface has come, or it is awaited after ALPN.
+    Preface,
+    /// Part of an HTTP/1 request head has come.
+    Head,
+    /// Open, nothing in flight.
+    Idle,
+    /// A request, stream or tunnel is in flight.
+    InFlight,
+    /// Its last byte is sent; the peer's end is awaited.
+    Closing,
+}
+
+impl State {
+    /// Every state, in the order of the flow.
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::ProxyHeader,
+        Self::TlsHandshake,
+        Self::Preface,
+        Self::Head,
+        Self::Idle,
+        Self::InFlight,
+        Self::Closing,
+    ];
+
+    /// The name used in metrics and in the admin interface.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::ProxyHeader => "proxy_header",
+            Self::TlsHandshake => "tls_handshake",
+            Self::Preface => "preface",
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::InFlight => "in_flight",
+            Self::Closing => "closing",
+        }
+    }
+
+    /// Whether a connection in this state cannot yet carry a request.
+    #[must_use]
+    pub const fn half_open(self) -> bool {
+        (self as u8) <= Self::Head as u8
+    }
+
+    fn from_u8(value: u8) -> Self {
+        Self::ALL
+            .get(usize::from(value))
+            .copied()
+            .unwrap_or(Self::Closing)
+    }
+}
+
+const UNKNOWN: u8 = u8::MAX;
+
+/// One connection, as far as others may see it.
+#[derive(Debug)]
+pub struct Record {
+    /// Unique in this process, in the order of acceptance.
+    pub id: u64,
+    /// Name of the listener that accepted it.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The client's IP address as `X-Forwarded-For` has it.
+    pub forwarded_for: HeaderValue,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    protocol: AtomicU8,
+    state: AtomicU8,
+    since: AtomicU64,
+    in_flight: [AtomicU32; Protocol::ALL.len()],
+    requests: AtomicU64,
+    /// Bytes read from the client, after TLS.
+    pub received: AtomicU64,
+    /// Bytes written to the client, before TLS.
+    pub sent: AtomicU64,
+    farewell: AtomicU8,
+    cut: AtomicU8,
+    worst: AtomicU8,
+    /// Woken when the orders change; the connection's own task waits here.
+    pub(in crate::proxy) waker: AtomicWaker,
+    /// Told when a deadline comes; tasks of single exchanges wait here.
+    deadline: Notify,
+}
+
+impl Record {
+    pub(super) fn new(id: u64, listener: Arc<str>, peer: SocketAddr) -> Self {
+        let now = clock::now();
+        Self {
+            id,
+            listener,
+            peer,
+            forwarded_for: HeaderValue::try_from(peer.ip().to_canonical().to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            accepted: now,
+            protocol: AtomicU8::new(UNKNOWN),
+            state: AtomicU8::new(State::Accepted as u8),
+            since: AtomicU64::new(micros(now)),
+            in_flight: [const { AtomicU32::new(0) }; Protocol::ALL.len()],
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            farewell: AtomicU8::new(0),
+            cut: AtomicU8::new(0),
+            worst: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            deadline: Notify::new(),
+        }
+    }
+
+    /// The protocol spoken, once that is known.
+    pub fn protocol(&self) -> Option<Protocol> {
+        Protocol::ALL
+            .get(usize::from(self.protocol.load(Relaxed)))
+            .copied()
+    }
+
+    /// Note which protocol is spoken.
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.protocol.store(protocol as u8, Relaxed);
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        State::from_u8(self.state.load(Relaxed))
+    }
+
+    /// Since when it stands there.
+    pub fn since(&self) -> Timestamp {
+        Timestamp::from_start(std::time::Duration::from_micros(self.since.load(Relaxed)))
+    }
+
+    /// Note where the connection stands; the time counts from a change only.
+    pub fn enter(&self, state: State) {
+        if self.state.swap(state as u8, Relaxed) != state as u8 {
+            self.since.store(micros(clock::now()), Relaxed);
+        }
+    }
+
+    /// Exchanges in flight, of all protocols.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Exchanges in flight, of one protocol.
+    pub fn in_flight_of(&self, protocol: Protocol) -> u32 {
+        self.in_flight[protocol as usize].load(Relaxed)
+    }
+
+    /// Exchanges begun since the accept.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    pub(super) fn begin(&self, protocol: Protocol) {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight[protocol as usize].fetch_add(1, Relaxed);
+        self.enter(State::InFlight);
+    }
+
+    pub(super) fn end(&self, protocol: Protocol) {
+        self.in_flight[protocol as usize].fetch_sub(1, Relaxed);
+        if self.in_flight() == 0 && self.state() == State::InFlight {
+            self.enter(State::Idle);
+        }
+    }
+
+    /// Pass on which protocols' deadlines have come, and which are to be cut.
+    pub(in crate::proxy) fn tell(&self, farewell: Protocols, cut: Protocols) {
+        self.farewell.store(farewell.bits(), Relaxed);
+        self.cut.store(cut.bits(), Relaxed);
+        self.deadline.notify_waiters();
+        self.waker.wake();
+    }
+
+    /// Whether an exchange of this protocol is past its deadline.
+    pub fn is_due(&self, protocol: Protocol) -> bool {
+        Protocols::from_bits(self.farewell.load(Relaxed)).contains(protocol)
+    }
+
+    /// Whether what is left of this protocol is closed by force.
+    pub fn is_cut(&self, protocol: Protocol) -> bool {
+        Protocols::from_bits(self.cut.load(Relaxed)).contains(protocol)
+    }
+
+    /// Wait until an exchange of this protocol is past its deadline.
+    pub async fn due(&self, protocol: Protocol) {
+        self.told(|| self.is_due(protocol)).await;
+    }
+
+    /// Wait until what is left of this protocol is to be closed by force.
+    pub async fn cut(&self, protocol: Protocol) {
+        self.told(|| self.is_cut(protocol)).await;
+    }
+
+    async fn told(&self, so: impl Fn() -> bool) {
+        loop {
+            let told = self.deadline.notified();
+            tokio::pin!(told);
+            // Enlisted before the look, or an order between the two is lost.
+            told.as_mut().enable();
+            if so() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Note how the connection, or an exchange on it, ended; the worst stays.
+    pub fn conclude(&self, outcome: Outcome) {
+        self.worst.fetch_max(encode(outcome), Relaxed);
+    }
+
+    /// The worst outcome noted.
+    pub fn outcome(&self) -> Outcome {
+        decode(self.worst.load(Relaxed))
+    }
+}
+
+/// The first code of a cut; codes below it are farewells, zero is finished.
+const CUT: u8 = 128;
+
+fn encode(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Finished => 0,
+        Outcome::Farewelled(farewell) => 1 + farewell as u8,
+        Outcome::Cut(reason) => CUT + reason as u8,
+    }
+}
+
+fn decode(code: u8) -> Outcome {
+    match code {
+        0 => Outcome::Finished,
+        farewell if farewell < CUT => Farewell::ALL
+            .get(usize::from(farewell - 1))
+            .map_or(Outcome::Finished, |kind| Outcome::Farewelled(*kind)),
+        cut => CutReason::ALL
+            .get(usize::from(cut - CUT))
+            .map_or(Outcome::Finished, |reason| Outcome::Cut(*reason)),
+    }
+}
+
+fn micros(at: Timestamp) -> u64 {
+    u64::try_from(at.since_start().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_survive_the_coding() {
+        let all = Farewell::ALL
+            .into_iter()
+            .map(Outcome::Farewelled)
+            .chain(CutReason::ALL.into_iter().map(Outcome::Cut))
+            .chain([Outcome::Finished]);
+        for outcome in all {
+            assert_eq!(decode(encode(outcome)), outcome);
+        }
+    }
+
+    #[test]
+    fn the_worst_outcome_stays() {
+        let record = Record::new(1, "web".into(), ([127, 0, 0, 1], 9).into());
+        record.conclude(Outcome::Farewelled(Farewell::GrpcTrailers));
+        record.conclude(Outcome::Finished);
+        assert_eq!(
+            record.outcome(),
+            Outcome::Farewelled(Farewell::GrpcTrailers)
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! What the proxy says itself, in the client's protocol.
+//!
+//! An error of the floor becomes a status here and nowhere else. The text is
+//! for people and fixed: it never repeats what a client sent.
+
+use super::grpc;
+use crate::drain::{Farewell, Outcome, Protocol};
+use crate::proxy::body::Body;
+use crate::proxy::error::Error;
+use crate::proxy::registry::RequestGuard;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+/// When a client that was turned away may come back, in seconds.
+const RETRY: HeaderValue = HeaderValue::from_static("1");
+
+/// The status and the words for an error.
+fn status(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::Told(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ended by the drain of this proxy: its deadline passed; try again",
+        ),
+        Error::NoServer { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no healthy server for this request",
+        ),
+        Error::ConnectTimeout { .. } => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the server did not accept a connection in time",
+        ),
+        Error::Connect { .. } => (StatusCode::BAD_GATEWAY, "cannot connect to the server"),
+        Error::Timeout("the request body") => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the request body took too long",
+        ),
+        Error::Target => (StatusCode::BAD_REQUEST, "the target cannot be passed on"),
+        Error::Timeout(_) => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the server did not answer in time",
+        ),
+        _ => (StatusCode::BAD_GATEWAY, "the server broke the exchange off"),
+    }
+}
+
+/// Answer with a status of our own.
+pub(super) fn refuse(
+    exchange: &mut RequestGuard,
+    code: StatusCode,
+    says: &'static str,
+) -> Response<Body> {
+    say(exchange, code, says, None)
+}
+
+/// Answer an exchange that cannot be served; one that a drain ended is
+/// concluded as such.
+pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body> {
+    let (code, says) = status(error);
+    let told = match error {
+        Error::Told(farewell) => Some(*farewell),
+        other => {
+            let record = exchange.record();
+            tracing::warn!(connection = record.id, listener = %record.listener, error = %other, status = code.as_u16(), "request failed");
+            None
+        }
+    };
+    if let Some(farewell) = told {
+        exchange.conclude(Outcome::Farewelled(farewell));
+    }
+    say(exchange, code, says, told)
+}
+
+fn say(
+    exchange: &mut RequestGuard,
+    code: StatusCode,
+    says: &'static str,
+    told: Option<Farewell>,
+) -> Response<Body> {
+    exchange.answered(code.as_u16());
+    if exchange.protocol() == Protocol::Grpc {
+        return grpc::trailers_only(code, says, told);
+    }
+    let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(says.len()));
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY);
+    }
+    response
+}
+
+/// The farewell of an exchange whose response has not begun.
+pub(super) fn unanswered(protocol: Protocol) -> Error {
+    Error::Told(match protocol {
+        Protocol::Grpc => Farewell::GrpcTrailersOnly,
+        _ => Farewell::Unanswered,
+    })
+}

@@ -1,0 +1,129 @@
+//! Reading a request's head strictly: who is asked, and for what.
+//!
+//! The two places that can name the host must agree; what is not a plain
+//! request to a service (CONNECT, a missing host) is refused with its status.
+//! Nothing is repaired on the way.
+
+use crate::drain::Protocol;
+use crate::proxy::request::grpc;
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+
+/// The protocol of an exchange, by its head.
+pub(super) fn protocol(head: &Parts) -> Protocol {
+    if grpc::is_request(&head.headers) {
+        Protocol::Grpc
+    } else if head.version == Version::HTTP_2 {
+        Protocol::Http2
+    } else if is_websocket(head) {
+        Protocol::WebSocket
+    } else {
+        Protocol::Http1
+    }
+}
+
+/// A WebSocket handshake of HTTP/1.1 (RFC 6455, section 4.1).
+fn is_websocket(head: &Parts) -> bool {
+    let upgrades = head
+        .headers
+        .get(UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    upgrades
+        && head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && lists(&head.headers, "upgrade")
+}
+
+/// Whether `Connection` lists an option.
+fn lists(headers: &HeaderMap, option: &str) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|listed| listed.trim().eq_ignore_ascii_case(option))
+}
+
+/// The host that is asked, without its port, or why the request is refused.
+pub(super) fn host(head: &Parts) -> Result<&str, (StatusCode, &'static str)> {
+    if head.method == Method::CONNECT {
+        return Err((StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
+    }
+    let mut named = head.headers.get_all(HOST).iter();
+    let field = match (named.next(), named.next()) {
+        (_, Some(_)) => return Err((StatusCode::BAD_REQUEST, "Host is given twice")),
+        (None, None) => None,
+        (Some(value), None) => Some(
+            value
+                .to_str()
+                .map_err(|_| (StatusCode::BAD_REQUEST, "Host is not text"))?,
+        ),
+    };
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    match (authority, field) {
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => Err((
+            StatusCode::BAD_REQUEST,
+            "Host and the request's authority differ",
+        )),
+        (Some(authority), _) if authority.contains('@') => Err((
+            StatusCode::BAD_REQUEST,
+            "the authority has user information",
+        )),
+        (Some(named), _) | (None, Some(named)) => Ok(without_port(named)),
+        (None, None) if head.version == Version::HTTP_2 => {
+            Err((StatusCode::BAD_REQUEST, "no :authority and no Host"))
+        }
+        (None, None) => Ok(""),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        // The colons inside of brackets are an IPv6 address's own.
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(uri: &str, host: Option<&str>) -> Parts {
+        let mut request = http::Request::get(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn the_host_is_read_from_either_place() {
+        assert_eq!(host(&parts("/x", Some("a.b:80"))), Ok("a.b"));
+        assert_eq!(host(&parts("http://a.b:80/x", None)), Ok("a.b"));
+        assert_eq!(host(&parts("/x", Some("[::1]:80"))), Ok("[::1]"));
+        assert_eq!(host(&parts("/x", Some("[::1]"))), Ok("[::1]"));
+    }
+
+    #[test]
+    fn two_hosts_are_refused() {
+        assert!(host(&parts("http://a/x", Some("b"))).is_err());
+        assert!(host(&parts("http://u@a/x", None)).is_err());
+        let mut head = parts("/x", Some("a"));
+        head.method = Method::CONNECT;
+        let refused = host(&head).map_err(|(code, _)| code);
+        assert_eq!(refused, Err(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_websocket_is_told_by_both_fields() {
+        let mut head = parts("/x", Some("a"));
+        head.headers
+            .insert(UPGRADE, "WebSocket".parse().expect("a value"));
+        assert_eq!(protocol(&head), Protocol::Http1);
+        head.headers
+            .insert(CONNECTION, "keep-alive, Upgrade".parse().expect("a value"));
+        assert_eq!(protocol(&head), Protocol::WebSocket);
+    }
+}

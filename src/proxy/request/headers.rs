@@ -1,0 +1,266 @@
+//! Making a head fit for the next hop.
+//!
+//! Connection-specific fields are removed, those that `Connection` nominates
+//! with them (RFC 9110, section 7.6.1); `X-Forwarded-*` and `Via` are added;
+//! and a head of one version takes the shape of the other. Standard names are
+//! constants: no field is looked up by a string at run time but the nominated.
+
+use crate::proxy::registry::Record;
+use http::header::{
+    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderMap, Version};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Remove what concerns one connection only.
+fn strip(headers: &mut HeaderMap) {
+    if let Some(first) = headers.remove(CONNECTION) {
+        strip_nominated(headers, &first);
+        headers.remove(KEEP_ALIVE);
+    }
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    headers.remove(PROXY_CONNECTION);
+}
+
+/// The usual values nominate nothing that is not removed anyway.
+fn strip_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
+    let Ok(options) = connection.to_str() else {
+        return;
+    };
+    for option in options.split(',').map(str::trim) {
+        let usual = ["keep-alive", "close", "upgrade", "te"]
+            .iter()
+            .any(|usual| usual.eq_ignore_ascii_case(option));
+        if usual {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(option.as_bytes()) {
+            // What says where a request goes cannot be nominated away.
+            if name != HOST && name != http::header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+/// Prepare a request's head for a server, but for its version's shape.
+pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket: bool) {
+    let version = match head.version {
+        Version::HTTP_2 => "2 ebbtide",
+        Version::HTTP_10 => "1.0 ebbtide",
+        _ => "1.1 ebbtide",
+    };
+    let trailers = head.headers.get(TE).is_some_and(|te| {
+        te.as_bytes()
+            .windows(8)
+            .any(|word| word.eq_ignore_ascii_case(b"trailers"))
+    });
+    let headers = &mut head.headers;
+    while headers.get_all(CONNECTION).iter().nth(1).is_some() {
+        // Several fields are one list; each removal takes all of them.
+        let all: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+        headers.remove(CONNECTION);
+        for value in &all {
+            strip_nominated(headers, value);
+        }
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+    strip(headers);
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(EXPECT);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    } else {
+        headers.remove(TE);
+    }
+    if websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    append(headers, FORWARDED_FOR, &record.forwarded_for);
+    let scheme = if secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    append(headers, VIA, &HeaderValue::from_static(version));
+    if !headers.contains_key(FORWARDED_HOST) {
+        let asked = match head.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => headers.get(HOST).cloned(),
+        };
+        if let Some(asked) = asked {
+            headers.insert(FORWARDED_HOST, asked);
+        }
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    let mut before = headers.get_all(&name).iter();
+    let Some(first) = before.next() else {
+        headers.insert(name, value.clone());
+        return;
+    };
+    let mut list = first.as_bytes().to_vec();
+    for more in before.chain([value]) {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(more.as_bytes());
+    }
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, list);
+    }
+}
+
+/// Prepare a response's head for a client.
+pub(super) fn response(headers: &mut HeaderMap, set: &[(HeaderName, HeaderValue)]) {
+    strip(headers);
+    for (name, value) in set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// Give a request the shape of HTTP/1.1: origin form, and the host as a field.
+pub(super) fn to_http1(head: &mut Parts) {
+    head.version = Version::HTTP_11;
+    if head.uri.authority().is_none() {
+        return;
+    }
+    let uri = std::mem::take(&mut head.uri).into_parts();
+    if let Some(host) = uri
+        .authority
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    {
+        head.headers.insert(HOST, host);
+    }
+    head.uri = Uri::from(
+        uri.path_and_query
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+    );
+    join_cookies(&mut head.headers);
+}
+
+/// HTTP/2 may split cookies into fields; HTTP/1.1 knows one (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(http::header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(http::header::COOKIE, whole);
+    }
+}
+
+/// Give a request the shape of HTTP/2: no `Host`, all of it in the target.
+/// `None` if its host cannot stand in an authority.
+pub(super) fn to_http2(head: &mut Parts, secure: bool) -> Option<()> {
+    head.version = Version::HTTP_2;
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    let host = head.headers.remove(HOST);
+    if uri.authority.is_none() {
+        let host = host?;
+        uri.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    }
+    uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+    if uri.path_and_query.is_none() {
+        uri.path_and_query = Some(PathAndQuery::from_static("/"));
+    }
+    head.uri = Uri::from_parts(uri).ok()?;
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::{Machine, Plan};
+    use crate::proxy::registry::Registry;
+
+    fn prepared(fields: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::get("/x");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut head = request.body(()).expect("a request").into_parts().0;
+        let registry = Registry::new(Machine::new(Plan::default()).orders());
+        let guard = registry.enter(&"web".into(), ([10, 0, 0, 9], 1).into());
+        super::request(&mut head, &guard, true, false);
+        head
+    }
+
+    #[test]
+    fn nominated_fields_are_removed() {
+        let head = prepared(&[
+            ("host", "a"),
+            ("connection", "close, x-secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, Trailers"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+        ]);
+        for gone in [
+            "connection",
+            "x-secret",
+            "x-other",
+            "keep-alive",
+            "upgrade",
+            "http2-settings",
+        ] {
+            assert!(!head.headers.contains_key(gone), "{gone}");
+        }
+        assert_eq!(head.headers[TE], "trailers");
+        assert_eq!(head.headers[HOST], "a");
+    }
+
+    #[test]
+    fn the_host_cannot_be_nominated_away() {
+        let head = prepared(&[
+            ("host", "a"),
+            ("connection", "host, content-length"),
+            ("content-length", "3"),
+        ]);
+        assert_eq!(head.headers[HOST], "a");
+        assert_eq!(head.headers["content-length"], "3");
+    }
+
+    #[test]
+    fn the_way_is_recorded() {
+        let head = prepared(&[
+            ("host", "a"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("via", "1.0 edge"),
+        ]);
+        assert_eq!(head.headers[FORWARDED_FOR], "1.1.1.1, 10.0.0.9");
+        assert_eq!(head.headers[VIA], "1.0 edge, 1.1 ebbtide");
+        assert_eq!(head.headers[FORWARDED_PROTO], "https");
+        assert_eq!(head.headers[FORWARDED_HOST], "a");
+    }
+
+    #[test]
+    fn the_shapes_convert_into_each_other() {
+        let mut head = prepared(&[("host", "a:81")]);
+        to_http2(&mut head, false).expect("a host");
+        assert_eq!(head.uri, "http://a:81/x");
+        assert!(!head.headers.contains_key(HOST));
+        head.headers
+            .append("cookie", "a=1".parse().expect("a value"));
+        head.headers
+            .append("cookie", "b=2".parse().expect("a value"));
+        to_http1(&mut head);
+        assert_eq!(head.uri, "/x");
+        assert_eq!(head.headers[HOST], "a:81");
+        assert_eq!(head.headers["cookie"], "a=1; b=2");
+    }
+}

@@ -1,0 +1,222 @@
+//! One exchange with an HTTP/1.1 client.
+
+use super::answer;
+use super::forward::{Carrier, Forwarded, Outgoing, forward};
+use super::reply::Reply;
+use super::route::{Route, Site};
+use super::{head, headers};
+use crate::drain::Protocol;
+use crate::proxy::body::Body;
+use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRAILER, UPGRADE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// What the loop of a connection and its exchanges tell each other.
+#[derive(Default)]
+pub(in crate::proxy) struct Answers {
+    retired: AtomicBool,
+    broken_off: AtomicBool,
+    upgrade: Mutex<Option<Upgrade>>,
+}
+
+/// A tunnel that begins when both engines have let go of their connections.
+pub(in crate::proxy) struct Upgrade {
+    pub(in crate::proxy) exchange: RequestGuard,
+    pub(in crate::proxy) client: OnUpgrade,
+    pub(in crate::proxy) server: OnUpgrade,
+}
+
+impl Answers {
+    /// From now on, answers say `Connection: close`.
+    pub(in crate::proxy) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    /// A response ends before its end; `until_close` if only a reset can show
+    /// that to the client.
+    pub(super) fn break_off(&self, until_close: bool) {
+        self.broken_off.fetch_or(until_close, Relaxed);
+    }
+
+    /// Whether the connection must not seem to end in order.
+    pub(in crate::proxy) fn broken_off(&self) -> bool {
+        self.broken_off.load(Relaxed)
+    }
+
+    /// The tunnel that was agreed on, if any.
+    pub(in crate::proxy) fn take_upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.lock().take()
+    }
+}
+
+/// Serve one request of an HTTP/1.1 connection.
+pub(in crate::proxy) async fn serve_http1(
+    site: Arc<Site>,
+    guard: Arc<ConnectionGuard>,
+    answers: Arc<Answers>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    let mut exchange = guard.begin(head::protocol(&parts));
+    let version = parts.version;
+    let is_head = parts.method == Method::HEAD;
+    let found = find(&site, &parts);
+    let mut reply = match found {
+        Ok(route) => {
+            exchange.routed(&route.metrics);
+            relay(&site, route, exchange, &answers, parts, incoming).await
+        }
+        Err((code, says)) => {
+            exchange.routed(site.unrouted());
+            let response = answer::refuse(&mut exchange, code, says);
+            own(response, exchange, &answers)
+        }
+    };
+    finish_head(&mut reply, &answers, version, is_head);
+    Ok(reply)
+}
+
+pub(super) fn find<'a>(
+    site: &'a Site,
+    parts: &Parts,
+) -> Result<&'a Route, (StatusCode, &'static str)> {
+    let host = head::host(parts)?;
+    site.route(host, parts.uri.path())
+        .ok_or((StatusCode::NOT_FOUND, "no route for this host and path"))
+}
+
+async fn relay(
+    site: &Site,
+    route: &Route,
+    mut exchange: RequestGuard,
+    answers: &Arc<Answers>,
+    mut parts: Parts,
+    incoming: Incoming,
+) -> Response<Reply> {
+    let websocket = exchange.protocol() == Protocol::WebSocket;
+    let client = websocket
+        .then(|| parts.extensions.remove::<OnUpgrade>())
+        .flatten();
+    let record = Arc::clone(exchange.record());
+    headers::request(&mut parts, &record, site.secure(), websocket);
+    let body = if incoming.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::Http1(incoming)
+    };
+    let outgoing = Outgoing {
+        head: parts,
+        body,
+        silence: silence(site, exchange.protocol()),
+    };
+    let forwarded = tokio::select! {
+        biased;
+        forwarded = forward(route, outgoing) => forwarded,
+        () = record.due(exchange.protocol()) => Err(answer::unanswered(exchange.protocol())),
+    };
+    let Forwarded {
+        head: mut parts,
+        body,
+        carrier,
+    } = match forwarded {
+        Ok(forwarded) => forwarded,
+        Err(error) => {
+            let response = answer::fail(&mut exchange, &error);
+            return own(response, exchange, answers);
+        }
+    };
+    exchange.answered(parts.status.as_u16());
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return upgrade(parts, route, exchange, client, answers);
+    }
+    headers::response(&mut parts.headers, &route.rule.set_response_headers);
+    parts.version = Version::HTTP_11;
+    announce_trailers(&mut parts, exchange.protocol());
+    let events = is_event_stream(&parts);
+    let reply = Reply::new(body, carrier, Some(exchange), Arc::clone(answers)).with_events(events);
+    Response::from_parts(parts, reply)
+}
+
+/// How long a request's body may be silent: gRPC streams for as long as they
+/// like.
+pub(super) fn silence(site: &Site, protocol: Protocol) -> Option<std::time::Duration> {
+    (protocol != Protocol::Grpc).then_some(site.listener().limits.body_idle)
+}
+
+fn own(
+    response: Response<Body>,
+    exchange: RequestGuard,
+    answers: &Arc<Answers>,
+) -> Response<Reply> {
+    response.map(|body| Reply::new(body, Carrier::None, Some(exchange), Arc::clone(answers)))
+}
+
+fn upgrade(
+    mut parts: http::response::Parts,
+    route: &Route,
+    mut exchange: RequestGuard,
+    client: Option<OnUpgrade>,
+    answers: &Arc<Answers>,
+) -> Response<Reply> {
+    let server = parts.extensions.remove::<OnUpgrade>();
+    let (Some(server), Some(client)) = (server, client) else {
+        let says = "the server switched protocols unasked";
+        let response = answer::refuse(&mut exchange, StatusCode::BAD_GATEWAY, says);
+        return own(response, exchange, answers);
+    };
+    headers::response(&mut parts.headers, &route.rule.set_response_headers);
+    parts
+        .headers
+        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts
+        .headers
+        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    *answers.upgrade.lock() = Some(Upgrade {
+        exchange,
+        client,
+        server,
+    });
+    let reply = Reply::new(Body::Empty, Carrier::None, None, Arc::clone(answers));
+    Response::from_parts(parts, reply)
+}
+
+/// The engine sends only trailers that were announced; gRPC servers announce
+/// none, but theirs are known.
+fn announce_trailers(parts: &mut http::response::Parts, protocol: Protocol) {
+    if protocol == Protocol::Grpc && !parts.headers.contains_key(TRAILER) {
+        let known = HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
+        parts.headers.insert(TRAILER, known);
+    }
+}
+
+fn is_event_stream(parts: &http::response::Parts) -> bool {
+    parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// What depends on the connection rather than on the exchange.
+fn finish_head(response: &mut Response<Reply>, answers: &Answers, version: Version, is_head: bool) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if answers.retired.load(Relaxed) {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let until_close = version == Version::HTTP_10
+        && !is_head
+        && !response.headers().contains_key(CONTENT_LENGTH)
+        && response.body().size_hint().exact().is_none();
+    response.body_mut().set_until_close(until_close);
+}

@@ -1,0 +1,194 @@
+//! One exchange with an HTTP/2 client: a stream, and the task that owns it.
+//!
+//! The task moves both bodies at once and listens for three things besides:
+//! the client's reset, the server's, and the deadline. Dropping what it holds
+//! cancels the exchange at the server.
+
+use super::answer;
+use super::forward::{Carrier, Forwarded, Outgoing, forward};
+use super::http1::{find, silence};
+use super::pump::{End, Pump};
+use super::route::Site;
+use super::{grpc, head, headers};
+use crate::drain::{Farewell, Outcome, Protocol};
+use crate::proxy::body::Body;
+use crate::proxy::error::{Error, Result};
+use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::request::Parts;
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+struct Stream {
+    site: Arc<Site>,
+    exchange: RequestGuard,
+    respond: SendResponse<Bytes>,
+    /// Keeps the connection in the registry for as long as it has streams.
+    _guard: Arc<ConnectionGuard>,
+}
+
+/// Serve one stream. It is entered in the registry by the call, before the
+/// future first runs: in between, its connection would seem idle.
+pub(in crate::proxy) fn serve_http2(
+    site: Arc<Site>,
+    guard: Arc<ConnectionGuard>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) -> impl Future<Output = ()> + Send {
+    let (parts, incoming) = request.into_parts();
+    let stream = Stream {
+        exchange: guard.begin(head::protocol(&parts)),
+        site,
+        respond,
+        _guard: guard,
+    };
+    stream.run(parts, incoming)
+}
+
+impl Stream {
+    async fn run(mut self, mut parts: Parts, incoming: RecvStream) {
+        let site = Arc::clone(&self.site);
+        let route = match find(&site, &parts) {
+            Ok(route) => route,
+            Err((code, says)) => {
+                self.exchange.routed(site.unrouted());
+                let response = answer::refuse(&mut self.exchange, code, says);
+                return self.answer(response);
+            }
+        };
+        self.exchange.routed(&route.metrics);
+        headers::request(&mut parts, self.exchange.record(), site.secure(), false);
+        let body = if incoming.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::Http2(incoming)
+        };
+        let outgoing = Outgoing {
+            head: parts,
+            body,
+            silence: silence(&site, self.exchange.protocol()),
+        };
+        match self.begin(forward(route, outgoing)).await {
+            None => {}
+            Some(Ok(mut forwarded)) => {
+                let set = &route.rule.set_response_headers;
+                headers::response(&mut forwarded.head.headers, set);
+                self.relay(forwarded).await;
+            }
+            Some(Err(error)) => {
+                let response = answer::fail(&mut self.exchange, &error);
+                self.answer(response);
+            }
+        }
+    }
+
+    /// Await the response's head; `None` if the client left first.
+    async fn begin(
+        &mut self,
+        forwarding: impl Future<Output = Result<Forwarded>>,
+    ) -> Option<Result<Forwarded>> {
+        let protocol = self.exchange.protocol();
+        let mut forwarding = pin!(forwarding);
+        let mut due = pin!(self.exchange.due());
+        let respond = &mut self.respond;
+        poll_fn(|cx| {
+            if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
+                return Poll::Ready(Some(forwarded));
+            }
+            if due.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(answer::unanswered(protocol))));
+            }
+            respond.poll_reset(cx).map(|_| None)
+        })
+        .await
+    }
+
+    /// Send an answer of our own.
+    fn answer(mut self, response: Response<Body>) {
+        let (mut parts, body) = response.into_parts();
+        parts.version = Version::HTTP_2;
+        let Body::Full(bytes) = body else {
+            // A client that is gone needs no answer.
+            let _ = self
+                .respond
+                .send_response(Response::from_parts(parts, ()), true);
+            return;
+        };
+        if let Ok(mut sink) = self
+            .respond
+            .send_response(Response::from_parts(parts, ()), false)
+        {
+            // A few words: the engine may hold them until the window opens.
+            let _ = sink.send_data(bytes, true);
+        }
+    }
+
+    async fn relay(mut self, forwarded: Forwarded) {
+        let Forwarded {
+            mut head,
+            body,
+            mut carrier,
+        } = forwarded;
+        head.version = Version::HTTP_2;
+        self.exchange.answered(head.status.as_u16());
+        let over = body.is_end_stream();
+        let Ok(sink) = self
+            .respond
+            .send_response(Response::from_parts(head, ()), over)
+        else {
+            return;
+        };
+        if over {
+            return carrier.done();
+        }
+        let patience = self.site.listener().limits.send_idle;
+        let mut pump = Pump::new(body, sink, patience);
+        match self.transfer(&mut pump, &mut carrier).await {
+            None => self.farewell(&mut pump),
+            Some(End::Done) => carrier.done(),
+            Some(End::Refused) => {}
+            Some(End::Stalled) => pump.reset(Reason::CANCEL),
+            Some(End::Broken(error)) => pump.reset(reason(&error)),
+        }
+    }
+
+    /// Move both bodies until the response's is through; `None` if the
+    /// deadline came first.
+    async fn transfer(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
+        let mut due = pin!(self.exchange.due());
+        poll_fn(|cx| {
+            carrier.poll_upload(cx);
+            if let Poll::Ready(end) = pump.poll(cx) {
+                return Poll::Ready(Some(end));
+            }
+            due.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    fn farewell(mut self, pump: &mut Pump) {
+        let said = if self.exchange.protocol() == Protocol::Grpc {
+            pump.farewell(grpc::farewell());
+            Farewell::GrpcTrailers
+        } else {
+            pump.reset(Reason::CANCEL);
+            Farewell::Reset
+        };
+        self.exchange.conclude(Outcome::Farewelled(said));
+    }
+}
+
+/// The server's own reason, if it gave one.
+fn reason(error: &Error) -> Reason {
+    match error {
+        Error::Http2(error) => error.reason().filter(|reason| *reason != Reason::NO_ERROR),
+        _ => None,
+    }
+    .unwrap_or(Reason::INTERNAL_ERROR)
+}

@@ -1,0 +1,174 @@
+//! A body into an HTTP/2 stream, never more than its window allows.
+//!
+//! Nothing is queued behind a shut window: what does not fit stays in hand.
+//! That is what makes a farewell possible at any moment, since trailers and
+//! resets are not flow-controlled, but would wait behind queued data.
+//!
+//! Invariant: at most one frame in hand and one ahead of it, the second only
+//! so that a source that fails while the window is shut is noticed.
+
+use crate::proxy::body::Body;
+use crate::proxy::error::Error;
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http::HeaderMap;
+use http_body::{Body as _, Frame};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// How the pumping ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// All of the body was sent, with its end.
+    Done,
+    /// The receiver wants no more; it said so, or it left.
+    Refused,
+    /// The receiver took nothing for too long.
+    Stalled,
+    /// The source broke off.
+    Broken(Error),
+}
+
+/// Moves one body into one stream.
+#[derive(Debug)]
+pub(super) struct Pump {
+    body: Body,
+    sink: SendStream<Bytes>,
+    hand: Bytes,
+    ahead: Option<Frame<Bytes>>,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pump {
+    /// `patience` is how long the receiver may keep its window shut; zero is
+    /// for ever.
+    pub(super) fn new(body: Body, sink: SendStream<Bytes>, patience: Duration) -> Self {
+        Self {
+            body,
+            sink,
+            hand: Bytes::new(),
+            ahead: None,
+            patience,
+            stalled: None,
+        }
+    }
+
+    /// Move what can be moved; ready once nothing more will be.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if !self.hand.is_empty() {
+                if let Some(end) = ready!(self.poll_send(cx)) {
+                    return Poll::Ready(end);
+                }
+                continue;
+            }
+            let frame = match self.ahead.take() {
+                Some(frame) => Some(Ok(frame)),
+                None => match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(frame) => frame,
+                    // Nothing to send, but the receiver may leave meanwhile.
+                    Poll::Pending => {
+                        ready!(self.sink.poll_reset(cx)).ok();
+                        return Poll::Ready(End::Refused);
+                    }
+                },
+            };
+            if let Some(end) = self.take(frame) {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, Error>>) -> Option<End> {
+        let sent = match frame {
+            None => self.sink.send_data(Bytes::new(), true),
+            Some(Err(error)) => return Some(End::Broken(error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.hand = data;
+                    return None;
+                }
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => self.sink.send_trailers(trailers),
+                    Err(_) => return None,
+                },
+            },
+        };
+        Some(sent.map_or(End::Refused, |()| End::Done))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let room = match self.poll_room(cx) {
+            Poll::Ready(Some(room)) => room,
+            Poll::Ready(None) => return Poll::Ready(Some(End::Refused)),
+            Poll::Pending => return self.poll_blocked(cx),
+        };
+        self.stalled = None;
+        let chunk = self.hand.split_to(room.min(self.hand.len()));
+        let last = self.hand.is_empty() && self.ahead.is_none() && self.body.is_end_stream();
+        let end = match self.sink.send_data(chunk, last) {
+            Err(_) => Some(End::Refused),
+            Ok(()) if last => Some(End::Done),
+            Ok(()) => None,
+        };
+        Poll::Ready(end)
+    }
+
+    /// Room for some of what is in hand; `None` if the stream is over.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        // Capacity that was granted before is not announced again.
+        let granted = self.sink.capacity();
+        if granted > 0 {
+            return Poll::Ready(Some(granted));
+        }
+        self.sink.reserve_capacity(self.hand.len());
+        loop {
+            match ready!(self.sink.poll_capacity(cx)) {
+                Some(Ok(0)) => {}
+                Some(Ok(room)) => return Poll::Ready(Some(room)),
+                Some(Err(_)) | None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The window is shut: look whether the source goes on, and at the time.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        if self.ahead.is_none() && !self.body.is_end_stream() {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(End::Broken(error))),
+                Poll::Ready(Some(Ok(frame))) => self.ahead = Some(frame),
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+        }
+        if self.patience.is_zero() {
+            return Poll::Pending;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Some(End::Stalled))
+    }
+
+    /// End the stream with trailers, now, whatever its window says.
+    pub(super) fn farewell(&mut self, trailers: HeaderMap) {
+        self.hand = Bytes::new();
+        self.sink.reserve_capacity(0);
+        // A stream that is over already needs no farewell.
+        let _ = self.sink.send_trailers(trailers);
+    }
+
+    /// End the stream so that it cannot seem complete.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.sink.send_reset(reason);
+    }
+
+    /// Whether the source has been read to its end.
+    pub(super) fn source_done(&self) -> bool {
+        self.ahead.is_none() && self.body.is_end_stream()
+    }
+}

@@ -1,0 +1,195 @@
+//! A response's body on its way to an HTTP/1.1 client.
+//!
+//! The engine pulls it; the deadline can end it at any pull. What has begun
+//! is never made to look complete: the body fails, so the engine leaves out
+//! the last chunk and closes. Only an event stream has an end of its own, at
+//! a boundary between events.
+
+use super::forward::Carrier;
+use super::http1::Answers;
+use crate::drain::{Farewell, Outcome};
+use crate::proxy::body::Body;
+use crate::proxy::error::Error;
+use crate::proxy::registry::RequestGuard;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// What the HTTP/1.1 engine is given to send.
+pub(in crate::proxy) struct Reply {
+    body: Body,
+    carrier: Carrier,
+    exchange: Option<RequestGuard>,
+    answers: Arc<Answers>,
+    /// Told the client that the end of the connection is the end of the body.
+    until_close: bool,
+    events: Option<Events>,
+}
+
+impl Reply {
+    pub(super) fn new(
+        body: Body,
+        carrier: Carrier,
+        exchange: Option<RequestGuard>,
+        answers: Arc<Answers>,
+    ) -> Self {
+        Self {
+            body,
+            carrier,
+            exchange,
+            answers,
+            until_close: false,
+            events: None,
+        }
+    }
+
+    /// The response is an event stream: it may end between two events.
+    pub(super) fn with_events(mut self, yes: bool) -> Self {
+        self.events = yes.then(Events::default);
+        self
+    }
+
+    /// Note that the body ends with the connection.
+    pub(super) fn set_until_close(&mut self, yes: bool) {
+        self.until_close = yes;
+    }
+
+    fn finish(&mut self) {
+        std::mem::replace(&mut self.carrier, Carrier::None).done();
+        self.exchange = None;
+    }
+
+    fn conclude(&mut self, farewell: Farewell) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.conclude(Outcome::Farewelled(farewell));
+        }
+        self.carrier = Carrier::None;
+    }
+
+    /// The deadline came: end now, or once the event under way is through.
+    fn overdue(&mut self) -> Option<Poll<Option<Result<Frame<Bytes>, Error>>>> {
+        match &self.events {
+            Some(events) if events.at_boundary => {
+                self.answers.retire();
+                self.conclude(Farewell::EventStream);
+                self.body = Body::Empty;
+                Some(Poll::Ready(None))
+            }
+            Some(_) => None,
+            None => {
+                self.answers.break_off(self.until_close);
+                self.conclude(Farewell::Truncated);
+                Some(Poll::Ready(Some(Err(Error::Told(Farewell::Truncated)))))
+            }
+        }
+    }
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        this.carrier.poll_upload(cx);
+        let due = this.exchange.as_ref().is_some_and(RequestGuard::is_due);
+        if due && let Some(ended) = this.overdue() {
+            return ended;
+        }
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            None => this.finish(),
+            Some(Err(_)) => {
+                this.answers.break_off(this.until_close);
+                this.exchange = None;
+            }
+            Some(Ok(frame)) => {
+                if let Some(events) = &mut this.events
+                    && let Some(data) = frame.data_ref()
+                {
+                    return Poll::Ready(Some(Ok(Frame::data(events.pass(data, due)))));
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Reply {
+    /// The engine does not pull the end of a body whose length it knows.
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+/// Where an event stream stands: events end with an empty line.
+#[derive(Debug)]
+struct Events {
+    at_boundary: bool,
+    /// The line ends that were the last bytes, at most one empty line's worth.
+    tail: u8,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            at_boundary: true,
+            tail: 2,
+        }
+    }
+}
+
+impl Events {
+    /// Follow the bytes; once `last` is set, pass no more than to the next
+    /// boundary.
+    fn pass(&mut self, data: &Bytes, last: bool) -> Bytes {
+        let mut passed = data.len();
+        for (index, byte) in data.iter().enumerate() {
+            match byte {
+                b'\n' => self.tail += 1,
+                b'\r' => {}
+                _ => self.tail = 0,
+            }
+            self.at_boundary = self.tail >= 2;
+            self.tail = self.tail.min(2);
+            if last && self.at_boundary {
+                passed = index + 1;
+                break;
+            }
+        }
+        data.slice(..passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_stream_ends_between_events() {
+        let mut events = Events::default();
+        assert!(events.at_boundary, "before the first event");
+        events.pass(&Bytes::from_static(b"data: a\n"), false);
+        assert!(!events.at_boundary);
+        events.pass(&Bytes::from_static(b"\n"), false);
+        assert!(events.at_boundary);
+        let passed = events.pass(&Bytes::from_static(b"data: b\r\n\r\ndata: c\r\n"), true);
+        assert_eq!(passed, "data: b\r\n\r\n");
+        assert!(events.at_boundary);
+    }
+}

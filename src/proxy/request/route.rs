@@ -1,0 +1,160 @@
+//! Where a request goes: the first route whose host and path fit.
+//!
+//! A [`Site`] is one listener as one worker sees it: its policy, its routes
+//! and, behind them, this worker's pools. It is made once and shared by the
+//! worker's connections of that listener.
+
+use crate::config::{self as model, HostPattern, Serves};
+use crate::drain::Protocol;
+use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use crate::proxy::upstream::Pool;
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use std::sync::Arc;
+
+/// One listener, as one worker sees it.
+#[derive(Debug)]
+pub struct Site {
+    listener: Arc<model::Listener>,
+    routes: Vec<Route>,
+    /// Counts what no route took.
+    unrouted: Arc<RouteMetrics>,
+    /// Whether each exchange is logged.
+    pub(super) access: bool,
+}
+
+/// A match, and what it leads to.
+#[derive(Debug)]
+pub struct Route {
+    pub(super) rule: model::Route,
+    pub(super) pool: Arc<Pool>,
+    pub(super) metrics: Arc<RouteMetrics>,
+}
+
+/// A tunnel that is about to begin.
+pub(in crate::proxy) struct TcpExchange {
+    pub(in crate::proxy) exchange: RequestGuard,
+    pub(in crate::proxy) pool: Arc<Pool>,
+}
+
+impl Site {
+    /// Build a listener's site over this worker's pools, which are in the
+    /// order of the config's upstreams.
+    #[must_use]
+    pub fn new(
+        listener: Arc<model::Listener>,
+        pools: &[Arc<Pool>],
+        metrics: &Metrics,
+        access: bool,
+    ) -> Self {
+        let rules = match &listener.serves {
+            Serves::Http { routes } => routes.clone(),
+            Serves::Tcp { upstream } => vec![tunnel_rule(&listener.name, *upstream)],
+        };
+        let routes = rules
+            .into_iter()
+            .map(|rule| {
+                let pool = Arc::clone(&pools[rule.upstream.0]);
+                let upstream = pool.upstream().name();
+                let metrics = metrics.route(&listener.name, &rule.name, upstream);
+                Route {
+                    rule,
+                    pool,
+                    metrics,
+                }
+            })
+            .collect();
+        let unrouted = metrics.route(&listener.name, "", "");
+        Self {
+            listener,
+            routes,
+            unrouted,
+            access,
+        }
+    }
+
+    /// The listener's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.listener.name
+    }
+
+    /// The listener's policy.
+    #[must_use]
+    pub fn listener(&self) -> &model::Listener {
+        &self.listener
+    }
+
+    /// Whether clients speak TLS to this listener.
+    #[must_use]
+    pub fn secure(&self) -> bool {
+        self.listener.tls.is_some()
+    }
+
+    pub(super) fn unrouted(&self) -> &Arc<RouteMetrics> {
+        &self.unrouted
+    }
+
+    /// The first route that fits; `host` without its port.
+    pub(super) fn route(&self, host: &str, path: &str) -> Option<&Route> {
+        self.routes
+            .iter()
+            .find(|route| fits(&route.rule.host, host) && path.starts_with(&route.rule.path))
+    }
+
+    /// Begin a tunnel on a TCP listener.
+    ///
+    /// # Panics
+    /// Never: a TCP listener's site has one route.
+    pub(in crate::proxy) fn begin_tcp(&self, guard: &ConnectionGuard) -> TcpExchange {
+        let route = &self.routes[0];
+        let mut exchange = guard.begin(Protocol::Tcp);
+        exchange.routed(&route.metrics);
+        TcpExchange {
+            exchange,
+            pool: Arc::clone(&route.pool),
+        }
+    }
+}
+
+fn tunnel_rule(listener: &str, upstream: model::UpstreamId) -> model::Route {
+    model::Route {
+        name: format!("{listener}/0"),
+        host: HostPattern::Any,
+        path: String::new(),
+        upstream,
+        set_response_headers: Vec::new(),
+        timeout: std::time::Duration::ZERO,
+        retries: 0,
+    }
+}
+
+fn fits(pattern: &HostPattern, host: &str) -> bool {
+    match pattern {
+        HostPattern::Any => true,
+        HostPattern::Exact(name) => name.eq_ignore_ascii_case(host),
+        HostPattern::Suffix(suffix) => host
+            .len()
+            .checked_sub(suffix.len())
+            .filter(|cut| *cut > 0)
+            .and_then(|cut| host.get(cut..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_fit_without_regard_to_case() {
+        let exact = HostPattern::Exact("api.example.com".into());
+        assert!(fits(&exact, "API.example.com"));
+        assert!(!fits(&exact, "xapi.example.com"));
+        let suffix = HostPattern::Suffix(".example.com".into());
+        assert!(fits(&suffix, "a.b.Example.com"));
+        assert!(!fits(&suffix, ".example.com"));
+        assert!(!fits(&suffix, "example.com"));
+        assert!(!fits(&suffix, "example.org"));
+        assert!(fits(&HostPattern::Any, ""));
+    }
+}

@@ -1,0 +1,150 @@
+//! From an address to a connection that can carry an exchange.
+//!
+//! Purpose: pingora dials (TCP or Unix, TLS, ALPN, limits), then hyper's or
+//! h2's client handshake, and the task that drives the connection.
+//!
+//! Invariant: nothing here takes longer than the upstream's connect timeout,
+//! TLS and the HTTP/2 preface included, and nothing of a request has been
+//! sent when it fails. A future of this module is large and rare: whoever
+//! awaits one boxes it.
+//!
+//! Deliberately absent: choice of the server, and any reuse.
+
+use super::Upstream;
+use super::multiplex::{self, Multiplexer, Origin};
+use crate::config::UpstreamHttp;
+use crate::proxy::Error;
+use crate::proxy::body::Body;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use pingora_core::ErrorType;
+use pingora_core::protocols::{ALPN, Stream};
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// The most that a response head may take, in bytes. The number of its fields
+/// is left at hyper's 100: another number would cost an allocation for each
+/// response.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// Why a server could not be connected to. Unlike an [`Error`] it can be told
+/// to everybody who waited for the same connection.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// It took longer than the upstream's connect timeout.
+    Timeout,
+    /// Anything else, in words.
+    Reason(Arc<str>),
+}
+
+impl Failure {
+    pub(super) fn reason(text: impl Into<Arc<str>>) -> Self {
+        Self::Reason(text.into())
+    }
+
+    /// The error that an exchange sees.
+    pub(super) fn into_error(self, upstream: &Upstream, server: usize) -> Error {
+        let name = Arc::clone(&upstream.name);
+        let server = Arc::clone(&upstream.servers[server].name);
+        match self {
+            Self::Timeout => Error::ConnectTimeout {
+                upstream: name,
+                server,
+                limit: upstream.connect_timeout,
+            },
+            Self::Reason(reason) => Error::Connect {
+                upstream: name,
+                server,
+                reason: reason.to_string(),
+            },
+        }
+    }
+}
+
+impl From<Box<pingora_core::Error>> for Failure {
+    fn from(error: Box<pingora_core::Error>) -> Self {
+        match error.root_etype() {
+            ErrorType::ConnectTimedout => Self::Timeout,
+            ErrorType::ConnectRefused => Self::reason("connection refused"),
+            ErrorType::ConnectNoRoute => Self::reason("no route to it"),
+            _ => Self::reason(root(&error)),
+        }
+    }
+}
+
+/// The innermost cause in words, without the layers that passed it on.
+fn root(error: &pingora_core::Error) -> String {
+    let cause = error.root_cause();
+    match cause.downcast_ref::<pingora_core::Error>() {
+        Some(inner) => inner.context.as_ref().map_or_else(
+            || inner.etype().as_str().to_owned(),
+            |context| context.as_str().to_owned(),
+        ),
+        None => cause.to_string(),
+    }
+}
+
+/// A connection on which nothing has been sent yet.
+pub(super) enum Connected {
+    /// HTTP/1.1: one exchange at a time.
+    Http1(SendRequest<Body>),
+    /// HTTP/2: a number of streams.
+    Http2(Arc<Multiplexer>),
+}
+
+/// Connect to a server and agree on the HTTP version.
+pub(super) async fn connect(upstream: &Upstream, server: usize) -> Result<Connected, Failure> {
+    // One limit over all steps, as the preface is not the connector's to time.
+    timeout(upstream.connect_timeout, async {
+        let target = &upstream.servers[server];
+        let origin = Origin {
+            name: Arc::clone(&target.name),
+            server,
+            generation: target.generation(),
+        };
+        let stream = upstream.connector.new_stream(&target.peer).await?;
+        if speaks_http2(upstream, &stream)? {
+            multiplex::handshake(stream, origin)
+                .await
+                .map(Connected::Http2)
+        } else {
+            handshake(stream).await.map(Connected::Http1)
+        }
+    })
+    .await
+    .unwrap_or(Err(Failure::Timeout))
+}
+
+/// Connect to a server for a tunnel: bytes, without ALPN.
+pub(super) async fn open(upstream: &Upstream, server: usize) -> Result<Stream, Failure> {
+    let peer = &upstream.servers[server].opaque;
+    Ok(upstream.connector.new_stream(peer).await?)
+}
+
+/// Whether HTTP/2 is spoken on a connection: prior knowledge in clear text
+/// (RFC 9113, section 3.3), the choice of ALPN over TLS (section 3.2).
+fn speaks_http2(upstream: &Upstream, stream: &Stream) -> Result<bool, Failure> {
+    let chosen = stream.selected_alpn_proto();
+    match upstream.http {
+        UpstreamHttp::H1 => Ok(false),
+        UpstreamHttp::Auto => Ok(matches!(chosen, Some(ALPN::H2))),
+        UpstreamHttp::H2 if !upstream.tls || matches!(chosen, Some(ALPN::H2)) => Ok(true),
+        UpstreamHttp::H2 => Err(Failure::reason("it does not offer HTTP/2 (ALPN)")),
+    }
+}
+
+async fn handshake(stream: Stream) -> Result<SendRequest<Body>, Failure> {
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(HEAD_LIMIT)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::reason(error.to_string()))?;
+    tokio::spawn(async move {
+        // Whoever has an exchange on it is told by the sender; this is for
+        // those who read traces.
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "HTTP/1.1 connection to a server ended");
+        }
+    });
+    Ok(sender)
+}

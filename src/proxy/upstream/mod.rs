@@ -1,0 +1,183 @@
+//! The last station of the flow: connections to servers.
+//!
+//! Purpose: dial, pool, balance, health. [`Upstream`] is one for the process:
+//! which servers there are, which are up, whose turn it is, and how they are
+//! dialled. [`Pool`] is one for each worker: the connections. An exchange
+//! takes a [`Lease`] from its worker's pool and needs to know no more.
+//!
+//! Invariant: whatever waits here has a limit on time, and whatever is kept
+//! here has a limit in number. When a lease fails, nothing of the exchange
+//! has been sent.
+//!
+//! Deliberately absent: requests and responses (see the relay), and pingora's
+//! own HTTP: it dials, selects, checks and keeps, the exchanges are ours.
+
+mod balance;
+mod dial;
+mod fleet;
+mod health;
+mod health_grpc;
+mod http1;
+mod idle;
+mod multiplex;
+mod pool;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod tried;
+
+pub use http1::{Http1Lease, SendError};
+pub use multiplex::Http2Lease;
+pub use pool::{Lease, Pool};
+pub use tried::Tried;
+
+/// The bytes of a dialled connection, clear text or TLS.
+pub type Stream = pingora_core::protocols::Stream;
+
+/// The transport that an HTTP/1.1 upgrade gives back.
+pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
+
+use super::Result;
+use crate::config;
+use balance::{Addresses, Balancer};
+use pingora_core::connectors::TransportConnector;
+use server::Server;
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// One named pool of servers, process-wide: selection and health.
+pub struct Upstream {
+    name: Arc<str>,
+    http: config::UpstreamHttp,
+    tls: bool,
+    connect_timeout: Duration,
+    servers: Arc<[Server]>,
+    connector: TransportConnector,
+    balancer: Balancer,
+    check_every: Option<Duration>,
+}
+
+/// A server and its health, for status and metrics.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerStatus {
+    /// The server as it is written in the config.
+    pub name: Arc<str>,
+    /// Whether its last health verdict was good; always without checks.
+    pub up: bool,
+}
+
+impl Upstream {
+    /// Prepare an upstream: its addresses, its TLS settings, its checks.
+    /// Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`Error::Tls`](super::Error::Tls) if the TLS settings cannot be used,
+    /// [`Error::Connect`](super::Error::Connect)
+    /// if an address cannot be one.
+    pub fn new(config: &config::Upstream) -> Result<Arc<Self>> {
+        let servers: Arc<[Server]> = config
+            .servers
+            .iter()
+            .map(|server| Server::new(config, server))
+            .collect::<Result<_>>()?;
+        let addresses = Arc::new(Addresses::new(&servers));
+        let options = tls::options(&config.name, config.tls.as_ref())?;
+        let checks = health::checks(config, &servers, &addresses, &options)?;
+        Ok(Arc::new(Self {
+            name: Arc::clone(&config.name),
+            http: config.http,
+            tls: config.tls.is_some(),
+            connect_timeout: config.connect_timeout,
+            connector: tls::connector(&config.name, &options)?,
+            balancer: Balancer::new(&servers, &addresses, checks),
+            servers,
+            check_every: config.health.as_ref().map(|health| health.every),
+        }))
+    }
+
+    /// Whether its servers are spoken to over TLS.
+    pub fn secure(&self) -> bool {
+        self.tls
+    }
+
+    /// Its name in the config.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The HTTP version that is spoken to its servers.
+    #[must_use]
+    pub fn speaks(&self) -> config::UpstreamHttp {
+        self.http
+    }
+
+    /// The name of a server, by the index that a lease or a dial gave.
+    ///
+    /// # Panics
+    /// If the index is not one of this upstream's.
+    pub fn server(&self, index: usize) -> &Arc<str> {
+        &self.servers[index].name
+    }
+
+    /// Every server and whether it is up, in the order of the config.
+    #[must_use]
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        self.servers
+            .iter()
+            .map(|server| ServerStatus {
+                name: Arc::clone(&server.name),
+                up: server.up(),
+            })
+            .collect()
+    }
+
+    /// Check the servers' health for ever, at once and then at the interval
+    /// of the config. Without health checks it never does anything.
+    ///
+    /// Runs on any runtime; one task per upstream.
+    pub async fn watch_health(self: Arc<Self>) {
+        let Some(every) = self.check_every else {
+            return pending().await;
+        };
+        // A server counts as up until found down. So that one which is down
+        // when the process starts gets no traffic for an interval or two, the
+        // first verdict takes its consecutive checks without a pause.
+        for _ in 1..health::FALL {
+            self.balancer.check_all().await;
+        }
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.balancer.check_all().await;
+        }
+    }
+
+    /// A new pool, for one worker.
+    #[must_use]
+    pub fn pool(self: &Arc<Self>) -> Arc<Pool> {
+        Pool::new(self)
+    }
+
+    /// Use no connection to a server again that exists now, in any pool; each
+    /// closes when its exchanges are over. New ones are dialled as needed.
+    ///
+    /// # Panics
+    /// If the index is not one of this upstream's.
+    pub fn retire_connections(&self, server: usize) {
+        self.servers[server].renew();
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("name", &self.name)
+            .field("servers", &self.servers())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,358 @@
+//! One worker's connections to one upstream.
+//!
+//! Purpose: a lease for each exchange, by the quickest way there is: an idle
+//! connection, a slot on a shared one, a dial.
+//!
+//! Invariant: what can be had at once is had without waiting, boxing or
+//! allocating ([`Pool::lease_idle`]); everything else is boxed away, so that
+//! the future of an exchange stays small. A pool belongs to one worker and
+//! its runtime: its locks are taken, never contended.
+//!
+//! Deliberately absent: retries of exchanges. Only a dial that failed is
+//! tried on the next server here, as nothing was sent.
+
+use super::Upstream;
+use super::dial::{self, Connected, Failure};
+use super::fleet::{Fleet, Outcome, Turn};
+use super::http1::Http1Lease;
+use super::idle::{IDLE_LIMIT, Idle, Sender};
+use super::multiplex::Http2Lease;
+use super::tried::Tried;
+use crate::clock;
+use crate::config::UpstreamHttp;
+use crate::proxy::{Error, Result};
+use pingora_core::protocols::Stream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(15);
+
+/// How long a connection that answered lately may take to become ready. Its
+/// task only has to run once, so this is never reached but by a connection
+/// that is better not used.
+const READY_LIMIT: Duration = Duration::from_millis(100);
+
+/// Dials an exchange waits for before it gives up on a server. Whoever waits
+/// gets a slot with the first, unless others were quicker each time.
+const ROUNDS: usize = 16;
+
+/// Stands for no server.
+const NONE: usize = usize::MAX;
+
+/// A connection that can carry one more exchange.
+pub enum Lease {
+    /// A whole HTTP/1.1 connection.
+    Http1(Http1Lease),
+    /// A slot on an HTTP/2 connection.
+    Http2(Http2Lease),
+}
+
+impl Lease {
+    /// The server's name, as written in the config.
+    #[must_use]
+    pub fn server(&self) -> &Arc<str> {
+        match self {
+            Self::Http1(lease) => lease.pool.upstream.server(lease.server()),
+            Self::Http2(lease) => lease.server_name(),
+        }
+    }
+
+    /// The index of the server, to be marked as [`Tried`] if the exchange
+    /// must go to another one.
+    #[must_use]
+    pub fn server_index(&self) -> usize {
+        match self {
+            Self::Http1(lease) => lease.server(),
+            Self::Http2(lease) => lease.server(),
+        }
+    }
+
+    /// Whether the connection has carried an exchange before this one.
+    #[must_use]
+    pub fn reused(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.reused(),
+            Self::Http2(lease) => lease.reused(),
+        }
+    }
+}
+
+/// One worker's connections to one upstream.
+pub struct Pool {
+    upstream: Arc<Upstream>,
+    idle: Idle,
+    fleets: Box<[Fleet]>,
+    /// With `http = "auto"`: whether each server chose HTTP/1.1 last.
+    chose_http1: Box<[AtomicBool]>,
+    /// The server whose turn it was when it had nothing idle; see `select`.
+    turn: AtomicUsize,
+    swept: AtomicBool,
+}
+
+impl Pool {
+    pub(super) fn new(upstream: &Arc<Upstream>) -> Arc<Self> {
+        let servers = upstream.servers.len();
+        Arc::new(Self {
+            upstream: Arc::clone(upstream),
+            idle: Idle::new(servers),
+            fleets: (0..servers).map(|_| Fleet::new()).collect(),
+            chose_http1: (0..servers).map(|_| AtomicBool::new(false)).collect(),
+            turn: AtomicUsize::new(NONE),
+            swept: AtomicBool::new(false),
+        })
+    }
+
+    /// The upstream that this pool has connections to.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// A connection that can carry one more exchange: an idle HTTP/1.1 one, a
+    /// slot on an HTTP/2 one, or one newly dialled. Servers in `tried` are
+    /// avoided; those that cannot be connected to are marked there, and the
+    /// next one is asked.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] if none is up and untried; else the last of
+    /// [`Error::Connect`] and [`Error::ConnectTimeout`] when all have failed.
+    pub async fn lease(self: &Arc<Self>, tried: &mut Tried) -> Result<Lease> {
+        if let Some(lease) = self.lease_idle(tried) {
+            return Ok(lease);
+        }
+        // Boxed: rare and large, it would make every exchange's future so.
+        Box::pin(self.lease_slowly(tried)).await
+    }
+
+    /// The same without waiting, if it can be had at once.
+    pub fn lease_idle(self: &Arc<Self>, tried: &Tried) -> Option<Lease> {
+        let server = self.select(*tried)?;
+        let lease = self.lease_from(server);
+        if lease.is_none() {
+            self.turn.store(server, Relaxed);
+        }
+        lease
+    }
+
+    /// Dial a connection for a tunnel, next server on failure until all have
+    /// been tried. The failed ones are marked in `tried`; the index of the
+    /// server that it leads to comes with it.
+    ///
+    /// # Errors
+    /// As [`Self::lease`].
+    pub async fn dial(&self, tried: &mut Tried) -> Result<(Stream, usize)> {
+        let mut last = None;
+        while let Some(server) = self.select(*tried) {
+            match Box::pin(dial::open(&self.upstream, server)).await {
+                Ok(stream) => return Ok((stream, server)),
+                Err(failure) => last = Some(self.failed(server, failure, tried)),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.no_server()))
+    }
+
+    /// Let go of all idle connections, and keep none from now on: the end of
+    /// a drain. Exchanges in flight run on, and later leases still work.
+    pub fn close(&self) {
+        self.idle.close();
+        for (server, fleet) in self.fleets.iter().enumerate() {
+            self.idle.clear(number(server), self.generation(server));
+            fleet.clear();
+        }
+    }
+
+    /// Whose turn it is. An exchange that asks [`Self::lease_idle`] first and
+    /// waits afterwards has one turn, not two: with two servers, every second
+    /// turn would otherwise fall on the same one, and it would get all.
+    fn select(&self, tried: Tried) -> Option<usize> {
+        let left = self.turn.swap(NONE, Relaxed);
+        if left != NONE && !tried.contains(left) && self.upstream.servers[left].up() {
+            return Some(left);
+        }
+        self.upstream.balancer.select(tried)
+    }
+
+    fn generation(&self, server: usize) -> u32 {
+        self.upstream.servers[server].generation()
+    }
+
+    fn lease_from(self: &Arc<Self>, server: usize) -> Option<Lease> {
+        let generation = self.generation(server);
+        let http1 = || {
+            let sender = self.idle.take_ready(number(server), generation)?;
+            Some(self.http1(server, generation, sender, true))
+        };
+        let http2 = || self.fleets[server].reserve(generation).map(Lease::Http2);
+        match self.upstream.http {
+            UpstreamHttp::H1 => http1(),
+            UpstreamHttp::H2 => http2(),
+            UpstreamHttp::Auto if self.chose_http1[server].load(Relaxed) => http1(),
+            UpstreamHttp::Auto => http2(),
+        }
+    }
+
+    async fn lease_slowly(self: &Arc<Self>, tried: &mut Tried) -> Result<Lease> {
+        let mut last = None;
+        while let Some(server) = self.select(*tried) {
+            let leased = match self.upstream.http {
+                UpstreamHttp::H1 => self.lease_http1(server).await,
+                UpstreamHttp::H2 | UpstreamHttp::Auto => self.lease_http2(server).await,
+            };
+            match leased {
+                Ok(lease) => return Ok(lease),
+                Err(failure) => last = Some(self.failed(server, failure, tried)),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.no_server()))
+    }
+
+    async fn lease_http1(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
+        let generation = self.generation(server);
+        while let Some(mut sender) = self.idle.take_any(number(server), generation) {
+            // Its task may not have run since its last response ended. An
+            // error says that it was closing.
+            if let Ok(Ok(())) = timeout(READY_LIMIT, sender.ready()).await {
+                return Ok(self.http1(server, generation, sender, true));
+            }
+        }
+        match dial::connect(&self.upstream, server).await? {
+            Connected::Http1(sender) => Ok(self.http1(server, generation, sender, false)),
+            Connected::Http2(connection) => {
+                self.start_sweeping();
+                self.chose_http1[server].store(false, Relaxed);
+                let lease = connection.reserve();
+                self.fleets[server].add(connection);
+                lease
+                    .map(Lease::Http2)
+                    .ok_or_else(|| Failure::reason("HTTP/2: closed at once"))
+            }
+        }
+    }
+
+    async fn lease_http2(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
+        for _ in 0..ROUNDS {
+            if self.chose_http1[server].load(Relaxed) {
+                return self.lease_http1(server).await;
+            }
+            let generation = self.generation(server);
+            let turn = self.fleets[server].turn(generation, |id, report| {
+                tokio::spawn(Arc::clone(self).dial_shared(server, id, report));
+            });
+            let mut outcome = match turn {
+                Turn::Slot(lease) => return Ok(Lease::Http2(lease)),
+                Turn::Wait(outcome) => outcome,
+            };
+            match outcome.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(Err(failure))) => return Err(failure.clone()),
+                // A dial that reports nothing was ended with its runtime.
+                Err(_) => return Err(Failure::reason("the dial was given up")),
+                Ok(_) => {}
+            }
+        }
+        Err(Failure::reason("HTTP/2: no slot came free"))
+    }
+
+    /// A dial whose connection is for whoever waits.
+    async fn dial_shared(self: Arc<Self>, server: usize, id: u64, report: watch::Sender<Outcome>) {
+        let generation = self.generation(server);
+        let outcome = match dial::connect(&self.upstream, server).await {
+            Ok(Connected::Http2(connection)) => {
+                self.start_sweeping();
+                self.fleets[server].add(connection);
+                Ok(())
+            }
+            Ok(Connected::Http1(sender)) => {
+                self.chose_http1[server].store(true, Relaxed);
+                self.rest(number(server), generation, sender);
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        };
+        // Settled first, then reported: who is woken must not join it again.
+        self.fleets[server].settle(id);
+        let _ = report.send(Some(outcome));
+    }
+
+    fn http1(
+        self: &Arc<Self>,
+        server: usize,
+        generation: u32,
+        sender: Sender,
+        reused: bool,
+    ) -> Lease {
+        Lease::Http1(Http1Lease {
+            pool: Arc::clone(self),
+            sender,
+            server: number(server),
+            generation,
+            reused,
+        })
+    }
+
+    /// Keep an HTTP/1.1 connection that has nothing in flight.
+    pub(super) fn rest(self: &Arc<Self>, server: u32, generation: u32, sender: Sender) {
+        if generation == self.generation(server as usize) {
+            self.start_sweeping();
+            self.idle.put(server, generation, sender);
+        }
+    }
+
+    /// One task per pool that lives as long as the pool does.
+    fn start_sweeping(self: &Arc<Self>) {
+        if !self.swept.load(Relaxed) && !self.swept.swap(true, Relaxed) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    fn failed(&self, server: usize, failure: Failure, tried: &mut Tried) -> Error {
+        tried.mark(server);
+        failure.into_error(&self.upstream, server)
+    }
+
+    fn no_server(&self) -> Error {
+        Error::NoServer {
+            upstream: Arc::clone(&self.upstream.name),
+        }
+    }
+
+    /// How many HTTP/2 connections are held to a server.
+    #[cfg(test)]
+    pub(super) fn http2_connections(&self, server: usize) -> usize {
+        self.fleets[server].len()
+    }
+}
+
+/// A server's index as leases and keys have it.
+fn number(server: usize) -> u32 {
+    u32::try_from(server).unwrap_or(u32::MAX)
+}
+
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        sleep(SWEEP).await;
+        // Not held while asleep, or no pool would ever go.
+        let Some(pool) = pool.upgrade() else { return };
+        let now = clock::now();
+        let limit = if pool.idle.closed() {
+            Duration::ZERO
+        } else {
+            IDLE_LIMIT
+        };
+        for (server, fleet) in pool.fleets.iter().enumerate() {
+            let generation = pool.generation(server);
+            pool.idle.sweep(number(server), generation);
+            fleet.sweep(generation, now, limit);
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("upstream", self.upstream().name())
+            .finish_non_exhaustive()
+    }
+}

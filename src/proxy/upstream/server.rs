@@ -1,0 +1,163 @@
+//! One server of an upstream, as every worker sees it.
+//!
+//! Purpose: what is known about an address once, at start (how to dial it),
+//! and what changes while the process runs (is it up, which generation of
+//! connections may be used).
+//!
+//! Invariant: both prepared peers name the same address, the same TLS name
+//! and the same limits; they differ only in ALPN. Every limit on time is set,
+//! since the dialler knows no defaults.
+//!
+//! Deliberately absent: connections (they belong to a worker's pool), and a
+//! CA or client certificate on a peer: set there, they would rebuild the TLS
+//! configuration for each connection; the connector has them instead.
+
+use crate::config;
+use crate::proxy::{Error, Result};
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::upstreams::peer::{ALPN, HttpPeer, Peer, PeerOptions};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::os::unix::net::SocketAddr as UnixAddress;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Finds out that a server's machine is gone although nobody sends to it.
+/// `user_timeout` stays off: it would also end a connection whose server
+/// merely reads slowly, which backpressure makes an everyday thing.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::ZERO,
+};
+
+/// How long a server may take between two bytes of an answer to a check.
+pub(super) const CHECK_READ: Duration = Duration::from_secs(1);
+
+/// One server of an upstream.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: Arc<str>,
+    /// For exchanges: offers the upstream's HTTP versions by ALPN.
+    pub(super) peer: HttpPeer,
+    /// For tunnels: offers no ALPN, since the bytes may be anything.
+    pub(super) opaque: Opaque,
+    /// What a check puts into `Host` and `:authority`.
+    pub(super) authority: String,
+    up: AtomicBool,
+    generation: AtomicU32,
+}
+
+impl Server {
+    pub(super) fn new(config: &config::Upstream, server: &config::Server) -> Result<Self> {
+        let mut peer = HttpPeer::new(
+            (Ipv4Addr::UNSPECIFIED, 1),
+            config.tls.is_some(),
+            config
+                .tls
+                .as_ref()
+                .map_or_else(String::new, |tls| tls.sni.clone()),
+        );
+        peer._address = address(config, server)?;
+        options(config, &mut peer.options);
+        Ok(Self {
+            name: Arc::clone(&server.name),
+            opaque: Opaque(peer.clone()),
+            peer,
+            authority: match &server.address {
+                config::ServerAddress::Inet(address) => address.to_string(),
+                config::ServerAddress::Unix(_) => "localhost".to_owned(),
+            },
+            up: AtomicBool::new(true),
+            generation: AtomicU32::new(0),
+        })
+    }
+
+    /// Whether its last health verdict was good; true before the first.
+    pub(super) fn up(&self) -> bool {
+        self.up.load(Relaxed)
+    }
+
+    pub(super) fn set_up(&self, up: bool) {
+        self.up.store(up, Relaxed);
+    }
+
+    /// The generation that a connection dialled now belongs to.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Make every connection dialled so far one of an earlier generation.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, Relaxed);
+    }
+}
+
+fn address(upstream: &config::Upstream, server: &config::Server) -> Result<SocketAddr> {
+    match &server.address {
+        config::ServerAddress::Inet(address) => Ok(SocketAddr::Inet(*address)),
+        config::ServerAddress::Unix(path) => UnixAddress::from_pathname(path)
+            .map(SocketAddr::Unix)
+            .map_err(|error| Error::Connect {
+                upstream: Arc::clone(&upstream.name),
+                server: Arc::clone(&server.name),
+                reason: format!("not the path of a socket: {error}"),
+            }),
+    }
+}
+
+fn options(config: &config::Upstream, options: &mut PeerOptions) {
+    options.connection_timeout = Some(config.connect_timeout);
+    options.total_connection_timeout = Some(config.connect_timeout);
+    // Read by health checks alone: exchanges have their own limits.
+    options.read_timeout = Some(CHECK_READ);
+    options.write_timeout = Some(CHECK_READ);
+    options.tcp_keepalive = Some(KEEPALIVE);
+    options.alpn = match config.http {
+        config::UpstreamHttp::H1 => ALPN::H1,
+        config::UpstreamHttp::H2 => ALPN::H2,
+        config::UpstreamHttp::Auto => ALPN::H2H1,
+    };
+}
+
+/// A peer that is dialled without ALPN (RFC 7301).
+///
+/// A server may refuse a handshake that offers only protocols it does not
+/// speak; what a tunnel carries is not known, so nothing is offered.
+#[derive(Clone, Debug)]
+pub(super) struct Opaque(HttpPeer);
+
+impl fmt::Display for Opaque {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Peer for Opaque {
+    fn address(&self) -> &SocketAddr {
+        self.0.address()
+    }
+
+    fn tls(&self) -> bool {
+        self.0.tls()
+    }
+
+    fn sni(&self) -> &str {
+        self.0.sni()
+    }
+
+    fn reuse_hash(&self) -> u64 {
+        self.0.reuse_hash()
+    }
+
+    fn get_peer_options(&self) -> Option<&PeerOptions> {
+        self.0.get_peer_options()
+    }
+
+    fn get_alpn(&self) -> Option<&ALPN> {
+        None
+    }
+}

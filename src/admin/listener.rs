@@ -1,0 +1,133 @@
+//! The socket that the admin interface is reached by: TCP or Unix.
+//!
+//! Invariant: a Unix socket's file is there exactly as long as somebody
+//! listens. A file that a crashed process left behind is replaced; one that
+//! somebody still answers on is not.
+//!
+//! Deliberately absent: sharing the socket with other processes or workers.
+
+use super::{Error, Result};
+use crate::config::AdminAddr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+/// Who may connect to a Unix socket: its owner and its group.
+const UNIX_MODE: u32 = 0o660;
+
+/// A bound admin socket.
+#[derive(Debug)]
+pub struct AdminListener {
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Any accepted connection.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl AdminListener {
+    /// Bind `address`; port 0 asks the kernel for a free one.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with what the system said.
+    pub async fn bind(address: &AdminAddr) -> Result<Self> {
+        let bound = match address {
+            AdminAddr::Inet(inet) => TcpListener::bind(inet).await.map(Socket::Tcp),
+            AdminAddr::Unix(path) => bind_unix(path).await,
+        };
+        match bound {
+            Ok(socket) => Ok(Self { socket }),
+            Err(source) => Err(Error::Bind {
+                address: address.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Where it can be reached.
+    ///
+    /// # Errors
+    /// What the system said when it was asked.
+    pub fn address(&self) -> io::Result<AdminAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().map(AdminAddr::Inet),
+            Socket::Unix(_, path) => Ok(AdminAddr::Unix(path.clone())),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are small and written at once.
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Socket::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Gone already is as good.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+async fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let bound = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_left_over(path).await => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        other => other,
+    };
+    let socket = Socket::Unix(bound?, path.to_owned());
+    fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE))?;
+    Ok(socket)
+}
+
+/// Whether nobody listens on the socket of this file any more.
+async fn is_left_over(path: &Path) -> bool {
+    let connected = UnixStream::connect(path).await;
+    connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_left_over_file_is_replaced_and_a_living_one_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("admin.sock");
+        let address = AdminAddr::Unix(path.clone());
+        // What a crash leaves: the file of a socket that nobody listens on.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        let first = AdminListener::bind(&address).await.expect("replaced");
+        assert_eq!(first.address().expect("known"), address);
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, UNIX_MODE);
+        let second = AdminListener::bind(&address).await;
+        let text = second.expect_err("somebody listens").to_string();
+        assert!(text.contains("admin.sock"), "{text}");
+        drop(first);
+        assert!(!path.exists(), "the file goes with the listener");
+    }
+}

@@ -1,0 +1,186 @@
+//! Metrics that are derived at the scrape: what is alive, and what the live
+//! table has counted.
+//!
+//! Invariant: nothing is counted here, so nothing can disagree with what the
+//! drain acts upon. A listener's usual series are there from the start, at
+//! zero: a series that vanishes cannot be told from a scrape that failed.
+//!
+//! Deliberately absent: counters by route (see `telemetry::metrics`).
+
+use super::Admin;
+use crate::drain::{CutReason, Farewell, Phase, Protocol};
+use crate::proxy::registry::{Drained, Record, State};
+use crate::telemetry::metrics::Family;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The protocol of a connection on which none is known yet.
+const UNKNOWN: &str = "unknown";
+
+impl Admin {
+    /// The whole text of a scrape.
+    pub(super) fn metrics_text(&self) -> String {
+        let records = self.registry.records();
+        self.metrics.encode(vec![
+            self.phase_family(),
+            self.ready_family(),
+            self.connections_family(&records),
+            self.in_flight_family(&records),
+            self.drained_family(),
+            self.farewells_family(),
+            self.cuts_family(),
+            self.servers_family(),
+            build_family(),
+        ])
+    }
+
+    fn phase_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_phase",
+            "The lifecycle position: 1 for the phase that holds, 0 for the others",
+        );
+        let holds = self.control.status().phase;
+        for phase in Phase::ALL {
+            let label = ("phase", phase.as_str().to_owned());
+            family.add([label], u64::from(phase == holds));
+        }
+        family
+    }
+
+    fn ready_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_ready",
+            "Readiness: whether new traffic should be sent here",
+        );
+        family.add([], u64::from(self.control.status().ready));
+        family
+    }
+
+    fn connections_family(&self, records: &[Arc<Record>]) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_connections",
+            "Open connections, by what is spoken and where they stand",
+        );
+        let mut counts = BTreeMap::<(Arc<str>, &str, &str), u64>::new();
+        for (listener, _) in &self.control.status().listeners {
+            for (protocol, state) in usual() {
+                counts.insert((Arc::clone(listener), protocol, state), 0);
+            }
+        }
+        for record in records {
+            let protocol = record.protocol().map_or(UNKNOWN, Protocol::as_str);
+            let state = record.state().as_str();
+            let key = (Arc::clone(&record.listener), protocol, state);
+            *counts.entry(key).or_default() += 1;
+        }
+        for ((listener, protocol, state), count) in counts {
+            let labels = [
+                ("listener", listener.to_string()),
+                ("protocol", protocol.to_owned()),
+                ("state", state.to_owned()),
+            ];
+            family.add(labels, count);
+        }
+        family
+    }
+
+    fn in_flight_family(&self, records: &[Arc<Record>]) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_requests_in_flight",
+            "Started, unfinished requests, streams and tunnels",
+        );
+        let mut counts = BTreeMap::<(Arc<str>, Protocol), u64>::new();
+        for (listener, _) in &self.control.status().listeners {
+            for protocol in Protocol::ALL {
+                counts.insert((Arc::clone(listener), protocol), 0);
+            }
+        }
+        for record in records {
+            for protocol in Protocol::ALL {
+                let key = (Arc::clone(&record.listener), protocol);
+                *counts.entry(key).or_default() += u64::from(record.in_flight_of(protocol));
+            }
+        }
+        for ((listener, protocol), count) in counts {
+            let labels = [
+                ("listener", listener.to_string()),
+                ("protocol", protocol.as_str().to_owned()),
+            ];
+            family.add(labels, count);
+        }
+        family
+    }
+
+    fn drained_family(&self) -> Family {
+        let mut family = Family::counter(
+            "app_connections_drained",
+            "Connections that ended while draining: of themselves, told at a deadline, or cut",
+        );
+        for how in Drained::ALL {
+            let label = ("status", how.as_str().to_owned());
+            family.add([label], self.registry.drained_count(how));
+        }
+        family
+    }
+
+    fn farewells_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_farewells",
+            "Exchanges and half-open connections ended in their own protocol",
+        );
+        for kind in Farewell::ALL {
+            let label = ("kind", kind.as_str().to_owned());
+            family.add([label], self.registry.farewells(kind));
+        }
+        family
+    }
+
+    fn cuts_family(&self) -> Family {
+        let mut family = Family::counter("ebbtide_cuts", "Exchanges ended by force");
+        for protocol in Protocol::ALL {
+            for reason in CutReason::ALL {
+                let labels = [
+                    ("protocol", protocol.as_str().to_owned()),
+                    ("reason", reason.as_str().to_owned()),
+                ];
+                family.add(labels, self.registry.cuts(protocol, reason));
+            }
+        }
+        family
+    }
+
+    fn servers_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_server_up",
+            "Whether a server is given traffic",
+        );
+        for upstream in &self.upstreams {
+            for server in upstream.servers() {
+                let labels = [
+                    ("upstream", upstream.name().to_string()),
+                    ("server", server.name.to_string()),
+                ];
+                family.add(labels, u64::from(server.up));
+            }
+        }
+        family
+    }
+}
+
+fn build_family() -> Family {
+    let mut family = Family::gauge("ebbtide_build", "Always 1; the version is the label");
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    family.add([("version", version)], 1);
+    family
+}
+
+/// The pairs of protocol and state that a listener has at least at zero.
+fn usual() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let half_open = State::ALL.into_iter().filter(|state| state.half_open());
+    let open = [State::Idle, State::InFlight, State::Closing];
+    half_open.map(|state| (UNKNOWN, state.as_str())).chain(
+        Protocol::ALL
+            .into_iter()
+            .flat_map(move |protocol| open.map(|state| (protocol.as_str(), state.as_str()))),
+    )
+}

@@ -1,0 +1,69 @@
+//! FLOOR 3: the admin interface: look at the process, ask it for a drain.
+//!
+//! [`Admin`] answers HTTP/1.1 on its own listener, on the main runtime, away
+//! from the workers that carry traffic. It reads the live table, the status
+//! and the counters, and hands commands to the conductor through `control`.
+//! `/openapi.json` describes all of it.
+//!
+//! Invariant: it outlives the drain that it reports: the listener is the last
+//! to close, and responses in flight then have [`LAST_ANSWERS`] to end, so
+//! that whoever waits for the receipt gets it.
+//!
+//! Deliberately absent: TLS, HTTP/2, and any decision. A command is done by
+//! the conductor or refused by it.
+
+mod api;
+mod auth;
+mod listener;
+mod metrics;
+mod openapi;
+mod problem;
+mod serve;
+pub mod view;
+
+pub use listener::AdminListener;
+pub use problem::Problem;
+pub use serve::LAST_ANSWERS;
+
+use crate::config::AdminAddr;
+use crate::control::Control;
+use crate::proxy::registry::Registry;
+use crate::proxy::upstream::Upstream;
+use crate::telemetry::metrics::Metrics;
+use std::sync::Arc;
+
+/// Result of this floor.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the admin floor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The admin listener's socket could not be had.
+    #[error("admin: cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: AdminAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What the admin interface shows and whom it asks.
+#[derive(Debug)]
+pub struct Admin {
+    /// Where commands go, and where the status comes from.
+    pub control: Control,
+    /// The live table.
+    pub registry: Arc<Registry>,
+    /// Every upstream, in the order of the config.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The counters that a scrape reads.
+    pub metrics: Arc<Metrics>,
+    /// The bearer token that requests must carry, if any; `/livez` and
+    /// `/readyz` are answered without.
+    pub token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The connections of the admin interface.
+//!
+//! Invariant: bounded in every direction: so many connections at once, so
+//! long for a request head, and, when the interface stops, so long for the
+//! responses in flight.
+//!
+//! Deliberately absent: the live table. These connections are not part of
+//! what is drained; they report it.
+
+use super::listener::Stream;
+use super::{Admin, AdminListener};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// How long responses in flight may take when the interface stops.
+pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Connections at once; more wait in the accept queue.
+const CONNECTIONS: usize = 256;
+
+/// From the end of one response, or the accept, to the next request's head.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of a request head.
+const HEAD: usize = 16 * 1024;
+
+/// The pause after an accept that failed, as when descriptors run out: the
+/// same would be said again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Admin {
+    /// Answer on `listener` until `stop` is done; then accept no more, let
+    /// responses in flight end within [`LAST_ANSWERS`], and return.
+    pub async fn serve(self: Arc<Self>, listener: AdminListener, stop: impl Future<Output = ()>) {
+        let (stopping, told) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                    Ok(stream) => {
+                        connections.spawn(Arc::clone(&self).connection(stream, told.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "admin: cannot accept");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        drop(listener);
+        stopping.send_replace(true);
+        let answered = async { while connections.join_next().await.is_some() {} };
+        if timeout(LAST_ANSWERS, answered).await.is_err() {
+            tracing::warn!("admin: responses left unfinished");
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: Box<dyn Stream>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let service = service_fn(move |request| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = told_to_stop(&mut stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "admin: connection ended early");
+        }
+    }
+}
+
+/// Also if who would tell is gone.
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

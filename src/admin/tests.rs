@@ -1,0 +1,453 @@
+//! The interface over real sockets, with a machine of its own at the inbox.
+
+mod client;
+mod schema;
+
+use super::*;
+use crate::config::{self, UpstreamHttp};
+use crate::control::{self, Inbox};
+use crate::drain::{Accounts, Event, Machine, Orders, Phase, Plan, Protocol, Receipt};
+use client::{Answer, Client};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A conductor that has no connections to wait for: it does what the machine
+/// says, and ends the drain when it is told that nothing is left.
+struct Conductor {
+    quiescent: oneshot::Sender<()>,
+    done: JoinHandle<Inbox>,
+}
+
+impl Conductor {
+    async fn let_go(self) -> Inbox {
+        self.quiescent.send(()).expect("it runs");
+        self.done.await.expect("no panic")
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        announce: Duration::from_secs(3_600),
+        ..Plan::default()
+    }
+}
+
+fn publish(inbox: &Inbox, machine: &Machine, registry: &Registry) {
+    registry.publish(machine.orders());
+    inbox.publish(control::Status {
+        phase: machine.phase(),
+        stage: machine.stage(),
+        ready: machine.phase() == Phase::Active && machine.started().is_none(),
+        trigger: machine.trigger(),
+        started: machine.started(),
+        stages: machine.timeline().to_vec(),
+        listeners: vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))],
+        ..control::Status::new(*machine.plan())
+    });
+}
+
+async fn conduct(
+    mut inbox: Inbox,
+    registry: Arc<Registry>,
+    mut quiescent: oneshot::Receiver<()>,
+) -> Inbox {
+    let mut machine = Machine::new(plan());
+    machine.handle(Event::Reached(Phase::Active), crate::clock::now());
+    publish(&inbox, &machine, &registry);
+    loop {
+        tokio::select! {
+            _ = &mut quiescent => break,
+            Some(asked) = inbox.recv() => {
+                let now = crate::clock::now();
+                let event = asked.command.event();
+                let verdict = asked.command.verdict(machine.answer(event, now));
+                machine.handle(event, now);
+                publish(&inbox, &machine, &registry);
+                asked.answer(verdict);
+            }
+        }
+    }
+    let now = crate::clock::now();
+    machine.handle(Event::CutNow, now);
+    machine.handle(Event::Quiescent, now);
+    publish(&inbox, &machine, &registry);
+    let unix = Duration::from_secs(1_763_942_400);
+    let receipt = Receipt::of(&machine, unix, now, Accounts::default()).expect("it began");
+    inbox.publish_receipt(Arc::new(receipt));
+    inbox
+}
+
+fn upstream() -> Arc<Upstream> {
+    let config = config::Upstream {
+        name: "site".into(),
+        servers: vec![config::Server {
+            name: "127.0.0.1:1".into(),
+            address: config::ServerAddress::Inet(([127, 0, 0, 1], 1).into()),
+        }],
+        http: UpstreamHttp::H1,
+        health: None,
+        balance: config::Balance::RoundRobin,
+        connect_timeout: Duration::from_secs(1),
+        tls: None,
+    };
+    Upstream::new(&config).expect("usable")
+}
+
+/// An interface that answers on a free port, its conductor, and the end of it.
+struct House {
+    address: AdminAddr,
+    registry: Arc<Registry>,
+    conductor: Conductor,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl House {
+    async fn open(token: Option<&str>) -> Self {
+        Self::open_at(AdminAddr::Inet(([127, 0, 0, 1], 0).into()), token).await
+    }
+
+    async fn open_at(address: AdminAddr, token: Option<&str>) -> Self {
+        let registry = Registry::new(Orders::carry_on(plan()));
+        let (control, inbox) = control::channel(control::Status::new(plan()));
+        let metrics = Metrics::new();
+        metrics.route("web", "web/0", "site").record(
+            Protocol::Http2,
+            200,
+            Duration::from_millis(3),
+        );
+        let (quiescent, told) = oneshot::channel();
+        let conductor = Conductor {
+            quiescent,
+            done: tokio::spawn(conduct(inbox, Arc::clone(&registry), told)),
+        };
+        let admin = Arc::new(Admin {
+            control: control.clone(),
+            registry: Arc::clone(&registry),
+            upstreams: vec![upstream()],
+            metrics,
+            token: token.map(str::to_owned),
+        });
+        while control.status().phase != Phase::Active {
+            tokio::task::yield_now().await;
+        }
+        let listener = AdminListener::bind(&address).await.expect("bound");
+        let address = listener.address().expect("known");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(admin.serve(listener, async move {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            registry,
+            conductor,
+            stop,
+            serving,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::to(&self.address)
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.client().ask("GET", path, "", "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.client().ask("POST", path, "", body).await
+    }
+}
+
+#[tokio::test]
+async fn probes_follow_the_readiness() {
+    let house = House::open(None).await;
+    assert_eq!(house.get("/livez").await.status, 200);
+    let ready = house.get("/readyz").await;
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+    assert_eq!(house.post("/v1/drain", "").await.status, 202);
+    let not_ready = house.get("/readyz").await;
+    let detail = not_ready.problem(503);
+    assert!(detail.contains("announce"), "{detail}");
+    assert_eq!(house.get("/livez").await.status, 200, "still works");
+}
+
+#[tokio::test]
+async fn a_drain_begins_once_and_can_be_taken_back() {
+    let house = House::open(None).await;
+    let cancel = || async { house.client().ask("DELETE", "/v1/drain", "", "").await };
+    assert!(cancel().await.problem(409).contains("no drain"));
+    let first = house.post("/v1/drain", "{}").await.schema("Progress");
+    assert_eq!(first["draining"], true);
+    assert_eq!(first["stage"], "announce");
+    assert_eq!(first["trigger"], "api");
+    let again = house.post("/v1/drain", "").await;
+    assert_eq!(again.status, 202);
+    let again = again.schema("Progress");
+    let since_began = again["elapsed_ms"].as_f64() >= first["elapsed_ms"].as_f64();
+    assert!(since_began, "one drain, not two: {first} {again}");
+    let deadlines = &again["deadlines"];
+    assert!(deadlines["refuse_in_ms"].as_u64().expect("there") > 3_500_000);
+    let taken_back = cancel().await;
+    assert_eq!(taken_back.status, 200);
+    let progress = taken_back.schema("Progress");
+    assert_eq!(progress["draining"], false);
+    assert_eq!(progress["deadlines"], json!(null));
+    assert_eq!(house.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_waits_gets_the_receipt_though_the_interface_stops() {
+    let house = House::open(None).await;
+    let mut waiting = house.client();
+    waiting.send("POST", "/v1/drain?wait=true", "", "").await;
+    while house.get("/v1/drain").await.json()["draining"] != true {}
+    house.stop.send(()).expect("serving");
+    let _inbox = house.conductor.let_go().await;
+    let receipt = waiting.receive().await.schema("Receipt");
+    assert_eq!(receipt["complete"], true);
+    assert_eq!(receipt["trigger"], "api");
+    house.serving.await.expect("it returned");
+}
+
+#[tokio::test]
+async fn others_may_wait_for_a_drain_that_they_did_not_begin() {
+    let house = House::open(None).await;
+    let early = house.get("/v1/drain?wait=true").await.problem(409);
+    assert!(early.contains("no drain"), "{early}");
+    assert_eq!(house.post("/v1/drain", "").await.status, 202);
+    let (mut waiting, mut late) = (house.client(), house.client());
+    waiting.send("GET", "/v1/drain?wait=true", "", "").await;
+    let _inbox = house.conductor.let_go().await;
+    waiting.receive().await.schema("Receipt");
+    late.send("GET", "/v1/drain?wait=true", "", "").await;
+    late.receive().await.schema("Receipt");
+}
+
+#[tokio::test]
+async fn a_waiter_learns_that_the_drain_was_cancelled() {
+    let house = House::open(None).await;
+    let mut waiting = house.client();
+    waiting.send("POST", "/v1/drain?wait=true", "", "").await;
+    while house.get("/v1/drain").await.json()["draining"] != true {}
+    let cancelled = house.client().ask("DELETE", "/v1/drain", "", "").await;
+    assert_eq!(cancelled.status, 200);
+    assert!(waiting.receive().await.problem(409).contains("cancelled"));
+}
+
+#[tokio::test]
+async fn what_is_past_refuse_stays_and_leaves_a_receipt() {
+    let house = House::open(None).await;
+    let early = house.get("/v1/drain/receipt").await.problem(404);
+    assert!(early.contains("yet"), "{early}");
+    let address = house.address.clone();
+    house.post("/v1/drain", "").await;
+    let _inbox = house.conductor.let_go().await;
+    let client = || Client::to(&address);
+    let receipt = client().ask("GET", "/v1/drain/receipt", "", "").await;
+    assert_eq!(receipt.status, 200);
+    let table: Receipt = serde_json::from_str(&receipt.body).expect("readable");
+    assert!(!table.cut_anything());
+    let progress = client().ask("GET", "/v1/drain", "", "").await;
+    assert_eq!(progress.schema("Progress")["phase"], "terminated");
+    let detail = client().ask("GET", "/readyz", "", "").await.problem(503);
+    assert!(detail.contains("drained"), "{detail}");
+}
+
+#[tokio::test]
+async fn bodies_and_queries_that_are_not_understood_do_nothing() {
+    let house = House::open(None).await;
+    for (path, body, status, says) in [
+        ("/v1/drain", "{\"listener\":\"web\"}", 400, "not available"),
+        ("/v1/drain", "{\"after\":1}", 400, "after"),
+        ("/v1/drain", "[]", 400, "no JSON object"),
+        ("/v1/drain", "{", 400, "no JSON object"),
+        ("/v1/drain?wait=yes", "", 400, "wait=yes"),
+        ("/v1/drain?listener=web", "", 400, "listener=web"),
+        ("/v1/drain", &"x".repeat(65_537), 413, "65536"),
+    ] {
+        let detail = house.post(path, body).await.problem(status);
+        assert!(detail.contains(says), "{path} {body}: {detail}");
+    }
+    assert_eq!(house.get("/v1/drain").await.json()["draining"], false);
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_are_problems() {
+    let house = House::open(None).await;
+    for path in ["/", "/v1", "/v1/drain/", "/metrics/x", "/v1/drain/extend"] {
+        house.get(path).await.problem(404);
+    }
+    for (method, path, allow) in [
+        ("POST", "/metrics", "GET, HEAD"),
+        ("PUT", "/v1/drain", "GET, POST, DELETE, HEAD"),
+        ("FETCH", "/v1/drain/receipt", "GET, HEAD"),
+    ] {
+        let answer = house.client().ask(method, path, "", "").await;
+        assert_eq!(answer.field("allow"), Some(allow), "{method} {path}");
+        answer.problem(405);
+    }
+    let head = house.client().ask("HEAD", "/v1/status", "", "").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_token_guards_all_but_the_probes() {
+    let house = House::open(Some("s3cret")).await;
+    assert_eq!(house.get("/livez").await.status, 200);
+    assert_eq!(house.get("/readyz").await.status, 200);
+    for path in ["/metrics", "/v1/status", "/v1/drain", "/nowhere"] {
+        let answer = house.get(path).await;
+        assert!(
+            answer
+                .field("www-authenticate")
+                .is_some_and(|one| one.starts_with("Bearer"))
+        );
+        answer.problem(401);
+    }
+    house.post("/v1/drain", "").await.problem(401);
+    house.post("/livez", "").await.problem(401);
+    let right = "authorization: Bearer s3cret\r\n";
+    assert_eq!(
+        house
+            .client()
+            .ask("GET", "/metrics", right, "")
+            .await
+            .status,
+        200
+    );
+    let wrong = "authorization: Bearer s3creT\r\n";
+    house
+        .client()
+        .ask("GET", "/metrics", wrong, "")
+        .await
+        .problem(401);
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_begin_a_drain() {
+    let house = House::open(None).await;
+    let page = "origin: http://elsewhere.example\r\n";
+    house
+        .client()
+        .ask("POST", "/v1/drain", page, "")
+        .await
+        .problem(403);
+    assert_eq!(house.get("/v1/drain").await.json()["draining"], false);
+}
+
+#[tokio::test]
+async fn connections_say_what_they_wait_for() {
+    let house = House::open(None).await;
+    let web: Arc<str> = "web".into();
+    let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+    let half_open = house.registry.enter(&web, peer);
+    let busy = house.registry.enter(&web, peer);
+    busy.set_protocol(Protocol::Http2);
+    let _streams = [
+        busy.begin(Protocol::Grpc),
+        busy.begin(Protocol::Grpc),
+        busy.begin(Protocol::Http2),
+    ];
+    let view = house.get("/v1/connections").await.schema("Connections");
+    let list = view["connections"].as_array().expect("a list");
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[0]["state"], "accepted");
+    assert_eq!(list[0]["protocol"], json!(null));
+    assert_eq!(list[0]["waits_for"], "the client's first byte");
+    assert_eq!(list[1]["protocol"], "http2");
+    assert_eq!(list[1]["in_flight"], 3);
+    assert_eq!(list[1]["waits_for"], "1 http2 and 2 grpc in flight");
+    assert_eq!(list[1]["peer"], "192.0.2.7:4711");
+    drop(half_open);
+    let status = house.get("/v1/status").await.schema("Status");
+    assert_eq!(status["connections"], 1);
+    assert_eq!(status["in_flight"]["grpc"], 2);
+    assert_eq!(status["in_flight"]["tcp"], 0);
+    assert_eq!(status["listeners"][0]["address"], "127.0.0.1:8080");
+    assert_eq!(status["upstreams"][0]["servers"][0]["name"], "127.0.0.1:1");
+}
+
+#[tokio::test]
+async fn a_scrape_has_the_fixed_names() {
+    let house = House::open(None).await;
+    let web: Arc<str> = "web".into();
+    let guard = house.registry.enter(&web, ([192, 0, 2, 7], 1).into());
+    guard.set_protocol(Protocol::WebSocket);
+    let _tunnel = guard.begin(Protocol::WebSocket);
+    let answer = house.get("/metrics").await;
+    let kind = answer.field("content-type").expect("there");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    for line in [
+        "ebbtide_phase{phase=\"active\"} 1",
+        "ebbtide_phase{phase=\"draining\"} 0",
+        "ebbtide_ready 1",
+        "ebbtide_connections{listener=\"web\",protocol=\"websocket\",state=\"in_flight\"} 1",
+        "ebbtide_connections{listener=\"web\",protocol=\"unknown\",state=\"tls_handshake\"} 0",
+        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"websocket\"} 1",
+        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"tcp\"} 0",
+        "ebbtide_farewells_total{kind=\"grpc_trailers\"} 0",
+        "ebbtide_cuts_total{protocol=\"http1\",reason=\"operator\"} 0",
+        "ebbtide_upstream_server_up{upstream=\"site\",server=\"127.0.0.1:1\"} 1",
+        "app_connections_drained_total{status=\"success\"} 0",
+        "app_connections_drained_total{status=\"timeout\"} 0",
+        "app_connections_drained_total{status=\"failed\"} 0",
+        "app_lifecycle_shutdown_start_timestamp_seconds 0.0",
+        "app_shutdown_duration_seconds_count 0",
+        "ebbtide_requests_total{listener=\"web\",route=\"web/0\",upstream=\"site\",\
+         protocol=\"http2\",code=\"200\"} 1",
+    ] {
+        let there = answer.body.lines().any(|one| one == line);
+        assert!(there, "{line}\n{}", answer.body);
+    }
+    schema::check_exposition(&answer.body);
+}
+
+#[tokio::test]
+async fn the_description_lists_what_there_is() {
+    let house = House::open(None).await;
+    let description = house.get("/openapi.json").await.json();
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let listed = description["paths"].as_object().expect("paths");
+    assert_eq!(listed.len(), api::ROUTES.len());
+    for (path, calls) in api::ROUTES {
+        let mut described: Vec<String> = listed[path]
+            .as_object()
+            .expect("methods")
+            .keys()
+            .map(|method| method.to_uppercase())
+            .collect();
+        let mut there: Vec<String> = calls.iter().map(|(one, _)| one.to_string()).collect();
+        described.sort();
+        there.sort();
+        assert_eq!(described, there, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("admin.sock");
+    let house = House::open_at(AdminAddr::Unix(path.clone()), None).await;
+    assert_eq!(house.get("/readyz").await.status, 200);
+    house.stop.send(()).expect("serving");
+    house.serving.await.expect("it returned");
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_the_stop() {
+    let house = House::open(None).await;
+    let mut idle = house.client();
+    idle.send("GET", "/livez", "", "").await;
+    assert_eq!(idle.receive().await.status, 200);
+    let mut silent = house.client();
+    silent.connect().await;
+    house.stop.send(()).expect("serving");
+    house.serving.await.expect("it returned");
+    assert!(idle.is_closed().await);
+    assert!(silent.is_closed().await);
+}

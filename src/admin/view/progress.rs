@@ -1,0 +1,108 @@
+//! How far a drain is: `GET /v1/drain`.
+//!
+//! Invariant: the same members whether or not a drain is under way, so that
+//! who polls needs one reading of it. Absent: who was told what; that is the
+//! receipt's to say.
+
+use super::{fine_millis, in_flight, millis};
+use crate::admin::Admin;
+use crate::clock;
+use crate::control;
+use crate::drain::{Orders, Phase, Plan, Protocol, Stage, StageTimes, Timestamp, Trigger};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How far the drain is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    /// Whether a drain is under way, announce included.
+    pub draining: bool,
+    /// The lifecycle position.
+    pub phase: Phase,
+    /// The furthest stage begun.
+    pub stage: Option<Stage>,
+    /// Whether new traffic should be sent here.
+    pub ready: bool,
+    /// What started the drain.
+    pub trigger: Option<Trigger>,
+    /// Since the drain began.
+    pub elapsed_ms: Option<f64>,
+    /// When each stage was, counted from the drain's beginning; a stage that
+    /// lasts ends now.
+    pub stages: Vec<StageTimes>,
+    /// Connections left.
+    pub connections: u64,
+    /// What is in flight, by protocol.
+    pub in_flight: BTreeMap<Protocol, u64>,
+    /// What comes when, if nothing ends the drain earlier.
+    pub deadlines: Option<Deadlines>,
+    /// The timeline that is followed, or would be.
+    pub plan: Plan,
+}
+
+/// What comes when, counted from now; 0 for what has come.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// The listeners refuse.
+    pub refuse_in_ms: u64,
+    /// Exchanges of this protocol are ended.
+    pub farewell_in_ms: BTreeMap<Protocol, u64>,
+    /// The last of what is left is cut.
+    pub cut_in_ms: u64,
+}
+
+impl Deadlines {
+    fn of(orders: &Orders, plan: &Plan, started: Timestamp, now: Timestamp) -> Self {
+        let refuse = orders.refuse_at.unwrap_or(started + plan.announce);
+        let until = |at: Timestamp| millis(at.saturating_since(now));
+        let farewell = |protocol| until(refuse + plan.finish_for(protocol));
+        Self {
+            refuse_in_ms: until(refuse),
+            farewell_in_ms: Protocol::ALL
+                .into_iter()
+                .map(|protocol| (protocol, farewell(protocol)))
+                .collect(),
+            cut_in_ms: until(refuse + plan.longest_finish() + plan.farewell),
+        }
+    }
+}
+
+impl Admin {
+    pub(in crate::admin) fn progress_view(&self) -> Progress {
+        let status = self.control.status();
+        let records = self.registry.records();
+        let now = clock::now();
+        let deadlines = status.started.filter(|_| status.draining()).map(|started| {
+            let orders = self.registry.scope().orders();
+            Deadlines::of(&orders, &status.plan, started, now)
+        });
+        Progress {
+            draining: status.draining(),
+            phase: status.phase,
+            stage: status.stage,
+            ready: status.ready,
+            trigger: status.trigger,
+            elapsed_ms: status
+                .started
+                .map(|started| fine_millis(now.saturating_since(started))),
+            stages: stages(&status, now),
+            connections: records.len() as u64,
+            in_flight: in_flight(&records),
+            deadlines,
+            plan: status.plan,
+        }
+    }
+}
+
+fn stages(status: &control::Status, now: Timestamp) -> Vec<StageTimes> {
+    let Some(started) = status.started else {
+        return Vec::new();
+    };
+    let since = |at: Timestamp| fine_millis(at.saturating_since(started));
+    let spans = status.stages.iter().map(|span| StageTimes {
+        stage: span.stage,
+        began_ms: since(span.began),
+        ended_ms: since(span.ended.unwrap_or(now)),
+    });
+    spans.collect()
+}

@@ -1,0 +1,100 @@
+//! The process at a glance: `GET /v1/status`.
+//!
+//! Invariant: everything in it is also in a metric, or fixed at start. Absent:
+//! single connections, and the drain's times (see `progress`).
+
+use super::{in_flight, millis};
+use crate::admin::Admin;
+use crate::clock;
+use crate::drain::{Phase, Plan, Protocol, Stage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The process at a glance.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this program.
+    pub version: String,
+    /// The process id.
+    pub pid: u32,
+    /// Since the process began.
+    pub uptime_ms: u64,
+    /// The lifecycle position.
+    pub phase: Phase,
+    /// The stage of the drain under way.
+    pub stage: Option<Stage>,
+    /// Whether new traffic should be sent here.
+    pub ready: bool,
+    /// Open connections.
+    pub connections: u64,
+    /// What is in flight, by protocol.
+    pub in_flight: BTreeMap<Protocol, u64>,
+    /// The listeners, in the order of the config.
+    pub listeners: Vec<Listener>,
+    /// The upstreams, in the order of the config.
+    pub upstreams: Vec<Upstream>,
+    /// The timeline of the drain under way, or of the next one.
+    pub plan: Plan,
+}
+
+/// A listener and the address that it is bound to.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its name in the config.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// An upstream and its servers.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its name in the config.
+    pub name: String,
+    /// Its servers, in the order of the config.
+    pub servers: Vec<Server>,
+}
+
+/// A server and its health.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Server {
+    /// As it is written in the config.
+    pub name: String,
+    /// Whether it is given traffic.
+    pub up: bool,
+}
+
+impl Admin {
+    pub(in crate::admin) fn status_view(&self) -> Status {
+        let status = self.control.status();
+        let records = self.registry.records();
+        let listeners = status.listeners.iter().map(|(name, address)| Listener {
+            name: name.to_string(),
+            address: address.to_string(),
+        });
+        let upstreams = self.upstreams.iter().map(|upstream| Upstream {
+            name: upstream.name().to_string(),
+            servers: upstream
+                .servers()
+                .into_iter()
+                .map(|server| Server {
+                    name: server.name.to_string(),
+                    up: server.up,
+                })
+                .collect(),
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: millis(clock::now().since_start()),
+            phase: status.phase,
+            stage: status.stage,
+            ready: status.ready,
+            connections: records.len() as u64,
+            in_flight: in_flight(&records),
+            listeners: listeners.collect(),
+            upstreams: upstreams.collect(),
+            plan: status.plan,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Stage hooks: what the operator wants done when a drain reaches a stage.
+//!
+//! Run beside the drain, never in its way: each has its own limit on time,
+//! and one that fails is logged. The exit waits for those still running, and
+//! for no longer than their limits: a deregistration that is cut short is
+//! worse than none.
+
+use crate::config::{Hook, HookRun, HookStage};
+use crate::drain::Stage;
+use bytes::Bytes;
+use http::header::HOST;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Why a hook failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    System(#[from] io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("the program ended with {0}")]
+    Program(std::process::ExitStatus),
+    #[error("the server answered {0}")]
+    Status(http::StatusCode),
+    #[error("the URL is not usable: {0}")]
+    Url(String),
+    #[error("its time was over")]
+    Timeout,
+}
+
+pub(super) struct Hooks {
+    hooks: Vec<Arc<Hook>>,
+    running: JoinSet<()>,
+}
+
+impl Hooks {
+    pub(super) fn new(hooks: &[Hook]) -> Self {
+        Self {
+            hooks: hooks.iter().cloned().map(Arc::new).collect(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Start the hooks of a stage.
+    pub(super) fn run(&mut self, stage: Stage) {
+        let due = self.hooks.iter().filter(|hook| of(hook.on) == stage);
+        for hook in due.cloned() {
+            self.running.spawn(carry_out(hook, stage));
+        }
+    }
+
+    /// Wait for those still running; each is bounded.
+    pub(super) async fn finish(&mut self) {
+        while self.running.join_next().await.is_some() {}
+    }
+}
+
+const fn of(on: HookStage) -> Stage {
+    match on {
+        HookStage::Announce => Stage::Announce,
+        HookStage::Refuse => Stage::Refuse,
+        HookStage::Retire => Stage::Retire,
+        HookStage::Finish => Stage::Finish,
+        HookStage::Farewell => Stage::Farewell,
+        HookStage::Cut => Stage::Cut,
+    }
+}
+
+async fn carry_out(hook: Arc<Hook>, stage: Stage) {
+    let stage = stage.as_str();
+    let done = tokio::time::timeout(hook.timeout, run(&hook.run)).await;
+    match done.unwrap_or(Err(Failure::Timeout)) {
+        Ok(()) => tracing::info!(event = "hook", stage, run = ?hook.run, "hook done"),
+        Err(error) => tracing::warn!(event = "hook", stage, run = ?hook.run, %error, "hook failed"),
+    }
+}
+
+async fn run(run: &HookRun) -> Result<(), Failure> {
+    match run {
+        HookRun::Exec { command } => exec(command).await,
+        HookRun::Http { method, url } => request(method, url).await,
+        HookRun::File { path, content } => {
+            let content = content.as_deref().unwrap_or_default();
+            Ok(tokio::fs::write(path, content).await?)
+        }
+    }
+}
+
+async fn exec(command: &[String]) -> Result<(), Failure> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok(());
+    };
+    let mut child = tokio::process::Command::new(program);
+    // A program that overstays its time does not outlive its hook.
+    child.args(arguments).kill_on_drop(true);
+    match child.status().await? {
+        status if status.success() => Ok(()),
+        status => Err(Failure::Program(status)),
+    }
+}
+
+async fn request(method: &http::Method, url: &http::Uri) -> Result<(), Failure> {
+    let authority = url
+        .authority()
+        .ok_or_else(|| Failure::Url(url.to_string()))?;
+    let port = authority.port_u16().unwrap_or(80);
+    let socket = TcpStream::connect((authority.host(), port)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+    let request = http::Request::builder()
+        .method(method)
+        .uri(url.path_and_query().map_or("/", |target| target.as_str()))
+        .header(HOST, authority.as_str())
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| Failure::Url(error.to_string()))?;
+    let answering = sender.send_request(request);
+    let (answer, _) = tokio::join!(answering, connection);
+    match answer?.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(Failure::Status(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn hook(run: HookRun) -> Hook {
+        Hook {
+            on: HookStage::Announce,
+            run,
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stage_runs_its_own_hooks_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("told");
+        let write = HookRun::File {
+            path: file.clone(),
+            content: Some("draining\n".into()),
+        };
+        let mut hooks = Hooks::new(&[hook(write)]);
+        hooks.run(Stage::Refuse);
+        hooks.finish().await;
+        assert!(!file.exists());
+        hooks.run(Stage::Announce);
+        hooks.finish().await;
+        assert_eq!(
+            std::fs::read_to_string(file).expect("the file"),
+            "draining\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn failures_are_told_apart() {
+        let failed = exec(&["false".into()]).await;
+        assert!(matches!(failed, Err(Failure::Program(_))));
+        let missing = exec(&["/nowhere/at/all".into()]).await;
+        assert!(matches!(missing, Err(Failure::System(_))));
+        assert!(exec(&["true".into()]).await.is_ok());
+    }
+}

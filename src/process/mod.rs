@@ -1,0 +1,179 @@
+//! FLOOR 4: the process: what is started, in which order, and what ends it.
+//!
+//! The main thread has the conductor, the admin interface and the health
+//! checks; each worker thread has a runtime of its own with a socket of every
+//! listener and pools of its own. Nothing is shared between workers on the way
+//! of the data but counters.
+//!
+//! Start-up goes Idle, Validating (everything bound and loaded, or nothing
+//! started), Ready, Active. Invariant: signal handlers are installed before
+//! any of it, so a signal at any moment has its effect.
+
+mod conductor;
+mod hooks;
+pub mod signal;
+mod worker;
+
+use crate::admin::{self, Admin, AdminListener};
+use crate::config::{AdminAddr, Config};
+use crate::control::{self, Inbox, Status};
+use crate::drain::{Event, Machine, Phase};
+use crate::proxy::listener::{self, Bound, Gates};
+use crate::proxy::registry::Registry;
+use crate::proxy::upstream::Upstream;
+use crate::telemetry::metrics::Metrics;
+use conductor::Conductor;
+use signal::{Signals, Streams};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use worker::Workers;
+
+/// An error of the process floor. Each is fatal, and comes before anything
+/// was accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A station of the proxy could not be set up.
+    #[error(transparent)]
+    Proxy(#[from] crate::proxy::Error),
+    /// The admin interface could not be set up.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The system refused what every process needs.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A process that is bound to its addresses and has not begun to accept.
+#[derive(Debug)]
+pub struct Process {
+    runtime: Runtime,
+    signals: Option<Streams>,
+    machine: Machine,
+    inbox: Inbox,
+    admin: Arc<Admin>,
+    admin_listener: AdminListener,
+    admin_address: AdminAddr,
+    gates: Gates,
+    workers: Workers,
+    config: Arc<Config>,
+}
+
+/// Run a process with this config until it has drained.
+///
+/// # Errors
+/// Any [`Error`]; nothing was accepted then.
+pub fn run(config: Config, signals: Signals) -> Result<(), Error> {
+    Process::bind(config, signals)?.run();
+    Ok(())
+}
+
+impl Process {
+    /// Bind every address and load everything; nothing is accepted yet.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn bind(config: Config, signals: Signals) -> Result<Self, Error> {
+        let Signals { runtime, streams } = signals;
+        let mut machine = Machine::new(config.plan);
+        machine.handle(Event::Reached(Phase::Validating), crate::clock::now());
+        let config = Arc::new(config);
+        let registry = Registry::new(machine.orders());
+        let metrics = Metrics::new();
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(Upstream::new)
+            .collect::<Result<Vec<_>, _>>()?;
+        let count = worker::count(config.process.workers);
+        let bound = config
+            .listeners
+            .iter()
+            .map(|one| listener::bind(one, count))
+            .collect::<Result<Vec<Bound>, _>>()?;
+        let mut gates = Gates::default();
+        for (one, bound) in config.listeners.iter().zip(&bound) {
+            gates.add(&one.name, bound)?;
+        }
+        let mut status = Status::new(config.plan);
+        status.listeners = addresses(&config, &bound);
+        let admin_listener = runtime.block_on(AdminListener::bind(&config.admin.listen))?;
+        let admin_address = admin_listener.address()?;
+        let workers = Workers::build(&config, &registry, &upstreams, &metrics, bound, count)?;
+        let (control, inbox) = control::channel(status);
+        let admin = Arc::new(Admin {
+            control,
+            registry,
+            upstreams,
+            metrics,
+            token: config.admin.token.clone(),
+        });
+        Ok(Self {
+            runtime,
+            signals: streams,
+            machine,
+            inbox,
+            admin,
+            admin_listener,
+            admin_address,
+            gates,
+            workers,
+            config,
+        })
+    }
+
+    /// Every listener's name and bound address.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.admin.control.status().listeners.clone()
+    }
+
+    /// The address of the admin interface.
+    #[must_use]
+    pub fn admin_address(&self) -> &AdminAddr {
+        &self.admin_address
+    }
+
+    /// Accept, serve and drain; returns when the drain is over.
+    pub fn run(self) {
+        for (name, address) in self.listeners() {
+            tracing::info!(event = "listening", listener = %name, %address);
+        }
+        tracing::info!(event = "admin", address = %self.admin_address);
+        let Self {
+            runtime,
+            signals,
+            machine,
+            inbox,
+            admin,
+            admin_listener,
+            gates,
+            workers,
+            config,
+            ..
+        } = self;
+        runtime.block_on(async move {
+            for upstream in &admin.upstreams {
+                tokio::spawn(Arc::clone(upstream).watch_health());
+            }
+            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+            let serving = tokio::spawn(Arc::clone(&admin).serve(admin_listener, async move {
+                // Dropped is as good as told.
+                let _ = stopped.await;
+            }));
+            let conductor = Conductor::new(machine, inbox, &admin, gates, &config, signals);
+            conductor.run(workers).await;
+            drop(stop);
+            // It bounds itself: answers in flight, the receipt above all.
+            let _ = serving.await;
+        });
+        tracing::debug!(event = "exit");
+    }
+}
+
+fn addresses(config: &Config, bound: &[Bound]) -> Vec<(Arc<str>, SocketAddr)> {
+    let names = config.listeners.iter().map(|one| Arc::clone(&one.name));
+    names.zip(bound.iter().map(|one| one.address)).collect()
+}

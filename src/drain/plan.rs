@@ -121,6 +121,17 @@ impl Plan {
             .saturating_add(self.farewell)
     }
 
+    /// The plan with a retirement short enough for its `finish`: what the
+    /// defaults become where an operator has chosen short deadlines only, and
+    /// should not be told of keys that were never written.
+    #[must_use]
+    pub fn with_room(mut self) -> Self {
+        self.spread = self.spread.min(self.finish.http / 2).min(self.finish.grpc);
+        self.last_request = self.last_request.min(self.finish.http / 2);
+        self.handshake = self.handshake.min(self.longest_finish());
+        self
+    }
+
     /// Everything that is wrong with the plan; empty if it can be kept.
     #[must_use]
     pub fn check(&self) -> Vec<PlanError> {
@@ -266,6 +277,24 @@ impl PlanError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn defaults_make_room_for_short_deadlines() {
+        let second = Duration::from_secs(1);
+        let finish = Finish {
+            http: second,
+            grpc: second,
+            websocket: second,
+            tcp: second,
+        };
+        let short = Plan {
+            finish,
+            ..Plan::default()
+        };
+        assert!(!short.check().is_empty());
+        assert_eq!(short.with_room().check(), []);
+        assert_eq!(Plan::default().with_room(), Plan::default());
+    }
 
     #[test]
     fn the_default_fits_kubernetes() {

@@ -49,16 +49,17 @@ pub(super) struct Streams {
 /// What the system said.
 pub fn install() -> io::Result<Signals> {
     let mut signals = none()?;
-    let _inside = signals.runtime.enter();
-    signals.streams = Some(Streams {
+    let inside = signals.runtime.enter();
+    let streams = Streams {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         reload: signal(SignalKind::hangup())?,
         reopen: signal(SignalKind::user_defined2())?,
         handover: signal(SignalKind::quit())?,
         dump: signal(SignalKind::user_defined1())?,
-    });
-    drop(_inside);
+    };
+    drop(inside);
+    signals.streams = Some(streams);
     Ok(signals)
 }
 

@@ -162,7 +162,7 @@ pub struct Watched {
 
 impl Watched {
     /// Watch a body; `limit` is how long the client may send nothing.
-    pub fn new(inner: Body, limit: Option<Duration>) -> (Body, Progress) {
+    pub fn over(inner: Body, limit: Option<Duration>) -> (Body, Progress) {
         let progress = Progress(Arc::new(AtomicU8::new(Upload::Running as u8)));
         let watched = Self {
             inner,

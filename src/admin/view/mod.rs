@@ -28,7 +28,7 @@ fn millis(span: Duration) -> u64 {
 
 /// Milliseconds with microseconds as fractions.
 fn fine_millis(span: Duration) -> f64 {
-    span.as_secs_f64() * 1e3
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// What is in flight, for every protocol.

@@ -25,18 +25,20 @@ impl Check<'_> {
         let default = Plan::default();
         let time = |key: Option<At<Time>>, default| value_or(key, Time(default)).map(|time| time.0);
         let finish = value_or(written.finish, Finish::default())?;
+        let finish = drain::Finish {
+            http: time(finish.http, default.finish.http)?,
+            grpc: time(finish.grpc, default.finish.grpc)?,
+            websocket: time(finish.websocket, default.finish.websocket)?,
+            tcp: time(finish.tcp, default.finish.tcp)?,
+        };
+        let default = Plan { finish, ..default }.with_room();
         let plan = Plan {
             grace: time(written.grace, default.grace)?,
             announce: time(written.announce, default.announce)?,
             spread: time(written.spread, default.spread)?,
             handshake: time(written.handshake, default.handshake)?,
             last_request: time(written.last_request, default.last_request)?,
-            finish: drain::Finish {
-                http: time(finish.http, default.finish.http)?,
-                grpc: time(finish.grpc, default.finish.grpc)?,
-                websocket: time(finish.websocket, default.finish.websocket)?,
-                tcp: time(finish.tcp, default.finish.tcp)?,
-            },
+            finish,
             farewell: time(written.farewell, default.farewell)?,
         };
         all(plan.check(), |error| {

@@ -18,7 +18,8 @@ pub(in crate::config) struct Upstream {
     /// `host:port` or `unix:PATH`, at least one; a host name is resolved once,
     /// when the file is loaded.
     pub(in crate::config) servers: At<Vec<At<String>>>,
-    /// The HTTP version spoken to them: `h1`, `h2`, or `auto` (ALPN chooses).
+    /// The HTTP version spoken to them: `h1`, `h2`, or `auto` (ALPN chooses;
+    /// `h1` in clear text).
     #[schemars(extend("default" = "h1"))]
     pub(in crate::config) http: Option<At<OneOf<UpstreamHttp>>>,
     /// How a server's health is found out; without it, it is taken for

@@ -44,7 +44,7 @@ pub enum UpstreamHttp {
     H1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge in clear text.
     H2,
-    /// What ALPN chooses; only with TLS.
+    /// What ALPN chooses; HTTP/1.1 in clear text.
     Auto,
 }
 

@@ -82,7 +82,7 @@ fn settings(limits: &Limits) -> Builder {
     let connection_window = STREAM_WINDOW
         .saturating_mul(limits.streams.max(8))
         .min(64 * 1024 * 1024);
-    let mut builder = h2::server::Builder::new();
+    let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window)

@@ -7,6 +7,7 @@
 //! drain's doing is the drain's to answer for.
 
 use super::Registry;
+use super::access::{Access, Answered};
 use super::record::{Record, State};
 use crate::clock;
 use crate::drain::{CutReason, Outcome, Protocol, Timestamp};
@@ -65,6 +66,7 @@ pub struct RequestGuard {
     pub(super) outcome: Option<Outcome>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
+    pub(super) access: Option<Box<Access>>,
 }
 
 impl RequestGuard {
@@ -102,6 +104,11 @@ impl RequestGuard {
         self.metrics = Some(Arc::clone(metrics));
     }
 
+    /// Note what the access log will say of the request.
+    pub fn log(&mut self, access: Access) {
+        self.access = Some(Box::new(access));
+    }
+
     /// Note the status that the client was sent.
     pub fn answered(&mut self, code: u16) {
         self.code = code;
@@ -122,9 +129,18 @@ impl Drop for RequestGuard {
         self.registry
             .end(&self.record, self.protocol, outcome, self.began);
         self.record.end(self.protocol);
+        let took = clock::now().saturating_since(self.began);
         if let Some(metrics) = &self.metrics {
-            let took = clock::now().saturating_since(self.began);
             metrics.record(self.protocol, self.code, took);
+        }
+        if let Some(access) = &self.access {
+            let answered = Answered {
+                protocol: self.protocol,
+                code: self.code,
+                took,
+                outcome,
+            };
+            access.log(&self.record, answered);
         }
     }
 }
@@ -163,6 +179,7 @@ impl Registry {
             outcome: None,
             metrics: None,
             code: 0,
+            access: None,
         }
     }
 

@@ -12,11 +12,13 @@
 //! flow reports to it. Deliberately absent: anything per request that is more
 //! than an atomic counter.
 
+mod access;
 mod guard;
 mod record;
 mod scope;
 mod tally;
 
+pub use access::Access;
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};
 pub use record::{Record, State};
 pub use scope::{Heard, Scope};

@@ -26,7 +26,7 @@ pub enum State {
     Accepted,
     /// Part of a PROXY header has come.
     ProxyHeader,
-    /// Between the first byte of a ClientHello and the end of the handshake.
+    /// Between the first byte of a `ClientHello` and the end of the handshake.
     TlsHandshake,
     /// Part of the HTTP/2 preface has come, or it is awaited after ALPN.
     Preface,

@@ -37,14 +37,18 @@ pub(super) enum Carrier {
     None,
     /// HTTP/1.1; the connection serves again once both bodies are through.
     Http1(Http1Lease, Option<Progress>),
-    /// HTTP/2, and the request's body while it is still on its way.
-    Http2(Http2Lease, Option<Box<Pump>>),
+    /// HTTP/2: the slot on the connection, held until the end, and the
+    /// request's body while it is still on its way.
+    Http2 {
+        _slot: Http2Lease,
+        upload: Option<Box<Pump>>,
+    },
 }
 
 impl Carrier {
     /// Keep the request's body moving while the response is relayed.
     pub(super) fn poll_upload(&mut self, cx: &mut std::task::Context<'_>) {
-        if let Self::Http2(_, upload) = self
+        if let Self::Http2 { upload, .. } = self
             && let Some(pump) = upload
             && pump.poll(cx).is_ready()
         {
@@ -93,7 +97,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
     let (body, progress) = match body {
         Body::Empty => (Body::Empty, None),
         body => {
-            let (body, progress) = Watched::new(body, silence);
+            let (body, progress) = Watched::over(body, silence);
             (body, Some(progress))
         }
     };
@@ -186,6 +190,9 @@ async fn over_http2(
     Ok(Forwarded {
         head,
         body: Body::Http2(stream),
-        carrier: Carrier::Http2(lease, upload),
+        carrier: Carrier::Http2 {
+            _slot: lease,
+            upload,
+        },
     })
 }

@@ -68,6 +68,7 @@ pub(in crate::proxy) async fn serve_http1(
     let mut exchange = guard.begin(head::protocol(&parts));
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
+    site.log(&parts, &mut exchange);
     let found = find(&site, &parts);
     let mut reply = match found {
         Ok(route) => {

@@ -54,6 +54,7 @@ pub(in crate::proxy) fn serve_http2(
 impl Stream {
     async fn run(mut self, mut parts: Parts, incoming: RecvStream) {
         let site = Arc::clone(&self.site);
+        site.log(&parts, &mut self.exchange);
         let route = match find(&site, &parts) {
             Ok(route) => route,
             Err((code, says)) => {

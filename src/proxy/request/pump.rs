@@ -166,9 +166,4 @@ impl Pump {
     pub(super) fn reset(&mut self, reason: Reason) {
         self.sink.send_reset(reason);
     }
-
-    /// Whether the source has been read to its end.
-    pub(super) fn source_done(&self) -> bool {
-        self.ahead.is_none() && self.body.is_end_stream()
-    }
 }

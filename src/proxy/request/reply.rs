@@ -17,6 +17,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+/// What the engine gets when it pulls.
+type Pulled = Option<Result<Frame<Bytes>, Error>>;
+
 /// What the HTTP/1.1 engine is given to send.
 pub(in crate::proxy) struct Reply {
     body: Body,
@@ -68,20 +71,20 @@ impl Reply {
         self.carrier = Carrier::None;
     }
 
-    /// The deadline came: end now, or once the event under way is through.
-    fn overdue(&mut self) -> Option<Poll<Option<Result<Frame<Bytes>, Error>>>> {
+    /// The deadline came: end now, or, pending, let the event under way pass.
+    fn poll_overdue(&mut self) -> Poll<Pulled> {
         match &self.events {
             Some(events) if events.at_boundary => {
                 self.answers.retire();
                 self.conclude(Farewell::EventStream);
                 self.body = Body::Empty;
-                Some(Poll::Ready(None))
+                Poll::Ready(None)
             }
-            Some(_) => None,
+            Some(_) => Poll::Pending,
             None => {
                 self.answers.break_off(self.until_close);
                 self.conclude(Farewell::Truncated);
-                Some(Poll::Ready(Some(Err(Error::Told(Farewell::Truncated)))))
+                Poll::Ready(Some(Err(Error::Told(Farewell::Truncated))))
             }
         }
     }
@@ -91,14 +94,11 @@ impl http_body::Body for Reply {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pulled> {
         let this = self.get_mut();
         this.carrier.poll_upload(cx);
         let due = this.exchange.as_ref().is_some_and(RequestGuard::is_due);
-        if due && let Some(ended) = this.overdue() {
+        if due && let ended @ Poll::Ready(_) = this.poll_overdue() {
             return ended;
         }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));

@@ -4,11 +4,13 @@
 //! and, behind them, this worker's pools. It is made once and shared by the
 //! worker's connections of that listener.
 
+use super::head;
 use crate::config::{self as model, HostPattern, Serves};
 use crate::drain::Protocol;
-use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use crate::proxy::registry::{Access, ConnectionGuard, RequestGuard};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use http::request::Parts;
 use std::sync::Arc;
 
 /// One listener, as one worker sees it.
@@ -19,7 +21,7 @@ pub struct Site {
     /// Counts what no route took.
     unrouted: Arc<RouteMetrics>,
     /// Whether each exchange is logged.
-    pub(super) access: bool,
+    access: bool,
 }
 
 /// A match, and what it leads to.
@@ -99,6 +101,19 @@ impl Site {
         self.routes
             .iter()
             .find(|route| fits(&route.rule.host, host) && path.starts_with(&route.rule.path))
+    }
+
+    /// Note for the access log what is asked, if there is such a log.
+    pub(super) fn log(&self, head: &Parts, exchange: &mut RequestGuard) {
+        if !self.access {
+            return;
+        }
+        let target = head.uri.path_and_query();
+        exchange.log(Access {
+            method: head.method.clone(),
+            host: head::host(head).unwrap_or_default().into(),
+            target: target.map_or("", |target| target.as_str()).into(),
+        });
     }
 
     /// Begin a tunnel on a TCP listener.

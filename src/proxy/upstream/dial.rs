@@ -67,20 +67,26 @@ impl From<Box<pingora_core::Error>> for Failure {
             ErrorType::ConnectTimedout => Self::Timeout,
             ErrorType::ConnectRefused => Self::reason("connection refused"),
             ErrorType::ConnectNoRoute => Self::reason("no route to it"),
-            _ => Self::reason(root(&error)),
+            _ => Self::reason(innermost(&error)),
         }
     }
 }
 
-/// The innermost cause in words, without the layers that passed it on.
-fn root(error: &pingora_core::Error) -> String {
-    let cause = error.root_cause();
-    match cause.downcast_ref::<pingora_core::Error>() {
-        Some(inner) => inner.context.as_ref().map_or_else(
-            || inner.etype().as_str().to_owned(),
-            |context| context.as_str().to_owned(),
-        ),
-        None => cause.to_string(),
+/// What happened, in words, without the layers that passed it on.
+fn innermost(error: &pingora_core::Error) -> String {
+    let cause = error.cause.as_deref();
+    if let Some(inner) = cause.and_then(|cause| cause.downcast_ref::<Box<pingora_core::Error>>()) {
+        return innermost(inner);
+    }
+    match (cause, &error.context) {
+        // A failed handshake is told in the context; its "cause" is only the
+        // local address.
+        (_, Some(context)) if *error.etype() == ErrorType::TLSHandshakeFailure => {
+            context.as_str().to_owned()
+        }
+        (Some(cause), _) => cause.to_string(),
+        (None, Some(context)) => context.as_str().to_owned(),
+        (None, None) => error.etype().as_str().to_owned(),
     }
 }
 

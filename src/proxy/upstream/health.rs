@@ -60,7 +60,7 @@ pub(super) fn checks(
     let Some(health) = &config.health else {
         return Ok(None);
     };
-    let checks: Vec<Check> = match &health.check {
+    let each: Vec<Check> = match &health.check {
         config::HealthCheck::Tcp => {
             let check: Check = Arc::new(tcp(config, options, &servers[0])?);
             servers.iter().map(|_| Arc::clone(&check)).collect()
@@ -87,7 +87,7 @@ pub(super) fn checks(
         servers: Arc::clone(servers),
         addresses: Arc::clone(addresses),
         reasons: servers.iter().map(|_| Mutex::default()).collect(),
-        checks,
+        each,
     })))
 }
 
@@ -147,7 +147,7 @@ struct Checks {
     upstream: Arc<str>,
     servers: Arc<[Server]>,
     addresses: Arc<Addresses>,
-    checks: Vec<Check>,
+    each: Vec<Check>,
     /// Why each server's last check failed, for the log line of its fall.
     reasons: Box<[Mutex<String>]>,
 }
@@ -158,7 +158,7 @@ impl HealthCheck for Checks {
         let Some(index) = self.addresses.index(&target.addr) else {
             return Ok(());
         };
-        let verdict = timeout(CHECK_LIMIT, self.checks[index].check(target))
+        let verdict = timeout(CHECK_LIMIT, self.each[index].check(target))
             .await
             .unwrap_or_else(|_| {
                 let reason = format!("no verdict within {CHECK_LIMIT:?}");

@@ -140,10 +140,10 @@ fn encode(service: &str) -> Bytes {
         field.put_u8(1 << 3 | 2);
         let mut length = service.len();
         while length >= 0x80 {
-            field.put_u8((length & 0x7f) as u8 | 0x80);
+            field.put_u8(length.to_le_bytes()[0] | 0x80);
             length >>= 7;
         }
-        field.put_u8((length & 0x7f) as u8);
+        field.put_u8(length.to_le_bytes()[0]);
         field.put(service.as_bytes());
     }
     let mut framed = BytesMut::with_capacity(5 + field.len());
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(decode(b"\0\0\0\0\0"), Some(0), "absent is UNKNOWN");
         // Unknown fields of every wire type are stepped over.
         let padded =
-            b"\0\0\0\0\x1b\x10\x05\x1a\x02hi\x21\0\0\0\0\0\0\0\0\x2d\0\0\0\0\x08\x01\x10\x80\x01";
+            b"\0\0\0\0\x19\x10\x05\x1a\x02hi\x21\0\0\0\0\0\0\0\0\x2d\0\0\0\0\x08\x01\x10\x80\x01";
         assert_eq!(decode(padded), Some(SERVING));
         for malformed in [
             &b""[..],

@@ -62,10 +62,11 @@ impl Idle {
 
     /// A connection that can take a request at once.
     pub(super) fn take_ready(&self, server: u32, generation: u32) -> Option<Sender> {
+        let now = clock::now();
         let mut found = None;
         let mut unready: [Option<Resting>; LOOKS] = Default::default();
         for place in &mut unready {
-            let Some(resting) = self.take(server, generation) else {
+            let Some(resting) = self.take(server, generation, now) else {
                 break;
             };
             if resting.sender.is_ready() {
@@ -83,15 +84,14 @@ impl Idle {
     /// Any open connection. Its task may not have run since the response
     /// ended: the caller waits until it is ready.
     pub(super) fn take_any(&self, server: u32, generation: u32) -> Option<Sender> {
-        self.take(server, generation).map(|resting| resting.sender)
+        self.take(server, generation, clock::now())
+            .map(|resting| resting.sender)
     }
 
-    fn take(&self, server: u32, generation: u32) -> Option<Resting> {
+    fn take(&self, server: u32, generation: u32, now: Timestamp) -> Option<Resting> {
         let key = key(server, generation);
-        let mut now = None;
         loop {
             let resting = self.pool.get(&key)?;
-            let now = *now.get_or_insert_with(clock::now);
             if !resting.sender.is_closed() && now.saturating_since(resting.since) < IDLE_LIMIT {
                 return Some(resting);
             }
@@ -117,14 +117,14 @@ impl Idle {
     }
 
     /// Let go of what is closed, too old, or of an earlier generation.
-    pub(super) fn sweep(&self, server: u32, generation: u32) {
+    pub(super) fn sweep(&self, server: u32, generation: u32, now: Timestamp) {
         let oldest = self.oldest[server as usize].swap(generation, Relaxed);
         for earlier in oldest..generation {
             self.clear(server, earlier);
         }
-        // Taking checks; what passes is put back, then all others are gone.
+        // Taking checks; what passes is put back when all others are gone.
         let mut fit = Vec::new();
-        while let Some(resting) = self.take(server, generation) {
+        while let Some(resting) = self.take(server, generation, now) {
             fit.push(resting);
         }
         for resting in fit {

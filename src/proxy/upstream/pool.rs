@@ -20,6 +20,7 @@ use super::multiplex::Http2Lease;
 use super::tried::Tried;
 use crate::clock;
 use crate::config::UpstreamHttp;
+use crate::drain::Timestamp;
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::Stream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -181,16 +182,16 @@ impl Pool {
 
     fn lease_from(self: &Arc<Self>, server: usize) -> Option<Lease> {
         let generation = self.generation(server);
-        let http1 = || {
+        let http1 = match self.upstream.http {
+            UpstreamHttp::H1 => true,
+            UpstreamHttp::H2 => false,
+            UpstreamHttp::Auto => self.chose_http1[server].load(Relaxed),
+        };
+        if http1 {
             let sender = self.idle.take_ready(number(server), generation)?;
             Some(self.http1(server, generation, sender, true))
-        };
-        let http2 = || self.fleets[server].reserve(generation).map(Lease::Http2);
-        match self.upstream.http {
-            UpstreamHttp::H1 => http1(),
-            UpstreamHttp::H2 => http2(),
-            UpstreamHttp::Auto if self.chose_http1[server].load(Relaxed) => http1(),
-            UpstreamHttp::Auto => http2(),
+        } else {
+            self.fleets[server].reserve(generation).map(Lease::Http2)
         }
     }
 
@@ -307,6 +308,20 @@ impl Pool {
         }
     }
 
+    /// Let go of what must not or need not be used at `now`.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        let limit = if self.idle.closed() {
+            Duration::ZERO
+        } else {
+            IDLE_LIMIT
+        };
+        for (server, fleet) in self.fleets.iter().enumerate() {
+            let generation = self.generation(server);
+            self.idle.sweep(number(server), generation, now);
+            fleet.sweep(generation, now, limit);
+        }
+    }
+
     fn failed(&self, server: usize, failure: Failure, tried: &mut Tried) -> Error {
         tried.mark(server);
         failure.into_error(&self.upstream, server)
@@ -335,17 +350,7 @@ async fn sweep(pool: Weak<Pool>) {
         sleep(SWEEP).await;
         // Not held while asleep, or no pool would ever go.
         let Some(pool) = pool.upgrade() else { return };
-        let now = clock::now();
-        let limit = if pool.idle.closed() {
-            Duration::ZERO
-        } else {
-            IDLE_LIMIT
-        };
-        for (server, fleet) in pool.fleets.iter().enumerate() {
-            let generation = pool.generation(server);
-            pool.idle.sweep(number(server), generation);
-            fleet.sweep(generation, now, limit);
-        }
+        pool.sweep(clock::now());
     }
 }
 

@@ -18,8 +18,11 @@ const WIDTH: usize = u128::BITS as usize;
 pub struct Tried(u128);
 
 impl Tried {
-    /// None.
-    pub const NONE: Self = Self(0);
+    /// No server has been tried.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
 
     /// Avoid the server with this index from now on.
     pub const fn mark(&mut self, server: usize) {
@@ -45,7 +48,7 @@ mod tests {
 
     #[test]
     fn marks_are_kept_apart_up_to_the_width_and_shared_beyond() {
-        let mut tried = Tried::NONE;
+        let mut tried = Tried::new();
         assert!(tried.is_empty());
         tried.mark(0);
         tried.mark(127);

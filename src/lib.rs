@@ -18,6 +18,7 @@
 //! [`clock`] stands outside: it is the only reader of time.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

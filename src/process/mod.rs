@@ -10,13 +10,16 @@
 //! any of it, so a signal at any moment has its effect.
 
 mod conductor;
+mod embedded;
 mod hooks;
 pub mod signal;
 mod worker;
 
+pub use embedded::{Handle, start};
+
 use crate::admin::{self, Admin, AdminListener};
 use crate::config::{AdminAddr, Config};
-use crate::control::{self, Inbox, Status};
+use crate::control::{self, Control, Inbox, Status};
 use crate::drain::{Event, Machine, Phase};
 use crate::proxy::listener::{self, Bound, Gates};
 use crate::proxy::registry::Registry;
@@ -44,6 +47,9 @@ pub enum Error {
     /// The system refused what every process needs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+    /// The process ended without having drained.
+    #[error("the process ended without a drain")]
+    NoReceipt,
 }
 
 /// A process that is bound to its addresses and has not begun to accept.
@@ -128,6 +134,12 @@ impl Process {
     #[must_use]
     pub fn listeners(&self) -> Vec<(Arc<str>, SocketAddr)> {
         self.admin.control.status().listeners.clone()
+    }
+
+    /// Asks what the admin interface asks.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.admin.control.clone()
     }
 
     /// The address of the admin interface.

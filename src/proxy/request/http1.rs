@@ -152,12 +152,16 @@ pub(super) fn silence(site: &Site, protocol: Protocol) -> Option<std::time::Dura
     (protocol != Protocol::Grpc).then_some(site.listener().limits.body_idle)
 }
 
+/// An answer of our own. The exchange is over with it: nothing of it can be
+/// late any more, and its deadline must not break off the very answer that
+/// tells of the deadline.
 fn own(
     response: Response<Body>,
     exchange: RequestGuard,
     answers: &Arc<Answers>,
 ) -> Response<Reply> {
-    response.map(|body| Reply::new(body, Carrier::None, Some(exchange), Arc::clone(answers)))
+    drop(exchange);
+    response.map(|body| Reply::new(body, Carrier::None, None, Arc::clone(answers)))
 }
 
 fn upgrade(

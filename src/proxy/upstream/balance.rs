@@ -82,28 +82,110 @@ impl Balancer {
 
     /// The next server that is up and not in `tried`.
     pub(super) fn select(&self, tried: Tried) -> Option<usize> {
-        if let [only] = &*self.servers {
-            return (only.up() && !tried.contains(0)).then_some(0);
+        if self.servers.len() == 1 {
+            return self.eligible(0, tried).then_some(0);
         }
-        // Twice round: enough to meet an untried server whoever else steps.
-        let steps = 2 * self.servers.len();
+        // Twice round, so that a step which another worker took in between
+        // does not matter as a rule.
+        self.select_within(2 * self.servers.len(), tried)
+    }
+
+    fn select_within(&self, steps: usize, tried: Tried) -> Option<usize> {
         self.rotation
             .select_with(b"", steps, |target, up| {
                 up && self
                     .addresses
                     .index(&target.addr)
-                    .is_some_and(|index| !tried.contains(index))
+                    .is_some_and(|index| self.eligible(index, tried))
             })
             .and_then(|target| self.addresses.index(&target.addr))
             .or_else(|| self.first_untried(tried))
     }
 
     fn first_untried(&self, tried: Tried) -> Option<usize> {
-        (0..self.servers.len()).find(|&index| self.servers[index].up() && !tried.contains(index))
+        (0..self.servers.len()).find(|&index| self.eligible(index, tried))
+    }
+
+    fn eligible(&self, index: usize, tried: Tried) -> bool {
+        self.servers[index].up() && !tried.contains(index)
     }
 
     /// Ask every server for its health, at the same time.
     pub(super) async fn check_all(&self) {
         self.rotation.backends().run_health_check(true).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::collections::HashSet;
+    use std::net::{Ipv4Addr, SocketAddr as Inet};
+    use std::time::Duration;
+
+    fn balancer(servers: u16) -> Balancer {
+        // In falling order, so that the address order is another one.
+        let names: Vec<_> = (1..=servers)
+            .rev()
+            .map(|port| config::Server {
+                name: port.to_string().into(),
+                address: config::ServerAddress::Inet(Inet::from((Ipv4Addr::LOCALHOST, port))),
+            })
+            .collect();
+        let config = config::Upstream {
+            name: "site".into(),
+            servers: names.clone(),
+            http: config::UpstreamHttp::H1,
+            health: None,
+            balance: config::Balance::RoundRobin,
+            connect_timeout: Duration::from_secs(1),
+            tls: None,
+        };
+        let servers: Arc<[Server]> = names
+            .iter()
+            .map(|server| Server::new(&config, server).expect("an address"))
+            .collect();
+        let addresses = Arc::new(Addresses::new(&servers));
+        Balancer::new(&servers, &addresses, None)
+    }
+
+    #[test]
+    fn round_robin_visits_each_server_once_a_round() {
+        let balancer = balancer(5);
+        for _ in 0..3 {
+            let round: HashSet<_> = (0..5).map(|_| balancer.select(Tried::new())).collect();
+            assert_eq!(round.len(), 5);
+            assert!(!round.contains(&None));
+        }
+    }
+
+    #[test]
+    fn an_untried_server_is_found_though_the_rotation_steps_over_it() {
+        let balancer = balancer(3);
+        for untried in 0..3 {
+            let mut tried = Tried::new();
+            (0..3)
+                .filter(|&server| server != untried)
+                .for_each(|server| tried.mark(server));
+            // One step, as if others had taken all those in between.
+            for _ in 0..3 {
+                assert_eq!(balancer.select_within(1, tried), Some(untried));
+            }
+            tried.mark(untried);
+            assert_eq!(balancer.select_within(1, tried), None);
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_not_selected() {
+        for servers in [1, 2] {
+            let balancer = balancer(servers);
+            balancer.servers[0].set_up(false);
+            let other = (servers == 2).then_some(1);
+            for _ in 0..4 {
+                assert_eq!(balancer.select(Tried::new()), other);
+            }
+        }
     }
 }

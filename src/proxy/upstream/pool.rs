@@ -3,10 +3,12 @@
 //! Purpose: a lease for each exchange, by the quickest way there is: an idle
 //! connection, a slot on a shared one, a dial.
 //!
-//! Invariant: what can be had at once is had without waiting, boxing or
-//! allocating ([`Pool::lease_idle`]); everything else is boxed away, so that
-//! the future of an exchange stays small. A pool belongs to one worker and
-//! its runtime: its locks are taken, never contended.
+//! Invariant: what can be had at once is had without waiting or boxing
+//! ([`Pool::lease_idle`]); everything else is boxed away, so that the future
+//! of an exchange stays small. A pool belongs to one worker and its runtime:
+//! its locks are taken, never contended. What is allocated for an exchange
+//! here, pingora allocates: a set for a choice among several servers, two
+//! notifiers for a connection that is kept.
 //!
 //! Deliberately absent: retries of exchanges. Only a dial that failed is
 //! tried on the next server here, as nothing was sent.

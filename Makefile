@@ -1,0 +1,63 @@
+# What a newcomer or a contributor runs. `make help` lists it.
+
+CARGO     ?= cargo
+# The side-by-side measurement: its directory, what it measures, and against whom.
+ARENA     ?= ../shared/arena/perf
+WORKLOADS ?= W1 W3 W4 W5 W7a
+PEERS     ?= project,haproxy,nginx_debian,nghttpx
+RESULTS   ?= target/arena
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench check arena release needs needs-lints
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: needs ## embedded backends, mixed load, a live drain and its receipt
+	@$(CARGO) run --quiet -- demo
+
+test: needs ## every test
+	$(CARGO) test
+
+bench: needs ## exit overhead of a drain, in milliseconds
+	$(CARGO) bench --bench drain
+
+check: needs needs-lints ## format, lints and documentation, all warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+release: needs ## the optimised binary, target/release/ebbtide
+	$(CARGO) build --release
+
+arena: release ## CPU and rate beside other proxies (WORKLOADS, PEERS, RESULTS)
+	@test -x "$(ARENA)/run.py" || { echo "make arena: no $(ARENA)/run.py; set ARENA to its directory" >&2; exit 1; }
+	PROJECT_ADAPTER="$(CURDIR)/benches/arena/adapter.py" PROJECT_BIN="$(CURDIR)/target/release/ebbtide" \
+	  "$(ARENA)/run.py" $(WORKLOADS) --peers $(PEERS) --out "$(abspath $(RESULTS))"
+	"$(ARENA)/report.py" "$(abspath $(RESULTS))"
+
+# Building needs Rust, cmake (zlib-ng) and a C compiler (zlib-ng, AWS-LC).
+# Says nothing if they are there; on Debian and its kin it installs what is not.
+needs:
+	@command -v $(CARGO) >/dev/null 2>&1 || { echo "make: no $(CARGO); install Rust from https://rustup.rs" >&2; exit 1; }; \
+	missing=; \
+	command -v cmake >/dev/null 2>&1 || missing="$$missing cmake"; \
+	command -v cc >/dev/null 2>&1 || missing="$$missing gcc"; \
+	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
+	test -z "$$missing" && exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "make: install these first:$$missing" >&2; exit 1; }; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install$$missing" >&2; exit 1; }; \
+	  as_root=sudo; \
+	fi; \
+	echo "make: installing$$missing" >&2; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+needs-lints:
+	@for component in fmt clippy; do \
+	  $(CARGO) $$component --version >/dev/null 2>&1 && continue; \
+	  command -v rustup >/dev/null 2>&1 || { echo "make: cargo $$component is missing" >&2; exit 1; }; \
+	  test $$component = fmt && rustup component add rustfmt || rustup component add $$component; \
+	done

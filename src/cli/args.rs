@@ -1,0 +1,213 @@
+//! The arguments: what can be asked of the program, and in which words.
+//!
+//! Invariant: an argument that has a value has been understood; nobody parses
+//! it again. Absent: commands that this version cannot do, rather than stubs
+//! that say so.
+
+use crate::config::AdminAddr;
+use clap::{Args, Parser, Subcommand};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A reverse proxy for the moment when things stop: drain it under load, and
+/// no client notices.
+#[derive(Debug, Parser)]
+#[command(name = "ebbtide", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 good; 1 failed; 2 usage; \
+    3 drained, but something was cut (drain --wait); 64 bad config";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the proxy until it has drained
+    Run {
+        /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
+        config: Option<PathBuf>,
+    },
+    /// See it drain: servers, clients and a proxy in one process, no config needed
+    Demo,
+    /// Say everything that is wrong with a config
+    Check {
+        /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
+        config: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the config file
+    Schema,
+    /// Show a running proxy at a glance
+    Status(Remote),
+    /// Show every connection and what it waits for
+    Connections(Remote),
+    /// Drain a running proxy
+    Drain(Drain),
+    /// Show what the drain did
+    Receipt(Remote),
+}
+
+/// What to do about a drain.
+#[derive(Debug, Args)]
+pub(super) struct Drain {
+    /// Wait until it is over and print the receipt; exit with 3 if something was cut
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Take back a drain that is still announcing
+    #[arg(long, conflicts_with = "wait")]
+    pub(super) cancel: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// How to reach a running proxy, and how to show its answer.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// Its admin interface: HOST:PORT, or unix:PATH
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "EBBTIDE_ADMIN",
+        default_value = "127.0.0.1:9900"
+    )]
+    pub(super) admin: Address,
+    /// The admin token, if its config has one; arguments can be read by other
+    /// users of the machine, the environment cannot
+    #[arg(long, env = "EBBTIDE_TOKEN", hide_env_values = true)]
+    pub(super) token: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// An address to connect to; unlike [`AdminAddr`], a host may be a name.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) enum Address {
+    /// `host:port`.
+    Host(String),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("unix: needs a path, as in unix:/run/ebbtide.sock".to_owned()),
+                path => Ok(Self::Unix(path.into())),
+            };
+        }
+        let port = text
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
+        match port {
+            Some((host, Ok(_))) if is_host(host) => Ok(Self::Host(text.to_owned())),
+            _ => Err("this is neither HOST:PORT nor unix:PATH".to_owned()),
+        }
+    }
+}
+
+/// An IPv6 address stands in brackets, as in a URL.
+fn is_host(host: &str) -> bool {
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    !host.is_empty() && (bracketed || !host.contains([':', '/']))
+}
+
+impl From<&AdminAddr> for Address {
+    fn from(address: &AdminAddr) -> Self {
+        match address {
+            AdminAddr::Inet(inet) => Self::Host(inet.to_string()),
+            AdminAddr::Unix(path) => Self::Unix(path.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => f.write_str(host),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = line.split(' ');
+        Arguments::try_parse_from(words).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        let run = parse("ebbtide run a.toml").expect("known");
+        assert!(matches!(run, Command::Run { config: Some(path) } if path == *"a.toml"));
+        let check = parse("ebbtide check").expect("known");
+        assert!(matches!(check, Command::Check { config: None }));
+        let drain = parse("ebbtide drain --wait --admin unix:/run/e.sock --json --token t");
+        let Ok(Command::Drain(Drain {
+            wait: true,
+            cancel: false,
+            remote,
+        })) = drain
+        else {
+            panic!("not understood: {drain:?}");
+        };
+        assert!(remote.json);
+        assert_eq!(remote.admin, Address::Unix("/run/e.sock".into()));
+        assert_eq!(remote.token.as_deref(), Some("t"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_a_usage_error() {
+        for line in [
+            "ebbtide",
+            "ebbtide fly",
+            "ebbtide run a b",
+            "ebbtide run --wait",
+            "ebbtide drain --wait --cancel",
+            "ebbtide status --admin 9900",
+            "ebbtide status --admin :9900",
+            "ebbtide status --admin host:99999",
+            "ebbtide status --admin http://host:80",
+            "ebbtide status --admin ::1:9900",
+            "ebbtide status --admin unix:",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.use_stderr(), "{line}");
+            assert_eq!(
+                error.exit_code(),
+                i32::from(crate::cli::exit::USAGE),
+                "{line}"
+            );
+        }
+        let help = parse("ebbtide --help").expect_err("ends the program");
+        assert_eq!(help.kind(), ErrorKind::DisplayHelp);
+        assert!(help.to_string().contains("64 bad config"), "{help}");
+    }
+
+    #[test]
+    fn addresses_are_read_and_shown() {
+        for text in [
+            "127.0.0.1:9900",
+            "localhost:1",
+            "[::1]:9900",
+            "unix:/run/e.sock",
+        ] {
+            let address: Address = text.parse().expect("understood");
+            assert_eq!(address.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A small client of the admin interface: HTTP/1.1 over TCP or a Unix socket,
+//! one connection for each request.
+//!
+//! Invariant: an error says what was tried, against which address, and what
+//! to do about it where that can be guessed. A request that asks to wait has
+//! no limit on time; any other has [`ANSWER_TIME`].
+//!
+//! Deliberately absent: redirects, keep-alive, TLS.
+
+use super::args::{Address, Remote};
+use crate::admin::Problem;
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+/// How long connecting may take.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long an answer may take that need not wait for anything.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Whether the answer may take as long as a drain does.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(super) enum Patience {
+    Short,
+    Endless,
+}
+
+/// Ask the admin interface, and return the body of its answer.
+///
+/// # Errors
+/// If it cannot be reached, or answers with a problem.
+pub(super) fn ask(
+    remote: &Remote,
+    method: Method,
+    path: &str,
+    patience: Patience,
+) -> anyhow::Result<Bytes> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(exchange(remote, method, path, patience))
+}
+
+async fn exchange(
+    remote: &Remote,
+    method: Method,
+    path: &str,
+    patience: Patience,
+) -> anyhow::Result<Bytes> {
+    let request = request(remote, method, path)?;
+    let sending = async {
+        match &remote.admin {
+            Address::Host(host) => {
+                let stream = connect(remote, TcpStream::connect(host)).await?;
+                send(TokioIo::new(stream), request).await
+            }
+            Address::Unix(path) => {
+                let stream = connect(remote, UnixStream::connect(path)).await?;
+                send(TokioIo::new(stream), request).await
+            }
+        }
+    };
+    let limit = match patience {
+        Patience::Short => CONNECT_TIME + ANSWER_TIME,
+        Patience::Endless => Duration::MAX,
+    };
+    let late = || anyhow!("{} did not answer in time", remote.admin);
+    let (status, body) = timeout(limit, sending).await.map_err(|_| late())??;
+    judge(status, body)
+}
+
+async fn connect<S>(
+    remote: &Remote,
+    connecting: impl Future<Output = io::Result<S>>,
+) -> anyhow::Result<S> {
+    let connected = timeout(CONNECT_TIME, connecting).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    connected.with_context(|| {
+        let address = &remote.admin;
+        format!("no proxy answers on {address}; is it running, and is that its admin address")
+    })
+}
+
+fn request(remote: &Remote, method: Method, path: &str) -> anyhow::Result<Request<Empty<Bytes>>> {
+    let host = match &remote.admin {
+        Address::Host(host) => host.as_str(),
+        Address::Unix(_) => "localhost",
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, host)
+        .body(Empty::new())?;
+    if let Some(token) = &remote.token {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .context("the token has characters that a header cannot carry")?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+where
+    S: Read + Write + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let driving = tokio::spawn(connection);
+    let answered = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok::<_, hyper::Error>((status, body))
+    };
+    let answer = answered
+        .await
+        .context("the connection ended before the answer came");
+    driving.abort();
+    answer
+}
+
+fn judge(status: StatusCode, body: Bytes) -> anyhow::Result<Bytes> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
+        bail!("the answer is {status}, and not in the words of an admin interface");
+    };
+    if status == StatusCode::UNAUTHORIZED {
+        bail!("{} (set EBBTIDE_TOKEN, or --token)", problem.detail);
+    }
+    bail!("{}", problem.detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_told_in_their_own_words() {
+        let body = r#"{"title":"Conflict","status":409,"detail":"no drain is under way"}"#;
+        let error = judge(StatusCode::CONFLICT, body.into()).expect_err("a problem");
+        assert_eq!(error.to_string(), "no drain is under way");
+        let body = r#"{"title":"Unauthorized","status":401,"detail":"this needs a token"}"#;
+        let error = judge(StatusCode::UNAUTHORIZED, body.into()).expect_err("a problem");
+        assert!(error.to_string().contains("EBBTIDE_TOKEN"), "{error}");
+        let error = judge(StatusCode::BAD_GATEWAY, "<html>".into()).expect_err("no proxy");
+        assert!(error.to_string().contains("502"), "{error}");
+    }
+}

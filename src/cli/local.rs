@@ -1,0 +1,140 @@
+//! Commands that need no running proxy: `run`, `check`, `schema`.
+//!
+//! Invariant: `run` and `check` read a config in the same way, so that what
+//! `check` accepts, `run` starts from. Absent: any reading of it here.
+
+use super::output::Done;
+use super::{exit, output, text};
+use crate::config::{self, Config};
+use crate::process::{self, signal::Signals};
+use crate::telemetry::logs;
+use anyhow::Context;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where a config is looked for when none is named.
+const PLACES: [&str; 2] = ["/etc/ebbtide/ebbtide.toml", "ebbtide.toml"];
+
+pub(super) fn run(
+    config: Option<PathBuf>,
+    signals: Option<io::Result<Signals>>,
+) -> anyhow::Result<Done> {
+    let signals = signals
+        .unwrap_or_else(process::signal::install)
+        .context("cannot watch for signals")?;
+    let config = match load(config) {
+        Ok(config) => config,
+        Err(refused) => return Ok(refused),
+    };
+    logs::init(&config.process.logs)?;
+    process::run(config, signals)?;
+    Ok(Done::default())
+}
+
+pub(super) fn check(config: Option<PathBuf>) -> Done {
+    match load(config) {
+        Ok(config) => Done::with(verdict(&config)),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) fn schema() -> anyhow::Result<Done> {
+    let text = serde_json::to_string_pretty(&config::schema())?;
+    Ok(Done::with(text))
+}
+
+/// The config, or everything that is wrong with it.
+fn load(named: Option<PathBuf>) -> Result<Config, Done> {
+    let path = named.or_else(|| find(&PLACES)).ok_or_else(|| {
+        let [system, local] = PLACES;
+        let complaint =
+            format!("ebbtide: no config was named, and there is neither {system} nor ./{local}");
+        Done::failed(exit::CONFIG, complaint)
+    })?;
+    config::load(&path).map_err(|report| {
+        let complaint = report.render(output::is_watched());
+        Done::failed(exit::CONFIG, complaint)
+    })
+}
+
+fn find(places: &[&str]) -> Option<PathBuf> {
+    let found = places.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned)
+}
+
+fn verdict(config: &Config) -> String {
+    let plan = &config.plan;
+    format!(
+        "ok: {}, {}, the drain fits grace ({}) with {} to spare",
+        text::many(config.listeners.len(), "listener"),
+        text::many(config.upstreams.len(), "upstream"),
+        text::span(plan.grace),
+        text::span(plan.grace.saturating_sub(plan.total())),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const GOOD: &str = r#"
+        [listener.web]
+        listen = "127.0.0.1:0"
+        routes = [{ upstream = "site" }]
+
+        [upstream.site]
+        servers = ["127.0.0.1:8080"]
+
+        [drain]
+        grace = "40s"
+    "#;
+
+    #[test]
+    fn a_good_config_is_summed_up() {
+        let config = config::parse(Path::new("test.toml"), GOOD).expect("good");
+        let verdict = verdict(&config);
+        let expected = "ok: 1 listener, 1 upstream, the drain fits grace (40s) with 13s to spare";
+        assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn check_exits_by_what_it_finds() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ebbtide.toml");
+        fs::write(&path, GOOD).expect("written");
+        let good = check(Some(path.clone()));
+        assert_eq!((good.code, good.complaint.as_str()), (0, ""));
+        assert!(good.result.starts_with("ok: "), "{}", good.result);
+        fs::write(&path, "[listener.web]\nlisten = 1\n").expect("written");
+        let bad = check(Some(path.clone()));
+        assert_eq!((bad.code, bad.result.as_str()), (exit::CONFIG, ""));
+        assert!(
+            bad.complaint.contains("ebbtide.toml:2"),
+            "{}",
+            bad.complaint
+        );
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(check(Some(path)).code, exit::CONFIG);
+    }
+
+    #[test]
+    fn run_refuses_what_check_refuses() {
+        let nowhere = Some(PathBuf::from("/nonexistent/ebbtide.toml"));
+        let refused = run(nowhere.clone(), None).expect("no failure, a refusal");
+        assert_eq!(refused, check(nowhere));
+        assert_eq!(refused.code, exit::CONFIG);
+    }
+
+    #[test]
+    fn the_first_place_that_exists_is_taken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (first, second) = (path("first"), path("second"));
+        assert_eq!(find(&[&first, &second]), None);
+        fs::write(&second, "").expect("written");
+        assert_eq!(find(&[&first, &second]), Some(second.clone().into()));
+        fs::write(&first, "").expect("written");
+        assert_eq!(find(&[&first, &second]), Some(first.into()));
+    }
+}

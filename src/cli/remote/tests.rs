@@ -1,0 +1,277 @@
+//! The commands against a real admin interface, in a runtime of its own.
+
+use super::*;
+use crate::admin::view;
+use crate::admin::{Admin, AdminListener};
+use crate::cli::args::Address;
+use crate::config::AdminAddr;
+use crate::control::{self, Inbox};
+use crate::drain::{
+    Accounts, Event, Ledger, Machine, Orders, Phase, Plan, Stage, StageSpan, Timestamp, Trigger,
+};
+use crate::proxy::registry::Registry;
+use crate::telemetry::metrics::Metrics;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// An admin interface whose drain ends at once, with this many cuts.
+struct Proxy {
+    address: Address,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+fn receipt_with(cuts: u64) -> Receipt {
+    let mut machine = Machine::new(Plan::default());
+    let now = Timestamp::ZERO;
+    machine.handle(Event::Reached(Phase::Active), now);
+    machine.handle(Event::Drain(Trigger::Api), now);
+    machine.handle(Event::CutNow, now);
+    machine.handle(Event::Quiescent, now);
+    let mut accounts = Accounts::default();
+    accounts.requests[Protocol::Http1 as usize] = Ledger {
+        opened: cuts,
+        cut: cuts,
+        ..Ledger::default()
+    };
+    Receipt::of(&machine, Duration::ZERO, now, accounts).expect("it began")
+}
+
+async fn conduct(mut inbox: Inbox, cuts: u64) {
+    while let Some(asked) = inbox.recv().await {
+        if asked.command == control::Command::Cancel {
+            asked.answer(Err(control::Refusal::NotDraining));
+            continue;
+        }
+        inbox.publish(control::Status {
+            phase: Phase::Draining,
+            stage: Some(Stage::Refuse),
+            started: Some(Timestamp::ZERO),
+            stages: vec![StageSpan {
+                stage: Stage::Announce,
+                began: Timestamp::ZERO,
+                ended: None,
+            }],
+            ..control::Status::new(Plan::default())
+        });
+        asked.answer(Ok(()));
+        inbox.publish_receipt(Arc::new(receipt_with(cuts)));
+    }
+}
+
+impl Proxy {
+    fn start(cuts: u64, token: Option<&str>) -> Self {
+        let token = token.map(str::to_owned);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (bound, address) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let plan = Plan::default();
+                let (control, inbox) = control::channel(control::Status::new(plan));
+                tokio::spawn(conduct(inbox, cuts));
+                let admin = Arc::new(Admin {
+                    control,
+                    registry: Registry::new(Orders::carry_on(plan)),
+                    upstreams: Vec::new(),
+                    metrics: Metrics::new(),
+                    token,
+                });
+                let anywhere = AdminAddr::Inet(([127, 0, 0, 1], 0).into());
+                let listener = AdminListener::bind(&anywhere).await.expect("bound");
+                let address = listener.address().expect("known");
+                bound.send(Address::from(&address)).expect("awaited");
+                let stop = async move {
+                    let _ = stopped.await;
+                };
+                admin.serve(listener, stop).await;
+            });
+        });
+        Self {
+            address: address.recv().expect("bound"),
+            stop,
+            thread,
+        }
+    }
+
+    fn remote(&self, token: Option<&str>) -> Remote {
+        Remote {
+            admin: self.address.clone(),
+            token: token.map(str::to_owned),
+            json: true,
+        }
+    }
+
+    fn stop(self) -> Address {
+        self.stop.send(()).expect("it serves");
+        self.thread.join().expect("no panic");
+        self.address
+    }
+}
+
+/// What to do, in the order of the arguments: wait, cancel.
+fn drain_with(remote: Remote, wait: bool, cancel: bool) -> anyhow::Result<Done> {
+    drain(&Drain {
+        wait,
+        cancel,
+        remote,
+    })
+}
+
+#[test]
+fn waiting_for_a_drain_tells_whether_something_was_cut() {
+    for (cuts, code) in [(0, 0), (2, exit::CUT)] {
+        let proxy = Proxy::start(cuts, None);
+        let done = drain_with(proxy.remote(None), true, false).expect("drained");
+        assert_eq!(done.code, code);
+        let receipt: Receipt = serde_json::from_str(&done.result).expect("as it came");
+        assert_eq!(receipt, receipt_with(cuts));
+        let mut for_people = proxy.remote(None);
+        for_people.json = false;
+        let done = drain_with(for_people, true, false).expect("drained");
+        assert_eq!(done.code, code);
+        assert_eq!(done.result, receipt.to_string());
+        proxy.stop();
+    }
+}
+
+#[test]
+fn every_command_reads_its_answer() {
+    let proxy = Proxy::start(0, None);
+    let remote = proxy.remote(None);
+    assert_eq!(status(&remote).expect("answered").code, 0);
+    assert_eq!(connections(&remote).expect("answered").code, 0);
+    let none_yet = receipt(&remote).expect_err("no drain has been");
+    assert!(none_yet.to_string().contains("yet"), "{none_yet}");
+    let refused = drain_with(proxy.remote(None), false, true).expect_err("no drain is");
+    assert_eq!(refused.to_string(), "no drain is under way");
+    let begun = drain_with(proxy.remote(None), false, false).expect("begun");
+    assert!(begun.result.contains("\"draining\":true"), "{begun:?}");
+    assert_eq!(receipt(&remote).expect("there").code, 0);
+    proxy.stop();
+}
+
+#[test]
+fn the_token_is_sent_and_its_lack_explained() {
+    let proxy = Proxy::start(0, Some("s3cret"));
+    status(&proxy.remote(Some("s3cret"))).expect("the right one");
+    let error = status(&proxy.remote(None)).expect_err("none");
+    assert!(error.to_string().contains("EBBTIDE_TOKEN"), "{error}");
+    proxy.stop();
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    let proxy = Proxy::start(0, None);
+    let mut remote = proxy.remote(None);
+    remote.admin = proxy.stop();
+    let error = status(&remote).expect_err("nobody answers");
+    let text = format!("{error:#}");
+    assert!(text.contains(&remote.admin.to_string()), "{text}");
+    assert!(text.contains("is it running"), "{text}");
+}
+
+#[test]
+fn the_status_is_readable() {
+    let text = status_text(&Status {
+        version: "1.2.3".into(),
+        pid: 42,
+        uptime_ms: 192_000,
+        phase: Phase::Active,
+        stage: Some(Stage::Announce),
+        ready: false,
+        connections: 3,
+        in_flight: [(Protocol::Http1, 0), (Protocol::Grpc, 2)].into(),
+        listeners: vec![view::Listener {
+            name: "web".into(),
+            address: "0.0.0.0:443".into(),
+        }],
+        upstreams: vec![view::Upstream {
+            name: "site".into(),
+            servers: vec![
+                view::Server {
+                    name: "10.0.0.1:80".into(),
+                    up: true,
+                },
+                view::Server {
+                    name: "10.0.0.2:80".into(),
+                    up: false,
+                },
+            ],
+        }],
+        plan: Plan::default(),
+    });
+    let expected = "\
+version        1.2.3
+process        42, up 3m12s
+phase          active announce, not ready
+connections    3
+in flight      2 grpc
+drain plan     announce 5s, finish up to 20s, farewell 2s, within 30s
+listener web   0.0.0.0:443
+upstream site  10.0.0.1:80 up, 10.0.0.2:80 down
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn connections_are_readable() {
+    let connection = view::Connection {
+        id: 17,
+        listener: "web".into(),
+        peer: "192.0.2.7:4711".into(),
+        protocol: Some(Protocol::Http2),
+        state: "in_flight".into(),
+        since_ms: 1_500,
+        age_ms: 65_000,
+        requests: 9,
+        in_flight: 1,
+        received: 512,
+        sent: 1_048_576,
+        waits_for: "1 grpc in flight".into(),
+    };
+    let text = connections_text(&Connections {
+        connections: vec![connection],
+    });
+    let expected = "\
+ID  LISTENER  CLIENT          PROTOCOL  STATE       FOR    AGE  REQUESTS  RECEIVED    SENT  \
+WAITS FOR
+17  web       192.0.2.7:4711  http2     in_flight  1.5s  1m05s         9      512B  1.0MiB  \
+1 grpc in flight
+1 connection
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn progress_is_readable() {
+    let mut progress = Progress {
+        draining: true,
+        phase: Phase::Active,
+        stage: Some(Stage::Announce),
+        ready: false,
+        trigger: Some(Trigger::Api),
+        elapsed_ms: Some(1_000.5),
+        stages: Vec::new(),
+        connections: 1,
+        in_flight: [(Protocol::Tcp, 1)].into(),
+        deadlines: Some(view::Deadlines {
+            refuse_in_ms: 4_000,
+            farewell_in_ms: BTreeMap::new(),
+            cut_in_ms: 26_000,
+        }),
+        plan: Plan::default(),
+    };
+    let expected = "draining, stage announce; listeners refuse in 4s\n\
+        1 connection left, in flight: 1 tcp\n\
+        over in 26s at the latest";
+    assert_eq!(progress_text(&progress), expected);
+    progress.draining = false;
+    let none = "no drain is under way; phase active";
+    assert_eq!(progress_text(&progress), none);
+}

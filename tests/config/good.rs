@@ -1,0 +1,232 @@
+//! Files that must load, and what they become.
+
+use crate::fixture::{Fixture, repository_text};
+use ebbtide::config::{
+    AdminAddr, Balance, Config, HealthCheck, HookRun, HostPattern, Limits, LogFile, LogFormat,
+    ServerAddress, Serves, UpstreamHttp, load,
+};
+use ebbtide::drain::Plan;
+use std::time::Duration;
+
+const SMALL: &str = r#"
+[listener.web]
+listen = "127.0.0.1:0"
+routes = [{ upstream = "site" }]
+[upstream.site]
+servers = ["127.0.0.1:8080"]
+"#;
+
+fn upstream_names(config: &Config) -> Vec<&str> {
+    config
+        .upstreams
+        .iter()
+        .map(|upstream| &*upstream.name)
+        .collect()
+}
+
+#[test]
+fn a_small_file_takes_the_defaults() {
+    let config = Fixture::new().good(SMALL);
+    let admin = config.admin;
+    assert_eq!(
+        admin.listen,
+        AdminAddr::Inet("127.0.0.1:9900".parse().expect("an address"))
+    );
+    assert_eq!(admin.token, None);
+    assert_eq!(config.process.workers, 0);
+    let logs = config.process.logs;
+    assert_eq!(
+        (logs.format, logs.file, logs.access),
+        (LogFormat::Auto, LogFile::Stderr, false)
+    );
+    assert_eq!(logs.level, "info");
+    assert_eq!(config.plan, Plan::default());
+    assert!(config.hooks.is_empty());
+    let listener = &config.listeners[0];
+    assert_eq!(listener.idle, Duration::from_secs(60));
+    assert_eq!(listener.limits, Limits::default());
+    assert_eq!(listener.max_age, Duration::ZERO);
+    assert!(listener.tls.is_none() && !listener.proxy_protocol && !listener.grpc_health);
+    let Serves::Http { routes } = &listener.serves else {
+        panic!("not HTTP: {listener:?}");
+    };
+    assert_eq!(routes[0].name, "web/0");
+    assert_eq!(
+        (&routes[0].host, &*routes[0].path),
+        (&HostPattern::Any, "/")
+    );
+    assert_eq!((routes[0].timeout, routes[0].retries), (Duration::ZERO, 1));
+    let upstream = &config.upstreams[0];
+    assert_eq!(
+        (upstream.http, upstream.balance),
+        (UpstreamHttp::H1, Balance::RoundRobin)
+    );
+    assert_eq!(upstream.connect_timeout, Duration::from_secs(1));
+    assert!(upstream.health.is_none() && upstream.tls.is_none());
+}
+
+#[test]
+fn the_first_block_of_the_design_loads() {
+    let config = Fixture::new().good(&repository_text("tests/config/good/design.toml"));
+    let names: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| &*listener.name)
+        .collect();
+    assert_eq!(names, ["web", "db"]);
+    assert_eq!(upstream_names(&config), ["site", "orders", "postgres"]);
+    let Serves::Http { routes } = &config.listeners[0].serves else {
+        panic!("not HTTP");
+    };
+    assert_eq!(routes[0].host, HostPattern::Exact("api.example.com".into()));
+    assert_eq!(routes[0].path, "/orders.v1.Orders/");
+    assert_eq!(&*config.upstream(routes[0].upstream).name, "orders");
+    assert_eq!(&*config.upstream(routes[1].upstream).name, "site");
+    let Serves::Tcp { upstream } = config.listeners[1].serves else {
+        panic!("not TCP");
+    };
+    assert_eq!(&*config.upstream(upstream).name, "postgres");
+    let health: Vec<_> = config
+        .upstreams
+        .iter()
+        .filter_map(|upstream| upstream.health.clone())
+        .collect();
+    assert_eq!(
+        health[0].check,
+        HealthCheck::Http {
+            path: "/healthz".into()
+        }
+    );
+    assert_eq!(
+        health[1].check,
+        HealthCheck::Grpc {
+            service: "orders.v1.Orders".into()
+        }
+    );
+    assert_eq!(health[2].check, HealthCheck::Tcp);
+    assert_eq!(health[2].every, Duration::from_secs(2));
+    assert_eq!(config.plan.grace, Duration::from_secs(60));
+    assert_eq!(config.plan.finish.grpc, Duration::from_secs(45));
+    let tls = config.listeners[0].tls.as_ref().expect("TLS");
+    assert_eq!(tls.certificates[0].names, ["site.example"]);
+    assert!(tls.tickets && tls.client_ca.is_none());
+}
+
+#[test]
+fn the_further_keys_of_the_design_load() {
+    let fixture = Fixture::new();
+    let config = fixture.good(&repository_text("tests/config/good/further.toml"));
+    assert_eq!(config.process.logs.format, LogFormat::Json);
+    let tls = config.listeners[0].tls.as_ref().expect("TLS");
+    assert_eq!(tls.client_ca.as_ref().map(|roots| roots.len()), Some(1));
+    let Serves::Http { routes } = &config.listeners[0].serves else {
+        panic!("not HTTP");
+    };
+    let (name, value) = &routes[0].set_response_headers[0];
+    assert_eq!((name.as_str(), value.as_bytes()), ("x-gen", &b"1"[..]));
+    let tls = config.upstreams[0].tls.as_ref().expect("TLS");
+    assert_eq!(tls.sni, "site.internal");
+    assert_eq!(tls.ca, Some(fixture.path("ca.pem")));
+    assert_eq!(
+        tls.client,
+        Some((fixture.path("c.pem"), fixture.path("k.pem")))
+    );
+    let HookRun::Http { method, url } = &config.hooks[0].run else {
+        panic!("not HTTP: {:?}", config.hooks);
+    };
+    assert_eq!(method, "PUT");
+    assert_eq!(url.path(), "/v1/agent/service/deregister/web");
+}
+
+#[test]
+fn the_example_loads_from_its_directory() {
+    let fixture = Fixture::new();
+    fixture.write(
+        "example.toml",
+        repository_text("conf/example.toml").as_bytes(),
+    );
+    let path = fixture.path("example.toml");
+    let config = load(&path).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(config.source, path);
+    assert_eq!(config.listeners.len(), 2);
+}
+
+#[test]
+fn several_certificates_are_told_apart_by_name() {
+    let text = format!(
+        "{SMALL}[[listener.web.tls]]\ncert = \"certs/site.pem\"\nkey = \"certs/site.key\"\n\
+         client_ca = \"certs/ca.pem\"\ntickets = false\n\
+         [[listener.web.tls]]\ncert = \"certs/other.pem\"\nkey = \"certs/other.key\"\n"
+    );
+    let config = Fixture::new().good(&text);
+    let tls = config.listeners[0].tls.as_ref().expect("TLS");
+    let names: Vec<_> = tls
+        .certificates
+        .iter()
+        .map(|it| it.names.join(" "))
+        .collect();
+    assert_eq!(names, ["site.example", "*.example.com"]);
+    assert!(tls.client_ca.is_some() && !tls.tickets);
+}
+
+#[test]
+fn addresses_of_every_kind_are_read() {
+    let text = SMALL.replace(
+        "[\"127.0.0.1:8080\"]",
+        "[\"DB.internal:5432\", \"[::1]:80\", \"unix:run/a.sock\", \"unix:/run/b.sock\"]",
+    );
+    let fixture = Fixture::new();
+    let config = fixture.good(&format!("[admin]\nlisten = \"unix:admin.sock\"\n{text}"));
+    assert_eq!(
+        config.admin.listen,
+        AdminAddr::Unix(fixture.path("admin.sock"))
+    );
+    let servers = &config.upstreams[0].servers;
+    let names: Vec<_> = servers.iter().map(|server| &*server.name).collect();
+    assert_eq!(
+        names,
+        [
+            "DB.internal:5432",
+            "[::1]:80",
+            "unix:run/a.sock",
+            "unix:/run/b.sock"
+        ]
+    );
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|server| server.address.clone())
+        .collect();
+    assert_eq!(
+        addresses[0],
+        ServerAddress::Inet("10.9.8.7:5432".parse().expect("an address"))
+    );
+    assert_eq!(
+        addresses[1],
+        ServerAddress::Inet("[::1]:80".parse().expect("an address"))
+    );
+    assert_eq!(
+        addresses[2],
+        ServerAddress::Unix(fixture.path("run/a.sock"))
+    );
+    assert_eq!(addresses[3], ServerAddress::Unix("/run/b.sock".into()));
+}
+
+#[test]
+fn an_admin_address_for_others_is_good_with_a_token() {
+    let text = format!("[admin]\nlisten = \"0.0.0.0:9900\"\ntoken = \"secret-token\"\n{SMALL}");
+    let config = Fixture::new().good(&text);
+    assert_eq!(config.admin.token.as_deref(), Some("secret-token"));
+    assert!(
+        !format!("{config:?}").contains("secret-token"),
+        "the token is shown"
+    );
+}
+
+#[test]
+fn addresses_that_only_look_alike_are_no_clash() {
+    let text = format!(
+        "{SMALL}[listener.a]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ upstream = \"site\" }}]\n\
+         [listener.b]\nlisten = \"127.0.0.2:9900\"\nroutes = [{{ upstream = \"site\" }}]\n"
+    );
+    assert_eq!(Fixture::new().good(&text).listeners.len(), 3);
+}

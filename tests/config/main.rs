@@ -1,0 +1,7 @@
+//! The configuration floor from outside: files in, models or reports out.
+
+mod bad;
+mod fixture;
+mod full;
+mod good;
+mod mutate;

@@ -1,0 +1,5 @@
+//! End-to-end tests: the built binary with real clients and servers.
+
+mod harness;
+mod proxy;
+mod support;

@@ -1,0 +1,100 @@
+//! A certificate for `localhost`, made on the spot, and clients that trust it.
+
+use super::{BoxWire, within};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A self-signed certificate and its key.
+pub(crate) struct Certificate {
+    pem: String,
+    key_pem: String,
+    der: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certificate {
+    pub(crate) fn new() -> Self {
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        Self {
+            pem: made.cert.pem(),
+            key_pem: made.signing_key.serialize_pem(),
+            der: made.cert.der().clone(),
+            key: PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key"),
+        }
+    }
+
+    /// Leave `site.pem` and `site.key` in `directory`.
+    pub(crate) fn write(&self, directory: &Path) {
+        fs::write(directory.join("site.pem"), &self.pem).expect("write site.pem");
+        fs::write(directory.join("site.key"), &self.key_pem).expect("write site.key");
+    }
+
+    /// The TLS of a client that offers `protocols` by ALPN.
+    pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("a root");
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Arc::new(config)
+    }
+
+    /// The TLS of a server that takes `protocols` by ALPN.
+    pub(crate) fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![self.der.clone()], self.key.clone_key())
+                .expect("certificate and key");
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Arc::new(config)
+    }
+
+    /// A TLS connection on which `protocol` was agreed by ALPN.
+    pub(crate) async fn connect(&self, address: SocketAddr, protocol: &str) -> BoxWire {
+        let stream = within("a connection", TcpStream::connect(address))
+            .await
+            .expect("connect");
+        stream.set_nodelay(true).expect("nodelay");
+        let connector = TlsConnector::from(self.client(&[protocol]));
+        let stream = within("a TLS handshake", connector.connect(name(), stream))
+            .await
+            .expect("handshake");
+        let agreed = stream.get_ref().1.alpn_protocol();
+        assert_eq!(agreed, Some(protocol.as_bytes()), "ALPN");
+        Box::new(stream)
+    }
+
+    /// The first flight of a TLS handshake, for those that stop half-way.
+    pub(crate) fn client_hello(&self) -> Vec<u8> {
+        let config = self.client(&["h2", "http/1.1"]);
+        let mut connection = ClientConnection::new(config, name()).expect("a client");
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).expect("a ClientHello");
+        hello
+    }
+}
+
+fn name() -> ServerName<'static> {
+    ServerName::try_from("localhost").expect("a name")
+}

@@ -1,0 +1,104 @@
+//! gRPC, by tonic, without generated code.
+
+use super::super::servers::{Line, SERVICE};
+use super::super::within;
+use std::net::SocketAddr;
+use tokio_stream::Stream;
+use tonic::client::Grpc as Calls;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+/// One channel: a connection that tonic keeps.
+#[derive(Clone)]
+pub(crate) struct Grpc {
+    calls: Calls<Channel>,
+}
+
+impl Grpc {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
+        let channel = within("a channel", channel.connect())
+            .await
+            .expect("connect");
+        Self {
+            calls: Calls::new(channel),
+        }
+    }
+
+    /// The line comes back.
+    pub(crate) async fn echo(&self, text: &str) -> Result<Line, Status> {
+        self.unary("Echo", text).await
+    }
+
+    /// The line comes back when the server lets go.
+    pub(crate) async fn hold(&self, text: &str) -> Result<Line, Status> {
+        self.unary("Hold", text).await
+    }
+
+    /// A stream of `number` lines.
+    pub(crate) async fn count(&self, number: u32) -> Result<Streaming<Line>, Status> {
+        self.stream("Count", number).await
+    }
+
+    /// A stream without an end.
+    pub(crate) async fn watch(&self) -> Result<Streaming<Line>, Status> {
+        self.stream("Watch", 0).await
+    }
+
+    /// The lines joined to one.
+    pub(crate) async fn collect(
+        &self,
+        lines: impl Stream<Item = Line> + Send + 'static,
+    ) -> Result<Line, Status> {
+        let mut calls = self.ready().await?;
+        let called = calls.client_streaming(Request::new(lines), path("Collect"), codec());
+        Ok(within("a response", called).await?.into_inner())
+    }
+
+    /// The lines one by one.
+    pub(crate) async fn chat(
+        &self,
+        lines: impl Stream<Item = Line> + Send + 'static,
+    ) -> Result<Streaming<Line>, Status> {
+        let mut calls = self.ready().await?;
+        let called = calls.streaming(Request::new(lines), path("Chat"), codec());
+        Ok(within("a response", called).await?.into_inner())
+    }
+
+    async fn unary(&self, method: &'static str, text: &str) -> Result<Line, Status> {
+        let mut calls = self.ready().await?;
+        let line = Line {
+            text: text.to_owned(),
+            number: 0,
+        };
+        let called = calls.unary(Request::new(line), path(method), codec());
+        Ok(within("a response", called).await?.into_inner())
+    }
+
+    async fn stream(&self, method: &'static str, number: u32) -> Result<Streaming<Line>, Status> {
+        let mut calls = self.ready().await?;
+        let line = Line {
+            text: "line".to_owned(),
+            number,
+        };
+        let called = calls.server_streaming(Request::new(line), path(method), codec());
+        Ok(within("a response", called).await?.into_inner())
+    }
+
+    async fn ready(&self) -> Result<Calls<Channel>, Status> {
+        let mut calls = self.calls.clone();
+        let ready = within("the channel", calls.ready()).await;
+        ready.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(calls)
+    }
+}
+
+fn path(method: &str) -> PathAndQuery {
+    format!("/{SERVICE}/{method}").parse().expect("a path")
+}
+
+fn codec() -> ProstCodec<Line, Line> {
+    ProstCodec::default()
+}

@@ -1,0 +1,226 @@
+//! The binary under test, as an operator runs it: a config file, a process, a
+//! log, signals, the admin interface.
+//!
+//! Its listeners take free ports; it says in the log which ones. When a test
+//! fails, that log is printed.
+
+use super::certificate::Certificate;
+use super::clients::{Http1, Reply};
+use super::{LIMIT, within};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use rustix::process::{Pid, kill_process};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+pub(crate) use rustix::process::Signal;
+
+/// What every config begins with, unless a test says it itself.
+const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n\n";
+const PROCESS: &str =
+    "[process]\nworkers = 2\nlogs = { format = \"json\", level = \"info,ebbtide=debug\" }\n\n";
+/// How long to wait between two looks at something that publishes nothing.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A running proxy; it is cut when dropped.
+pub(crate) struct Proxy {
+    child: Child,
+    log: watch::Receiver<Vec<Value>>,
+    reader: JoinHandle<()>,
+    addresses: HashMap<String, SocketAddr>,
+    admin: SocketAddr,
+    certificate: Certificate,
+    _directory: TempDir,
+}
+
+impl Proxy {
+    /// Run it on the config `text`, until it is ready. `site.pem` and
+    /// `site.key` are there for `tls`; `[admin]` and `[process]` may be left
+    /// out.
+    pub(crate) async fn start(text: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let certificate = Certificate::new();
+        certificate.write(directory.path());
+        let config = directory.path().join("ebbtide.toml");
+        std::fs::write(&config, whole(text)).expect("write the config");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ebbtide"))
+            .arg("run")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("run the binary");
+        let stderr = child.stderr.take().expect("its standard error");
+        let (note, log) = watch::channel(Vec::new());
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                note.send_modify(|log| log.push(value));
+            }
+        });
+        let mut proxy = Self {
+            child,
+            log,
+            reader,
+            addresses: HashMap::new(),
+            admin: ([0, 0, 0, 0], 0).into(),
+            certificate,
+            _directory: directory,
+        };
+        proxy.learn_addresses(text).await;
+        proxy.until_ready().await;
+        proxy
+    }
+
+    async fn learn_addresses(&mut self, text: &str) {
+        let config: toml::Table = whole(text).parse().expect("TOML");
+        let listeners = config["listener"].as_table().expect("a listener");
+        for name in listeners.keys() {
+            let line = self
+                .until_event("listening", |line| line["listener"] == name.as_str())
+                .await;
+            self.addresses.insert(name.clone(), address(&line));
+        }
+        let line = self.until_event("admin", |_| true).await;
+        self.admin = address(&line);
+    }
+
+    async fn until_ready(&self) {
+        let ready = async {
+            while self.get("/readyz").await.status != 200 {
+                sleep(LOOK).await;
+            }
+        };
+        within("readiness", ready).await;
+    }
+
+    /// Where a listener listens.
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses[listener]
+    }
+
+    /// Where the admin interface listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What the listeners show, and clients trust.
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it has exited");
+        let id = Pid::from_raw(id.try_into().expect("an id")).expect("an id");
+        kill_process(id, signal).expect("signal it");
+    }
+
+    /// Wait for its exit.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        let status = within("its exit", self.child.wait()).await.expect("wait");
+        // The log is whole only then.
+        within("the log's end", &mut self.reader)
+            .await
+            .expect("the reader");
+        status
+    }
+
+    /// Whether it has exited.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
+    /// The log so far; a line that is no JSON is a string.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.borrow().clone()
+    }
+
+    /// Wait for a log line, past or to come.
+    pub(crate) async fn until_log(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let mut log = self.log.clone();
+        let found = async {
+            let log = log.wait_for(|log| log.iter().any(&matches)).await;
+            log.ok()
+                .and_then(|log| log.iter().find(|line| matches(line)).cloned())
+        };
+        let found = timeout(LIMIT, found).await.ok().flatten();
+        found.unwrap_or_else(|| panic!("no log line: {what}"))
+    }
+
+    /// Wait for the log line of an event.
+    pub(crate) async fn until_event(&self, event: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        self.until_log(event, |line| line["event"] == event && matches(line))
+            .await
+    }
+
+    /// Ask the admin interface.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.ask(Method::GET, path, "").await
+    }
+
+    /// Ask the admin interface for something to happen.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &'static str) -> Reply {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.admin.to_string())
+            .body(Full::new(Bytes::from_static(body.as_bytes())).boxed_unsync())
+            .expect("a request");
+        let response = Http1::connect(self.admin)
+            .await
+            .send(request)
+            .await
+            .expect("an answer");
+        Http1::whole(response).await.expect("a body")
+    }
+
+    /// Ask the admin interface for JSON.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let reply = self.get(path).await;
+        serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|error| panic!("{path}: {error}: {reply:?}"))
+    }
+}
+
+impl Drop for Proxy {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the log of a failed test is for whoever reads its output"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &*self.log.borrow() {
+                eprintln!("proxy: {line}");
+            }
+        }
+    }
+}
+
+fn whole(text: &str) -> String {
+    let mut whole = String::new();
+    for (table, default) in [("[admin]", ADMIN), ("[process]", PROCESS)] {
+        if !text.contains(table) {
+            whole.push_str(default);
+        }
+    }
+    whole + text
+}
+
+fn address(line: &Value) -> SocketAddr {
+    let address = line["address"]
+        .as_str()
+        .and_then(|address| address.parse().ok());
+    address.unwrap_or_else(|| panic!("no address in {line}"))
+}

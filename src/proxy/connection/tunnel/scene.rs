@@ -4,7 +4,10 @@
 
 use crate::drain::{Ledger, Orders, Protocol, Protocols};
 use crate::proxy::registry::{ConnectionGuard, Registry, RequestGuard};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,6 +94,16 @@ where
     let mut bytes = Vec::new();
     soon(from.read_to_end(&mut bytes)).await.expect("an end");
     bytes
+}
+
+/// Whether there is nothing to read, not even an end.
+pub(in crate::proxy::connection) async fn silent<R>(from: &mut R) -> bool
+where
+    R: AsyncRead + Unpin,
+{
+    settle().await;
+    let mut byte = [0];
+    poll_fn(|cx| Poll::Ready(pin!(from.read(&mut byte)).poll(cx).is_pending())).await
 }
 
 /// Two ends of a TCP connection.

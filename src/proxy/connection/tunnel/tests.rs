@@ -352,6 +352,43 @@ async fn a_peer_that_takes_nothing_does_not_outlive_the_cut() {
 }
 
 #[tokio::test]
+async fn a_client_that_left_before_it_was_told_is_not_counted_as_told() {
+    let scene = Scene::new(Protocol::Tcp);
+    let (task, client, mut server) = piped(&scene, 64);
+    server.write_all(&[1; 128]).await.expect("room");
+    // Until half of it is in the client's pipe and half in hand.
+    settle().await;
+    scene.farewell();
+    settle().await;
+    drop((client, server));
+    ended(task).await;
+    assert_eq!(scene.ledger().finished, 1);
+}
+
+#[tokio::test]
+async fn a_spent_budget_is_no_end() {
+    let (mut client, _client) = duplex(64);
+    let (mut said, server) = duplex(1024);
+    said.write_all(b"the last").await.expect("room");
+    let mut server = Deaf(server);
+    let mut up = Direction::new(Opaque, Bytes::from_static(b"refused"));
+    let mut down = Direction::new(Opaque, Bytes::new());
+    poll_fn(|cx| up.poll_pass(cx, &mut client, &mut server)).await;
+    assert!(down.learn(&up), "the server is deaf");
+    let (mut to, mut reader) = duplex(64);
+    let early = poll_fn(|cx| {
+        while let Poll::Ready(spend) = tokio::task::coop::poll_proceed(cx) {
+            spend.made_progress();
+        }
+        Poll::Ready(down.poll_pass(cx, &mut server, &mut to).is_ready())
+    });
+    assert!(!early.await, "there was no budget left to read with");
+    tokio::task::yield_now().await;
+    soon(poll_fn(|cx| down.poll_pass(cx, &mut server, &mut to))).await;
+    assert_eq!(read_all(&mut reader).await, b"the last");
+}
+
+#[tokio::test]
 async fn a_cut_without_a_farewell_is_a_cut() {
     let scene = Scene::new(Protocol::Tcp);
     let (task, client, server) = piped(&scene, 64);

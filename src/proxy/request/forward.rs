@@ -13,6 +13,7 @@ use super::route::Route;
 use crate::proxy::body::{Body, Progress, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
+use h2::Reason;
 use http::request::Parts;
 use http::{Request, response};
 use hyper::body::Incoming;
@@ -88,6 +89,33 @@ pub(super) async fn forward(route: &Route, outgoing: Outgoing) -> Result<Forward
         .unwrap_or(Err(Error::Timeout("the server's answer")))
 }
 
+/// How often, and where to, the exchange may still be sent.
+struct Tries {
+    tried: Tried,
+    stale: u32,
+    retries: u32,
+}
+
+impl Tries {
+    /// Whether to send once more what this lease did not get processed.
+    fn again(&mut self, server: usize, reused: bool) -> bool {
+        // A pooled connection that had closed says nothing of its server.
+        let left = if reused {
+            &mut self.stale
+        } else {
+            &mut self.retries
+        };
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        if !reused {
+            self.tried.mark(server);
+        }
+        true
+    }
+}
+
 async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
     let Outgoing {
         head,
@@ -102,36 +130,27 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
         }
     };
     let mut request = Request::from_parts(head, body);
-    let mut tried = Tried::default();
-    let mut retries = route.rule.retries;
-    let mut stale = STALE_TRIES;
+    let mut tries = Tries {
+        tried: Tried::default(),
+        stale: STALE_TRIES,
+        retries: route.rule.retries,
+    };
     loop {
-        let lease = match route.pool.lease_idle(&tried) {
+        let lease = match route.pool.lease_idle(&tries.tried) {
             Some(lease) => lease,
-            None => match Box::pin(route.pool.lease(&mut tried)).await {
-                Ok(lease) => lease,
-                // Nothing was sent: another server may do.
-                Err(Error::Connect { .. } | Error::ConnectTimeout { .. }) if retries > 0 => {
-                    retries -= 1;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            },
+            None => Box::pin(route.pool.lease(&mut tries.tried)).await?,
         };
-        match lease {
-            Lease::Http1(lease) => match over_http1(lease, request, progress.clone()).await {
-                Ok(forwarded) => return Ok(forwarded),
-                Err((_, Some(unsent))) if stale > 0 => {
-                    stale -= 1;
-                    request = *unsent;
-                }
-                Err((error, _)) => return Err(blame(error, progress.as_ref())),
-            },
-            Lease::Http2(lease) => {
-                return over_http2(lease, request, route.pool.upstream().secure())
-                    .await
-                    .map_err(|error| blame(error, progress.as_ref()));
+        let (server, reused) = (lease.server_index(), lease.reused());
+        let sent = match lease {
+            Lease::Http1(lease) => over_http1(lease, request, progress.clone()).await,
+            Lease::Http2(lease) => over_http2(lease, request, route.pool.upstream().secure()).await,
+        };
+        match sent {
+            Ok(forwarded) => return Ok(forwarded),
+            Err((_, Some(unprocessed))) if tries.again(server, reused) => {
+                request = *unprocessed;
             }
+            Err((error, _)) => return Err(blame(error, progress.as_ref())),
         }
     }
 }
@@ -144,37 +163,66 @@ fn blame(error: Error, progress: Option<&Progress>) -> Error {
     }
 }
 
-type Unsent = Option<Box<Request<Body>>>;
+/// Why it failed, and the request if the server did not process it.
+type Failed = (Error, Option<Box<Request<Body>>>);
+
+/// A copy of a request that may be sent again even if nobody can tell whether
+/// the server saw it: it has no body, and doing it twice is doing it once.
+fn spare(request: &Request<Body>) -> Option<Box<Request<Body>>> {
+    let harmless = matches!(request.body(), Body::Empty) && request.method().is_idempotent();
+    harmless.then(|| {
+        let mut copy = Request::new(Body::Empty);
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        copy.headers_mut().clone_from(request.headers());
+        *copy.version_mut() = request.version();
+        Box::new(copy)
+    })
+}
 
 async fn over_http1(
     mut lease: Http1Lease,
-    request: Request<Body>,
+    mut request: Request<Body>,
     progress: Option<Progress>,
-) -> Result<Forwarded, (Error, Unsent)> {
-    let (mut head, body) = request.into_parts();
-    headers::to_http1(&mut head);
-    let sent = lease.send(Request::from_parts(head, body)).await;
-    let response = sent.map_err(|failed| (failed.error, failed.request))?;
-    let (head, body): (_, Incoming) = response.into_parts();
-    Ok(Forwarded {
-        head,
-        body: Body::Http1(body),
-        carrier: Carrier::Http1(lease, progress),
-    })
+) -> Result<Forwarded, Failed> {
+    headers::to_http1(&mut request);
+    // A server may close an idle connection in the moment in which it is used.
+    let spare = if lease.reused() {
+        spare(&request)
+    } else {
+        None
+    };
+    match lease.send(request).await {
+        Ok(response) => {
+            let (head, body): (_, Incoming) = response.into_parts();
+            Ok(Forwarded {
+                head,
+                body: Body::Http1(body),
+                carrier: Carrier::Http1(lease, progress),
+            })
+        }
+        Err(failed) => Err((failed.error, failed.request.or(spare))),
+    }
 }
 
 async fn over_http2(
     mut lease: Http2Lease,
-    request: Request<Body>,
+    mut request: Request<Body>,
     secure: bool,
-) -> Result<Forwarded> {
-    let (mut head, body) = request.into_parts();
-    headers::to_http2(&mut head, secure).ok_or(Error::Target)?;
+) -> Result<Forwarded, Failed> {
+    if headers::to_http2(&mut request, secure).is_none() {
+        return Err((Error::Target, None));
+    }
+    let spare = spare(&request);
+    let (head, body) = request.into_parts();
     let empty = matches!(body, Body::Empty);
-    let (response, sink) = lease.send(Request::from_parts(head, ()), empty)?;
+    let (response, sink) = match lease.send(Request::from_parts(head, ()), empty) {
+        Ok(sent) => sent,
+        Err(error) => return Err((error.into(), spare)),
+    };
     let mut upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
     let mut response = pin!(response);
-    let response = poll_fn(|cx| {
+    let answered = poll_fn(|cx| {
         if let Some(pump) = &mut upload
             && let Poll::Ready(end) = pump.poll(cx)
         {
@@ -184,15 +232,37 @@ async fn over_http2(
             }
         }
         response.as_mut().poll(cx).map_err(Error::Http2)
-    })
-    .await?;
-    let (head, stream) = response.into_parts();
-    Ok(Forwarded {
-        head,
-        body: Body::Http2(stream),
-        carrier: Carrier::Http2 {
-            _slot: lease,
-            upload,
-        },
-    })
+    });
+    match answered.await {
+        Ok(response) => {
+            let (head, stream) = response.into_parts();
+            Ok(Forwarded {
+                head,
+                body: Body::Http2(stream),
+                carrier: Carrier::Http2 {
+                    _slot: lease,
+                    upload,
+                },
+            })
+        }
+        Err(error) => {
+            let spare = spare.filter(|_| unprocessed(&error));
+            if spare.is_some() {
+                lease.retire();
+            }
+            Err((error, spare))
+        }
+    }
+}
+
+/// What a server says of a stream that it has not looked at (RFC 9113,
+/// sections 6.8 and 8.7).
+fn unprocessed(error: &Error) -> bool {
+    match error {
+        Error::Http2(error) => {
+            let away = error.is_go_away() && error.is_remote();
+            away || error.reason() == Some(Reason::REFUSED_STREAM)
+        }
+        _ => false,
+    }
 }

@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Request, Version};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -126,23 +126,23 @@ pub(super) fn response(headers: &mut HeaderMap, set: &[(HeaderName, HeaderValue)
 }
 
 /// Give a request the shape of HTTP/1.1: origin form, and the host as a field.
-pub(super) fn to_http1(head: &mut Parts) {
-    head.version = Version::HTTP_11;
-    if head.uri.authority().is_none() {
+pub(super) fn to_http1<B>(request: &mut Request<B>) {
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().authority().is_none() {
         return;
     }
-    let uri = std::mem::take(&mut head.uri).into_parts();
+    let uri = std::mem::take(request.uri_mut()).into_parts();
     if let Some(host) = uri
         .authority
         .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
     {
-        head.headers.insert(HOST, host);
+        request.headers_mut().insert(HOST, host);
     }
-    head.uri = Uri::from(
+    *request.uri_mut() = Uri::from(
         uri.path_and_query
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
     );
-    join_cookies(&mut head.headers);
+    join_cookies(request.headers_mut());
 }
 
 /// HTTP/2 may split cookies into fields; HTTP/1.1 knows one (RFC 9113, 8.2.3).
@@ -163,10 +163,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Give a request the shape of HTTP/2: no `Host`, all of it in the target.
 /// `None` if its host cannot stand in an authority.
-pub(super) fn to_http2(head: &mut Parts, secure: bool) -> Option<()> {
-    head.version = Version::HTTP_2;
-    let mut uri = std::mem::take(&mut head.uri).into_parts();
-    let host = head.headers.remove(HOST);
+pub(super) fn to_http2<B>(request: &mut Request<B>, secure: bool) -> Option<()> {
+    *request.version_mut() = Version::HTTP_2;
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    let host = request.headers_mut().remove(HOST);
     if uri.authority.is_none() {
         let host = host?;
         uri.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
@@ -175,7 +175,7 @@ pub(super) fn to_http2(head: &mut Parts, secure: bool) -> Option<()> {
     if uri.path_and_query.is_none() {
         uri.path_and_query = Some(PathAndQuery::from_static("/"));
     }
-    head.uri = Uri::from_parts(uri).ok()?;
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
     Some(())
 }
 
@@ -186,7 +186,7 @@ mod tests {
     use crate::proxy::registry::Registry;
 
     fn prepared(fields: &[(&str, &str)]) -> Parts {
-        let mut request = http::Request::get("/x");
+        let mut request = Request::get("/x");
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -250,17 +250,19 @@ mod tests {
 
     #[test]
     fn the_shapes_convert_into_each_other() {
-        let mut head = prepared(&[("host", "a:81")]);
-        to_http2(&mut head, false).expect("a host");
-        assert_eq!(head.uri, "http://a:81/x");
-        assert!(!head.headers.contains_key(HOST));
-        head.headers
+        let mut request = Request::from_parts(prepared(&[("host", "a:81")]), ());
+        to_http2(&mut request, false).expect("a host");
+        assert_eq!(*request.uri(), "http://a:81/x");
+        assert!(!request.headers().contains_key(HOST));
+        request
+            .headers_mut()
             .append("cookie", "a=1".parse().expect("a value"));
-        head.headers
+        request
+            .headers_mut()
             .append("cookie", "b=2".parse().expect("a value"));
-        to_http1(&mut head);
-        assert_eq!(head.uri, "/x");
-        assert_eq!(head.headers[HOST], "a:81");
-        assert_eq!(head.headers["cookie"], "a=1; b=2");
+        to_http1(&mut request);
+        assert_eq!(*request.uri(), "/x");
+        assert_eq!(request.headers()[HOST], "a:81");
+        assert_eq!(request.headers()["cookie"], "a=1; b=2");
     }
 }

@@ -98,6 +98,7 @@ impl Edge {
 
     /// End our side and close, see [`Edge::set_linger`].
     pub(in crate::proxy) async fn close(mut self) {
+        self.record.enter(State::Closing);
         // A peer that is gone, or takes nothing more, is none of our business.
         let limit = self.linger.max(Duration::from_millis(100));
         let _ = tokio::time::timeout(limit, self.shutdown()).await;
@@ -226,7 +227,10 @@ impl AsyncWrite for Edge {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.lingering.is_none() {
-            this.record.enter(State::Closing);
+            // Without a linger this may be a half-close that is passed on.
+            if !this.linger.is_zero() {
+                this.record.enter(State::Closing);
+            }
             ready!(match &mut this.transport {
                 Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
                 Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),

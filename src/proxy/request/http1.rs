@@ -1,4 +1,8 @@
 //! One exchange with an HTTP/1.1 client.
+//!
+//! The engine calls for an answer and then pulls its body. What the exchange
+//! must tell the connection's loop, or learn from it (to close after this
+//! answer, to break off, to become a tunnel), goes through [`Answers`].
 
 use super::answer;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};

@@ -1,0 +1,91 @@
+//! The chunked coding (RFC 9112, section 7.1).
+//!
+//! Follows sizes, data and trailers to the byte where the message ends; what
+//! two readers might measure differently is refused.
+
+use super::Refusal;
+use super::line::{field, line};
+
+/// A chunk-size line may be this long, extensions included.
+const CHUNK_LINE: usize = 256;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Chunk {
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailer { seen: usize },
+}
+
+impl Chunk {
+    /// The bytes used and what comes next; `(0, None)` is too few bytes, and
+    /// any other `None` the end of the message.
+    pub(super) fn advance(
+        self,
+        bytes: &[u8],
+        max_head: usize,
+    ) -> Result<(usize, Option<Self>), Refusal> {
+        match self {
+            Self::Size => match line(bytes)? {
+                Some(line) => {
+                    let size = chunk_size(line)?;
+                    let next = if size == 0 {
+                        Self::Trailer { seen: 0 }
+                    } else {
+                        Self::Data(size)
+                    };
+                    Ok((line.len() + 2, Some(next)))
+                }
+                None if bytes.len() > CHUNK_LINE => Err(Refusal::Malformed),
+                None => Ok((0, None)),
+            },
+            Self::Data(left) => {
+                let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - taken as u64;
+                match (taken, left) {
+                    (0, _) => Ok((0, None)),
+                    (_, 0) => Ok((taken, Some(Self::DataEnd))),
+                    _ => Ok((taken, Some(Self::Data(left)))),
+                }
+            }
+            Self::DataEnd => match bytes {
+                [b'\r', b'\n', ..] => Ok((2, Some(Self::Size))),
+                [] | [b'\r'] => Ok((0, None)),
+                _ => Err(Refusal::Malformed),
+            },
+            Self::Trailer { seen } => match line(bytes)? {
+                Some([]) => Ok((2, None)),
+                Some(line) => {
+                    let seen = seen + line.len() + 2;
+                    if seen > max_head {
+                        return Err(Refusal::HeadTooLarge);
+                    }
+                    field(line)?;
+                    Ok((line.len() + 2, Some(Self::Trailer { seen })))
+                }
+                None if bytes.len() > max_head => Err(Refusal::HeadTooLarge),
+                None => Ok((0, None)),
+            },
+        }
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64, Refusal> {
+    if line.len() > CHUNK_LINE {
+        return Err(Refusal::Malformed);
+    }
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    let extension = &line[digits..];
+    // White space before an extension is bad grace, and a way to differ.
+    let extension_ok = extension.is_empty() || extension[0] == b';';
+    if digits == 0 || digits > 15 || !extension_ok {
+        return Err(Refusal::Malformed);
+    }
+    line[..digits].iter().try_fold(0, |size: u64, digit| {
+        let value = (*digit as char).to_digit(16).ok_or(Refusal::Malformed)?;
+        Ok(size << 4 | u64::from(value))
+    })
+}

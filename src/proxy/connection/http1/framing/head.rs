@@ -1,0 +1,176 @@
+//! A request's head: its lines one by one, and what they say together.
+//!
+//! Only what frames the message or names the host is looked at; everything
+//! else must merely be a well-formed line.
+
+use super::chunk::Chunk;
+use super::line::{field, line, token};
+use super::{At, Refusal, Step};
+
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Bytes whose lines were looked at.
+    parsed: usize,
+    request_line: bool,
+    old: bool,
+    fields: usize,
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Head {
+    /// Whether no line of it was read.
+    pub(super) fn unbegun(&self) -> bool {
+        self.parsed == 0
+    }
+
+    pub(super) fn advance(&mut self, bytes: &[u8], max_head: usize, max_fields: usize) -> Step {
+        loop {
+            let rest = &bytes[self.parsed..];
+            let line = match line(rest) {
+                Ok(Some(line)) => line,
+                Ok(None) if bytes.len() > max_head => return Step::Refuse(self.too_large()),
+                Ok(None) => return Step::More,
+                Err(refusal) => return Step::Refuse(refusal),
+            };
+            let end = self.parsed + line.len() + 2;
+            if end > max_head {
+                return Step::Refuse(self.too_large());
+            }
+            if line.is_empty() && self.request_line {
+                return match self.verdict() {
+                    Ok(()) => Step::Pass(end),
+                    Err(refusal) => Step::Refuse(refusal),
+                };
+            }
+            if let Err(refusal) = self.line(line, max_fields) {
+                return Step::Refuse(refusal);
+            }
+            self.parsed = end;
+        }
+    }
+
+    fn too_large(&self) -> Refusal {
+        if self.request_line {
+            Refusal::HeadTooLarge
+        } else {
+            Refusal::TargetTooLong
+        }
+    }
+
+    fn line(&mut self, line: &[u8], max_fields: usize) -> Result<(), Refusal> {
+        if self.request_line {
+            self.fields += 1;
+            if self.fields > max_fields {
+                return Err(Refusal::HeadTooLarge);
+            }
+            return self.field(line);
+        }
+        // One empty line before a request is forgiven (RFC 9112, 2.2).
+        if line.is_empty() {
+            return if self.parsed == 0 {
+                Ok(())
+            } else {
+                Err(Refusal::Malformed)
+            };
+        }
+        self.old = request_line(line)?;
+        self.request_line = true;
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let (name, value) = field(line)?;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                self.hosts += 1;
+                if self.hosts > 1 || !host(value) {
+                    return Err(Refusal::Malformed);
+                }
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                if self.length.is_some() {
+                    return Err(Refusal::Malformed);
+                }
+                self.length = Some(length(value)?);
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked {
+                    return Err(Refusal::Malformed);
+                }
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Refusal::UnknownCoding);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the fields say together (RFC 9112, sections 3.2 and 6.1).
+    fn verdict(&self) -> Result<(), Refusal> {
+        let ambiguous = self.chunked && (self.length.is_some() || self.old);
+        let homeless = self.hosts == 0 && !self.old;
+        if ambiguous || homeless {
+            return Err(Refusal::Malformed);
+        }
+        Ok(())
+    }
+
+    pub(super) fn body(&self) -> At {
+        match self.length {
+            _ if self.chunked => At::Chunk(Chunk::Size),
+            Some(0) | None => At::Head(Self::default()),
+            Some(length) => At::Length(length),
+        }
+    }
+}
+
+/// Whether the version is HTTP/1.0. The target's own form is the engine's to
+/// judge; here it must merely be one word.
+fn request_line(line: &[u8]) -> Result<bool, Refusal> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Refusal::Malformed);
+    };
+    let target_ok = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+    if !token(method) || !target_ok {
+        return Err(Refusal::Malformed);
+    }
+    match version {
+        b"HTTP/1.1" => Ok(false),
+        b"HTTP/1.0" => Ok(true),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Refusal::Version)
+        }
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+fn host(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte))
+}
+
+fn length(value: &[u8]) -> Result<u64, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Malformed);
+    }
+    let limit = i64::MAX as u64;
+    let mut length: u64 = 0;
+    for digit in value {
+        length = length
+            .checked_mul(10)
+            .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
+            .filter(|length| *length <= limit)
+            .ok_or(Refusal::TooLarge)?;
+    }
+    Ok(length)
+}

@@ -14,6 +14,7 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
 
 demo: needs ## embedded backends, mixed load, a live drain and its receipt
+	@$(CARGO) build
 	@$(CARGO) run --quiet -- demo
 
 test: needs ## every test

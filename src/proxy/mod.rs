@@ -1,7 +1,7 @@
 //! FLOOR 2: the way of the data.
 //!
 //! Read the modules in this order and you go with a byte: [`listener`] accepts
-//! it, [`handshake`] finds out what is spoken, [`connection`] runs the
+//! it, `handshake` finds out what is spoken, `connection` runs the
 //! connection, [`request`] decides where an exchange goes and relays it,
 //! [`upstream`] has the connections to servers. Each imports only what comes
 //! after it, and the three that stand beside the flow: [`registry`], where

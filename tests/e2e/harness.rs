@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 #[tokio::test]
 async fn http1_answers_by_path() {
@@ -240,42 +240,38 @@ async fn grpc_has_all_four_kinds_of_call() {
     let client = Grpc::connect(server.address).await;
     assert_eq!(client.echo("hello").await.expect("a line").text, "hello");
     let mut lines = client.count(3).await.expect("a stream");
-    let mut numbers = Vec::new();
-    while let Some(line) = within("a line", lines.message()).await.expect("a line") {
-        numbers.push(line.number);
+    for number in 0..3 {
+        assert_eq!(next(&mut lines).await.expect("a line").number, number);
     }
-    assert_eq!(numbers, [0, 1, 2]);
-    let sent = || {
-        tokio_stream::iter(["a", "b"].map(|text| Line {
-            text: text.to_owned(),
-            number: 0,
-        }))
+    assert_eq!(next(&mut lines).await, None);
+    let line = |text: &str, number| Line {
+        text: text.to_owned(),
+        number,
     };
-    assert_eq!(
-        client.collect(sent()).await.expect("a line"),
-        Line {
-            text: "ab".to_owned(),
-            number: 2
-        }
-    );
+    let sent = || tokio_stream::iter([line("a", 0), line("b", 0)]);
+    assert_eq!(client.collect(sent()).await.expect("a line"), line("ab", 2));
     let mut chat = client.chat(sent()).await.expect("a stream");
-    assert_eq!(
-        within("a line", chat.message())
-            .await
-            .expect("a line")
-            .expect("a line")
-            .text,
-        "a"
-    );
+    assert_eq!(next(&mut chat).await, Some(line("a", 0)));
+    assert_eq!(next(&mut chat).await, Some(line("b", 0)));
+    assert_eq!(next(&mut chat).await, None);
+    server
+        .desk
+        .until("four ends", |seen| seen.finished == 4)
+        .await;
+}
+
+async fn next(lines: &mut Streaming<Line>) -> Option<Line> {
+    within("a line", lines.message())
+        .await
+        .expect("no status but 0")
+}
+
+#[tokio::test]
+async fn grpc_calls_are_held_cancelled_and_refused() {
+    let server = Server::grpc().await;
+    let client = Grpc::connect(server.address).await;
     let mut endless = client.watch().await.expect("a stream");
-    assert_eq!(
-        within("a line", endless.message())
-            .await
-            .expect("a line")
-            .expect("a line")
-            .number,
-        0
-    );
+    assert_eq!(next(&mut endless).await.expect("a line").number, 0);
     drop(endless);
     server
         .desk
@@ -287,25 +283,17 @@ async fn grpc_has_all_four_kinds_of_call() {
     });
     server
         .desk
-        .until("the call", |seen| seen.requests == 6)
+        .until("the call", |seen| seen.requests == 2)
         .await;
     server.desk.release();
-    assert_eq!(
-        within("the call", held)
-            .await
-            .expect("the task")
-            .expect("a line")
-            .text,
-        "later"
-    );
-    drop(server);
-    let gone = Server::http1().await;
-    let refused = Grpc::connect(gone.address)
+    let line = within("the call", held)
         .await
-        .echo("x")
-        .await
-        .expect_err("it is no gRPC server");
-    assert_ne!(refused.code(), Code::Ok);
+        .expect("the task")
+        .expect("a line");
+    assert_eq!(line.text, "later");
+    let other = Server::http1().await;
+    let refused = Grpc::connect(other.address).await.echo("x").await;
+    assert_ne!(refused.expect_err("it is no gRPC server").code(), Code::Ok);
 }
 
 #[tokio::test]

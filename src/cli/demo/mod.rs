@@ -142,19 +142,14 @@ async fn follow<T>(
     operator: Operator,
     work: impl Future<Output = T>,
 ) -> T {
-    let pace = progress.pace();
     let mut work = std::pin::pin!(work);
     loop {
-        let look = async {
-            sleep(pace).await;
-            operator.stage().await
-        };
         tokio::select! {
             done = &mut work => return done,
-            stage = look => {
-                let stage = stage.as_deref().unwrap_or("serving");
-                progress.show(clock::now(), stage, load.sums());
-            }
+            () = progress.due() => {}
         }
+        let stage = operator.stage().await;
+        let stage = stage.as_deref().unwrap_or("serving");
+        progress.show(clock::now(), stage, load.sums());
     }
 }

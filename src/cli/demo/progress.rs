@@ -9,6 +9,7 @@ use super::account::Sums;
 use crate::drain::Timestamp;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// How often the line is renewed, on a terminal and elsewhere.
 const RENEWED: Duration = Duration::from_millis(200);
@@ -17,6 +18,7 @@ const REPEATED: Duration = Duration::from_secs(1);
 /// A line that says how things stand.
 pub(super) struct Progress {
     terminal: bool,
+    pace: Interval,
     began: Timestamp,
     shown: Timestamp,
     begun: u64,
@@ -24,17 +26,22 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(now: Timestamp) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let mut pace = interval(if terminal { RENEWED } else { REPEATED });
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pace.reset();
         Self {
-            terminal: io::stderr().is_terminal(),
+            terminal,
+            pace,
             began: now,
             shown: now,
             begun: 0,
         }
     }
 
-    /// How long to wait between two lines.
-    pub(super) fn pace(&self) -> Duration {
-        if self.terminal { RENEWED } else { REPEATED }
+    /// Wait until the next line is due.
+    pub(super) async fn due(&mut self) {
+        self.pace.tick().await;
     }
 
     /// Show how things stand in `stage`.

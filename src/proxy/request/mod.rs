@@ -1,11 +1,11 @@
 //! One exchange: where it goes, how it is relayed, how it ends.
 //!
-//! [`serve_http1`] and [`serve_http2`] are called by the connection loops,
-//! once per request. Both go the same way: [`head`] reads the request strictly
-//! and finds its route, [`headers`] makes it fit to be passed on, [`forward`]
+//! `serve_http1` and `serve_http2` are called by the connection loops,
+//! once per request. Both go the same way: `head` reads the request strictly
+//! and finds its route, `headers` makes it fit to be passed on, `forward`
 //! sends it to a server and awaits the answer's head, and the answer's body is
-//! then pulled by the HTTP/1.1 engine ([`reply`]) or pumped into an HTTP/2
-//! stream ([`pump`]). Whatever the proxy must say itself is said by [`answer`].
+//! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
+//! stream (`pump`). Whatever the proxy must say itself is said by `answer`.
 //!
 //! Invariant: at any moment of this a deadline can end the exchange in its
 //! own protocol, also while the client's window is shut.

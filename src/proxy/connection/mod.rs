@@ -21,7 +21,7 @@ pub(super) use pace::Act;
 use super::registry::ConnectionGuard;
 use super::request::{Site, TcpExchange};
 use super::upstream::Tried;
-use crate::drain::Protocol;
+use crate::drain::{Farewell, Outcome, Protocol};
 use bytes::Bytes;
 use std::sync::Arc;
 use tunnel::Early;
@@ -58,11 +58,14 @@ pub(super) async fn serve(site: Arc<Site>, guard: ConnectionGuard, edge: Edge, s
 
 /// A TCP listener's connection: dial, then pass bytes.
 async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
-    let TcpExchange { exchange, pool } = site.begin_tcp(guard);
+    let TcpExchange { mut exchange, pool } = site.begin_tcp(guard);
     let mut tried = Tried::default();
     let server = tokio::select! {
         server = pool.dial(&mut tried) => server,
-        () = guard.due(Protocol::Tcp) => return,
+        () = guard.due(Protocol::Tcp) => {
+            exchange.conclude(Outcome::Farewelled(Farewell::HalfClose));
+            return edge.close().await;
+        }
     };
     match server {
         Ok((server, _)) => {

@@ -11,6 +11,7 @@ use super::route::{Route, Site};
 use super::{head, headers};
 use crate::drain::Protocol;
 use crate::proxy::body::Body;
+use crate::proxy::error::Error;
 use crate::proxy::registry::{ConnectionGuard, RequestGuard};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRAILER, UPGRADE};
 use http::request::Parts;
@@ -134,6 +135,11 @@ async fn relay(
     } = match forwarded {
         Ok(forwarded) => forwarded,
         Err(error) => {
+            if matches!(error, Error::Told(_)) {
+                // A deadline may come before the connection's time to retire,
+                // and what was told to leave must not come back here.
+                answers.retire();
+            }
             let response = answer::fail(&mut exchange, &error);
             return own(response, exchange, answers);
         }

@@ -119,6 +119,7 @@ impl Loop {
     {
         // Enlisted before the orders are read, or new ones go unnoticed.
         self.guard.waker.register(cx.waker());
+        self.retire_in_time();
         if let Poll::Ready(ended) = engine.poll(cx) {
             if let Err(error) = ended {
                 tracing::debug!(connection = self.guard.id, %error, "HTTP/1.1 connection ended");
@@ -132,13 +133,29 @@ impl Loop {
             let due = pace::http1(&view, self.site.listener(), orders);
             match self.alarm.poll(cx, due) {
                 None => return Poll::Pending,
-                Some(Act::Retire) => {
-                    self.retired = Some(clock::now());
-                    self.answers.retire();
-                }
+                Some(Act::Retire) => self.retire(),
                 Some(act) => return Poll::Ready(Some(act)),
             }
         }
+    }
+
+    /// Retire before the engine runs, if that is due: an answer that comes in
+    /// the same turn as the order would go out without `Connection: close`,
+    /// and the next request on the connection would race its end.
+    fn retire_in_time(&mut self) {
+        if self.retired.is_some() {
+            return;
+        }
+        let orders = self.heard.refresh(self.guard.registry().scope());
+        let due = orders.retire_at(self.guard.id);
+        if due.is_some_and(|at| at <= clock::now()) {
+            self.retire();
+        }
+    }
+
+    fn retire(&mut self) {
+        self.retired = Some(clock::now());
+        self.answers.retire();
     }
 
     /// The engine is done: answer what was refused, and close.

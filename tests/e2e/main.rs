@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary with real clients and servers.
 
+mod drain;
 mod harness;
 mod proxy;
 mod support;

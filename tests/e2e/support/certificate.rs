@@ -76,6 +76,11 @@ impl Certificate {
             .await
             .expect("connect");
         stream.set_nodelay(true).expect("nodelay");
+        self.shake_hands(stream, protocol).await
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) async fn shake_hands(&self, stream: TcpStream, protocol: &str) -> BoxWire {
         let connector = TlsConnector::from(self.client(&[protocol]));
         let stream = within("a TLS handshake", connector.connect(name(), stream))
             .await

@@ -73,7 +73,7 @@ impl Raw {
         Self::over(certificate.connect(address, protocol).await)
     }
 
-    fn over(wire: BoxWire) -> Self {
+    pub(crate) fn over(wire: BoxWire) -> Self {
         Self {
             wire,
             ahead: Vec::new(),

@@ -1,0 +1,13 @@
+//! The drain, as clients and operators see it, stage by stage.
+//!
+//! Every test ends with the process: its exit code, and the sums of its
+//! receipt, which must add up whatever the scene was ([`scene::Scene::over`]).
+
+mod announce;
+mod farewell_grpc;
+mod farewell_http;
+mod farewell_tunnel;
+mod finish;
+mod goaway;
+mod retire;
+mod scene;

@@ -1,0 +1,291 @@
+//! One proxy before a server of every kind, and how its drain went.
+
+use crate::support::certificate::Certificate;
+use crate::support::clients::{Http2, Raw, connect};
+use crate::support::proxy::{Proxy, Signal};
+use crate::support::servers::{Line, SERVICE, Server};
+use crate::support::{BoxWire, within};
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::SendStream;
+use h2::client::ResponseFuture;
+use http::Request;
+use prost::Message;
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
+
+/// How long to wait between two looks at something that publishes nothing.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The `[drain]` of a test. By default no stage passes by itself: what a test
+/// does not ask for does not happen.
+pub(super) struct Plan {
+    pub(super) announce: &'static str,
+    pub(super) spread: &'static str,
+    pub(super) handshake: &'static str,
+    pub(super) last_request: &'static str,
+    pub(super) http: &'static str,
+    pub(super) grpc: &'static str,
+    pub(super) websocket: &'static str,
+    pub(super) tcp: &'static str,
+    pub(super) farewell: &'static str,
+}
+
+impl Plan {
+    pub(super) const CALM: Self = Self {
+        announce: "0s",
+        spread: "0s",
+        handshake: "100ms",
+        last_request: "100ms",
+        http: "60s",
+        grpc: "60s",
+        websocket: "60s",
+        tcp: "60s",
+        farewell: "60s",
+    };
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "[drain]\ngrace = \"10m\"\nannounce = \"{}\"\nspread = \"{}\"\nhandshake = \"{}\"\n\
+             last_request = \"{}\"\nfarewell = \"{}\"\n\
+             finish = {{ http = \"{}\", grpc = \"{}\", websocket = \"{}\", tcp = \"{}\" }}\n",
+            self.announce,
+            self.spread,
+            self.handshake,
+            self.last_request,
+            self.farewell,
+            self.http,
+            self.grpc,
+            self.websocket,
+            self.tcp
+        )
+    }
+}
+
+/// In clear text, or encrypted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Via {
+    Clear,
+    Tls,
+}
+
+impl Via {
+    pub(super) const BOTH: [Self; 2] = [Self::Clear, Self::Tls];
+}
+
+/// A proxy, and what is behind it. `web` and `secure` lead to the servers of
+/// HTTP/1.1, gRPC and WebSocket by path, `multi` to the one of HTTP/2.
+pub(super) struct Scene {
+    pub(super) proxy: Proxy,
+    pub(super) http1: Server,
+    pub(super) http2: Server,
+    pub(super) grpc: Server,
+    pub(super) websocket: Server,
+    pub(super) tcp: Server,
+}
+
+/// The sums of a receipt, over exchanges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) finished: u64,
+    pub(super) farewelled: u64,
+    pub(super) cut: u64,
+}
+
+impl Scene {
+    pub(super) async fn start(plan: &Plan) -> Self {
+        let http1 = Server::http1().await;
+        let http2 = Server::http2().await;
+        let grpc = Server::grpc().await;
+        let websocket = Server::websocket().await;
+        let tcp = Server::tcp().await;
+        let routes = format!(
+            r#"routes = [{{ path = "/{SERVICE}/", upstream = "grpc" }}, {{ path = "/chat", upstream = "websocket" }}, {{ upstream = "http1" }}]"#
+        );
+        let tls = r#"tls = { cert = "site.pem", key = "site.key" }"#;
+        let mut config = format!(
+            r#"
+[listener.web]
+listen = "127.0.0.1:0"
+{routes}
+
+[listener.secure]
+listen = "127.0.0.1:0"
+{tls}
+{routes}
+
+[listener.multi]
+listen = "127.0.0.1:0"
+routes = [{{ upstream = "http2" }}]
+
+[listener.tcp]
+listen = "127.0.0.1:0"
+protocol = "tcp"
+upstream = "tcp"
+
+[listener.secure_tcp]
+listen = "127.0.0.1:0"
+{tls}
+protocol = "tcp"
+upstream = "tcp"
+
+{plan}"#
+        );
+        for (name, server, http) in [
+            ("http1", &http1, None),
+            ("http2", &http2, Some("h2")),
+            ("grpc", &grpc, Some("h2")),
+            ("websocket", &websocket, None),
+            ("tcp", &tcp, None),
+        ] {
+            let http = http.map_or(String::new(), |http| format!("http = \"{http}\"\n"));
+            let address = server.address;
+            write!(
+                config,
+                "\n[upstream.{name}]\nservers = [\"{address}\"]\n{http}"
+            )
+            .expect("a string takes all");
+        }
+        Self {
+            proxy: Proxy::start(&config).await,
+            http1,
+            http2,
+            grpc,
+            websocket,
+            tcp,
+        }
+    }
+
+    pub(super) fn address(&self, listener: &str) -> SocketAddr {
+        self.proxy.address(listener)
+    }
+
+    /// A connection for HTTP, `protocol` agreed on where it is encrypted.
+    pub(super) async fn wire(&self, via: Via, protocol: &str) -> BoxWire {
+        match via {
+            Via::Clear => connect(self.address("web")).await,
+            Via::Tls => {
+                let certificate = self.proxy.certificate();
+                certificate.connect(self.address("secure"), protocol).await
+            }
+        }
+    }
+
+    pub(super) async fn http2(&self, via: Via) -> Http2 {
+        Http2::over(self.wire(via, "h2").await).await
+    }
+
+    pub(super) async fn raw(&self, via: Via) -> Raw {
+        Raw::over(self.wire(via, "http/1.1").await)
+    }
+
+    /// A tunnel.
+    pub(super) async fn tunnel(&self, via: Via) -> Raw {
+        Raw::over(match via {
+            Via::Clear => connect(self.address("tcp")).await,
+            Via::Tls => tls(self.proxy.certificate(), self.address("secure_tcp")).await,
+        })
+    }
+
+    /// SIGTERM; returns when connections have been told to retire.
+    pub(super) async fn drain(&self) {
+        self.proxy.signal(Signal::TERM);
+        self.stage("finish").await;
+    }
+
+    /// Wait for a stage.
+    pub(super) async fn stage(&self, stage: &str) -> Value {
+        let line = self
+            .proxy
+            .until_event("stage", |line| line["stage"] == stage);
+        line.await
+    }
+
+    /// Wait until the proxy has connections that are as `wanted`.
+    pub(super) async fn until_connections(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) {
+        let look = async {
+            loop {
+                let view = self.proxy.json("/v1/connections").await;
+                if wanted(view["connections"].as_array().expect("a list")) {
+                    return;
+                }
+                sleep(LOOK).await;
+            }
+        };
+        within(what, look).await;
+    }
+
+    /// Wait for the exit, which is good, and for the books, which balance.
+    pub(super) async fn over(mut self) -> Sums {
+        ended(&mut self.proxy).await
+    }
+}
+
+/// The same for a proxy alone.
+pub(super) async fn ended(proxy: &mut Proxy) -> Sums {
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let log = proxy.log();
+    let mut last = log
+        .iter()
+        .filter(|line| line["event"] == "SHUTDOWN_COMPLETED");
+    let line = last.next().expect("SHUTDOWN_COMPLETED");
+    assert_eq!(last.next(), None, "said once");
+    let panicked = log
+        .iter()
+        .find(|line| line.to_string().contains("panicked"));
+    assert_eq!(panicked, None);
+    let number = |field: &str| line[field].as_u64().expect(field);
+    let sums = Sums {
+        finished: number("finished"),
+        farewelled: number("farewelled"),
+        cut: number("cut"),
+    };
+    assert_eq!(
+        number("opened"),
+        sums.finished + sums.farewelled + sums.cut,
+        "{line}"
+    );
+    assert_eq!(number("lost"), sums.cut, "{line}");
+    sums
+}
+
+async fn tls(certificate: &Certificate, address: SocketAddr) -> BoxWire {
+    let stream = within("a connection", TcpStream::connect(address)).await;
+    let connector = TlsConnector::from(certificate.client(&[]));
+    let name = ServerName::try_from("localhost").expect("a name");
+    let shaken = connector.connect(name, stream.expect("connect"));
+    Box::new(within("a handshake", shaken).await.expect("handshake"))
+}
+
+/// A gRPC call, as it is on the wire; its request is not at its end.
+pub(super) async fn call(client: &Http2, method: &str) -> (ResponseFuture, SendStream<Bytes>) {
+    let request = Request::post(format!("http://localhost/{SERVICE}/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("a request");
+    let (response, mut upload) = client.open(request, false).await.expect("a stream");
+    upload.send_data(message(), false).expect("a message");
+    (response, upload)
+}
+
+/// One message of a gRPC stream.
+pub(super) fn message() -> Bytes {
+    let line = Line {
+        text: "line".to_owned(),
+        number: 1_000,
+    };
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0);
+    bytes.put_u32(line.encoded_len().try_into().expect("a short message"));
+    line.encode(&mut bytes).expect("room");
+    bytes.freeze()
+}

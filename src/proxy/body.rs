@@ -10,9 +10,11 @@
 
 use super::error::Error;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use h2::RecvStream;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -77,7 +79,7 @@ impl http_body::Body for Body {
             Self::Full(_) => false,
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(stream) => stream.is_end_stream(),
-            Self::Watched(watched) => watched.inner.is_end_stream(),
+            Self::Watched(watched) => watched.is_end_stream(),
         }
     }
 
@@ -90,7 +92,7 @@ impl http_body::Body for Body {
             // kept; a hint from here would be a second truth.
             Self::Http2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(_) => SizeHint::default(),
-            Self::Watched(watched) => watched.inner.size_hint(),
+            Self::Watched(watched) => watched.progress.0.body.lock().size_hint(),
         }
     }
 }
@@ -129,15 +131,22 @@ pub enum Upload {
     Broken,
 }
 
-/// A shared note of how far a request body has come.
+/// A hold on a body that somebody else is sending.
 #[derive(Clone, Debug)]
-pub struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    upload: AtomicU8,
+    body: Mutex<Body>,
+    sender: AtomicWaker,
+}
 
 impl Progress {
     /// How far the body has come.
     #[must_use]
     pub fn get(&self) -> Upload {
-        match self.0.load(Relaxed) {
+        match self.0.upload.load(Relaxed) {
             0 => Upload::Running,
             1 => Upload::Done,
             2 => Upload::Stalled,
@@ -145,16 +154,25 @@ impl Progress {
         }
     }
 
+    /// Take the body away from its sender, which fails.
+    #[must_use]
+    pub fn take(&self) -> Body {
+        self.set(Upload::Broken);
+        let body = std::mem::take(&mut *self.0.body.lock());
+        // The sender may wait for a frame that will never come now.
+        self.0.sender.wake();
+        body
+    }
+
     fn set(&self, upload: Upload) {
-        self.0.store(upload as u8, Relaxed);
+        self.0.upload.store(upload as u8, Relaxed);
     }
 }
 
-/// A client's body with a limit on its silence, and a note of its progress:
-/// the engine that sends it to a server tells neither.
+/// A client's body with a limit on its silence, and a hold on it: the engine
+/// that sends it to a server gives neither.
 #[derive(Debug)]
 pub struct Watched {
-    inner: Body,
     progress: Progress,
     limit: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
@@ -162,10 +180,13 @@ pub struct Watched {
 
 impl Watched {
     /// Watch a body; `limit` is how long the client may send nothing.
-    pub fn over(inner: Body, limit: Option<Duration>) -> (Body, Progress) {
-        let progress = Progress(Arc::new(AtomicU8::new(Upload::Running as u8)));
+    pub fn over(body: Body, limit: Option<Duration>) -> (Body, Progress) {
+        let progress = Progress(Arc::new(Shared {
+            upload: AtomicU8::new(Upload::Running as u8),
+            body: Mutex::new(body),
+            sender: AtomicWaker::new(),
+        }));
         let watched = Self {
-            inner,
             progress: progress.clone(),
             limit: limit.filter(|limit| !limit.is_zero()),
             silence: None,
@@ -174,20 +195,32 @@ impl Watched {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let poll = Pin::new(&mut self.inner).poll_frame(cx);
+        // Enlisted before the look, or a stop between the two goes unnoticed.
+        self.progress.0.sender.register(cx.waker());
+        if self.progress.get() == Upload::Broken {
+            return Poll::Ready(Some(Err(Error::Unwanted)));
+        }
+        let (poll, over) = {
+            let mut body = self.progress.0.body.lock();
+            let poll = Pin::new(&mut *body).poll_frame(cx);
+            (poll, body.is_end_stream())
+        };
         match &poll {
             Poll::Pending => return self.poll_silence(cx),
             Poll::Ready(None) => self.progress.set(Upload::Done),
             Poll::Ready(Some(Err(_))) => self.progress.set(Upload::Broken),
-            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => {
-                self.progress.set(Upload::Done);
-            }
+            Poll::Ready(Some(Ok(_))) if over => self.progress.set(Upload::Done),
             Poll::Ready(Some(Ok(_))) => {}
         }
         if self.silence.is_some() {
             self.silence = None;
         }
         poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let stopped = self.progress.get() == Upload::Broken;
+        !stopped && self.progress.0.body.lock().is_end_stream()
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

@@ -72,6 +72,10 @@ pub enum Error {
     /// The request's target cannot be said in the server's version of HTTP.
     #[error("the request's target cannot be passed on")]
     Target,
+    /// The rest of a request's body is not wanted any more: the server has
+    /// answered without it.
+    #[error("the rest of the request is not wanted")]
+    Unwanted,
     /// A limit on time was reached.
     #[error("{0} took too long")]
     Timeout(&'static str),

@@ -58,6 +58,21 @@ impl Carrier {
         }
     }
 
+    /// The response was read to its end; what is left of the request's body,
+    /// if the server answered without it.
+    pub(super) fn done_early(self) -> Option<Body> {
+        match self {
+            Self::Http1(_, Some(progress)) if progress.get() == Upload::Running => {
+                Some(progress.take())
+            }
+            Self::Http2 { upload, .. } => upload.map(|pump| pump.into_body()),
+            carrier => {
+                carrier.done();
+                None
+            }
+        }
+    }
+
     /// The response was read to its end.
     pub(super) fn done(self) {
         if let Self::Http1(lease, progress) = self {

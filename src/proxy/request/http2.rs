@@ -20,10 +20,15 @@ use h2::{Reason, RecvStream};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
+
+/// How long a client is heard that was answered before it had asked.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 struct Stream {
     site: Arc<Site>,
@@ -146,17 +151,31 @@ impl Stream {
             return;
         };
         if over {
-            return carrier.done();
+            return self.done(carrier).await;
         }
         let patience = self.site.listener().limits.send_idle;
         let mut pump = Pump::new(body, sink, patience);
         match self.transfer(&mut pump, &mut carrier).await {
             None => self.farewell(&mut pump),
-            Some(End::Done) => carrier.done(),
+            Some(End::Done) => self.done(carrier).await,
             Some(End::Refused) => {}
             Some(End::Stalled) => pump.reset(Reason::CANCEL),
             Some(End::Broken(error)) => pump.reset(reason(&error)),
         }
+    }
+
+    /// The answer is out. A client that still sends its request is heard for
+    /// a moment, then told to stop by `RST_STREAM(NO_ERROR)`, which dropping the
+    /// stream sends (RFC 9113, section 8.1): told at once, many a client takes
+    /// the reset for a failure and throws the answer away.
+    async fn done(self, carrier: Carrier) {
+        let Some(mut rest) = carrier.done_early() else {
+            return;
+        };
+        drop(self.exchange);
+        let heard = async { while let Some(Ok(_)) = rest.frame().await {} };
+        // Its end, or the end of our patience: either way it is over.
+        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
     }
 
     /// Move both bodies until the response's is through; `None` if the

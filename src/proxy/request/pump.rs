@@ -154,6 +154,11 @@ impl Pump {
         Poll::Ready(Some(End::Stalled))
     }
 
+    /// Stop, and give the rest of the body back.
+    pub(super) fn into_body(self) -> Body {
+        self.body
+    }
+
     /// End the stream with trailers, now, whatever its window says.
     pub(super) fn farewell(&mut self, trailers: HeaderMap) {
         self.hand = Bytes::new();

@@ -30,7 +30,7 @@ mod words;
 
 pub use check::Resolve;
 pub use model::{
-    Admin, AdminAddr, Balance, Certificate, Config, Health, HealthCheck, Hook, HookRun, HookStage,
+    Admin, AdminAddr, Balance, Certificate, Config, Health, HealthCheck, Hook, HookRun,
     HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process, Route, Server,
     ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
 };

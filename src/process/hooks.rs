@@ -5,7 +5,7 @@
 //! for no longer than their limits: a deregistration that is cut short is
 //! worse than none.
 
-use crate::config::{Hook, HookRun, HookStage};
+use crate::config::{Hook, HookRun};
 use crate::drain::Stage;
 use bytes::Bytes;
 use http::header::HOST;
@@ -49,7 +49,7 @@ impl Hooks {
 
     /// Start the hooks of a stage.
     pub(super) fn run(&mut self, stage: Stage) {
-        let due = self.hooks.iter().filter(|hook| of(hook.on) == stage);
+        let due = self.hooks.iter().filter(|hook| hook.on == stage);
         for hook in due.cloned() {
             self.running.spawn(carry_out(hook, stage));
         }
@@ -58,17 +58,6 @@ impl Hooks {
     /// Wait for those still running; each is bounded.
     pub(super) async fn finish(&mut self) {
         while self.running.join_next().await.is_some() {}
-    }
-}
-
-const fn of(on: HookStage) -> Stage {
-    match on {
-        HookStage::Announce => Stage::Announce,
-        HookStage::Refuse => Stage::Refuse,
-        HookStage::Retire => Stage::Retire,
-        HookStage::Finish => Stage::Finish,
-        HookStage::Farewell => Stage::Farewell,
-        HookStage::Cut => Stage::Cut,
     }
 }
 
@@ -133,7 +122,7 @@ mod tests {
 
     fn hook(run: HookRun) -> Hook {
         Hook {
-            on: HookStage::Announce,
+            on: Stage::Announce,
             run,
             timeout: Duration::from_secs(5),
         }

@@ -6,9 +6,9 @@
 //!
 //! Deliberately absent: that a hook does exactly one thing (see `check`).
 
-use super::super::model::HookStage;
 use super::super::read::{At, Node, OneOf, Read, Time};
 use super::super::report::Reported;
+use crate::drain::Stage;
 use schemars::JsonSchema;
 
 /// What runs when a drain reaches a stage: one of `exec`, `http` and `file`.
@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Hook {
     /// The stage that starts it.
-    pub(in crate::config) on: At<OneOf<HookStage>>,
+    pub(in crate::config) on: At<OneOf<Stage>>,
     /// A program and its arguments; there is no shell.
     pub(in crate::config) exec: Option<At<Vec<At<String>>>>,
     /// An HTTP request.

@@ -8,6 +8,7 @@
 //! Deliberately absent: running it.
 
 use super::super::words::Word;
+use crate::drain::Stage;
 use http::{Method, Uri};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,31 +17,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hook {
     /// The stage that starts it.
-    pub on: HookStage,
+    pub on: Stage,
     /// What runs.
     pub run: HookRun,
     /// How long it may take before it counts as failed; never zero.
     pub timeout: Duration,
 }
 
-/// The stage that starts a hook.
-#[derive(Copy, Clone, Debug, Eq, Hash, PartialEq)]
-pub enum HookStage {
-    /// Readiness has failed, everything is still served.
-    Announce,
-    /// The listeners begin to refuse.
-    Refuse,
-    /// Connections are being retired.
-    Retire,
-    /// What is in flight runs on.
-    Finish,
-    /// The first deadline has come.
-    Farewell,
-    /// The first cut is due.
-    Cut,
-}
-
-impl Word for HookStage {
+impl Word for Stage {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("announce", Self::Announce),
         ("refuse", Self::Refuse),

@@ -18,7 +18,7 @@ mod hook;
 mod listener;
 mod upstream;
 
-pub use hook::{Hook, HookRun, HookStage};
+pub use hook::{Hook, HookRun};
 pub use listener::{Certificate, HostPattern, Limits, Listener, ListenerTls, Route, Serves};
 pub use upstream::{
     Balance, Health, HealthCheck, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamId,

@@ -33,6 +33,8 @@ pub(super) struct Gate {
     held: BytesMut,
     cleared: usize,
     refusal: Option<Refusal>,
+    /// Request heads that were cleared.
+    heads: u64,
     /// Whether the last write was not taken by the client: the engine may
     /// hold bytes of an answer that is otherwise over.
     blocked: Arc<AtomicBool>,
@@ -46,6 +48,7 @@ impl Gate {
             held: BytesMut::new(),
             cleared: 0,
             refusal: None,
+            heads: 0,
             blocked,
         }
     }
@@ -77,8 +80,10 @@ impl Gate {
                 return self.poll_refused();
             }
             if !self.held.is_empty() {
+                let in_head = self.framing.in_head();
                 match self.framing.advance(&self.held) {
                     Step::Pass(count) => {
+                        self.heads += u64::from(in_head);
                         self.cleared = count;
                         break;
                     }
@@ -100,7 +105,11 @@ impl Gate {
     /// The engine is told that the client ended, once what came before the
     /// refused request has been answered.
     fn poll_refused(&self) -> Poll<io::Result<bool>> {
-        if self.edge.record().in_flight() > 0 {
+        let record = self.edge.record();
+        // The engine looks for the client's end before it lets the exchange
+        // begin: told of one then, it would drop a request that was whole.
+        let to_begin = self.heads > record.requests();
+        if to_begin || record.in_flight() > 0 {
             // The engine reads again when the answer is out.
             return Poll::Pending;
         }

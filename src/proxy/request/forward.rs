@@ -201,6 +201,9 @@ async fn over_http1(
     progress: Option<Progress>,
 ) -> Result<Forwarded, Failed> {
     headers::to_http1(&mut request);
+    if !matches!(request.body(), Body::Empty) {
+        headers::frame_http1(request.headers_mut());
+    }
     // A server may close an idle connection in the moment in which it is used.
     let spare = if lease.reused() {
         spare(&request)

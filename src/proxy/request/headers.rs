@@ -7,7 +7,8 @@
 
 use crate::proxy::registry::Record;
 use http::header::{
-    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -22,10 +23,19 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Remove what concerns one connection only.
 fn strip(headers: &mut HeaderMap) {
-    if let Some(first) = headers.remove(CONNECTION) {
-        strip_nominated(headers, &first);
-        headers.remove(KEEP_ALIVE);
+    if headers.get_all(CONNECTION).iter().nth(1).is_some() {
+        // Several fields are one list (RFC 9110, section 5.2).
+        let all: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+        for value in &all {
+            strip_nominated(headers, value);
+        }
     }
+    if let Some(only) = headers.remove(CONNECTION) {
+        strip_nominated(headers, &only);
+    }
+    // Also where nothing nominates it: an HTTP/2 peer would have to take the
+    // message for malformed (RFC 9113, section 8.2.2).
+    headers.remove(KEEP_ALIVE);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
     headers.remove(PROXY_CONNECTION);
@@ -45,7 +55,7 @@ fn strip_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
         }
         if let Ok(name) = HeaderName::from_bytes(option.as_bytes()) {
             // What says where a request goes cannot be nominated away.
-            if name != HOST && name != http::header::CONTENT_LENGTH {
+            if name != HOST && name != CONTENT_LENGTH {
                 headers.remove(name);
             }
         }
@@ -65,15 +75,6 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
             .any(|word| word.eq_ignore_ascii_case(b"trailers"))
     });
     let headers = &mut head.headers;
-    while headers.get_all(CONNECTION).iter().nth(1).is_some() {
-        // Several fields are one list; each removal takes all of them.
-        let all: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
-        headers.remove(CONNECTION);
-        for value in &all {
-            strip_nominated(headers, value);
-        }
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
-    }
     strip(headers);
     headers.remove(HTTP2_SETTINGS);
     headers.remove(EXPECT);
@@ -143,6 +144,15 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
     );
     join_cookies(request.headers_mut());
+}
+
+/// Say how a body ends whose length is not declared. The engine would work it
+/// out, but takes for granted that GET and HEAD have no body, and then drops
+/// what was sent with them: the server would get another request.
+pub(super) fn frame_http1(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// HTTP/2 may split cookies into fields; HTTP/1.1 knows one (RFC 9113, 8.2.3).
@@ -222,6 +232,36 @@ mod tests {
         }
         assert_eq!(head.headers[TE], "trailers");
         assert_eq!(head.headers[HOST], "a");
+    }
+
+    #[test]
+    fn a_response_loses_what_any_connection_field_nominates() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (CONNECTION, "x-one"),
+            (CONNECTION, "keep-alive, x-two"),
+            (HeaderName::from_static("x-one"), "1"),
+            (HeaderName::from_static("x-two"), "2"),
+            (HeaderName::from_static("x-kept"), "3"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        response(&mut headers, &[]);
+        assert_eq!(headers.len(), 1, "{headers:?}");
+        headers.insert(KEEP_ALIVE, HeaderValue::from_static("timeout=5"));
+        response(&mut headers, &[]);
+        assert_eq!(headers.len(), 1, "without Connection: {headers:?}");
+    }
+
+    #[test]
+    fn a_body_without_a_length_is_framed_whatever_the_method() {
+        let mut headers = HeaderMap::new();
+        frame_http1(&mut headers);
+        assert_eq!(headers[TRANSFER_ENCODING], "chunked");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        frame_http1(&mut headers);
+        assert!(!headers.contains_key(TRANSFER_ENCODING));
     }
 
     #[test]

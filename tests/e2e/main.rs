@@ -3,4 +3,5 @@
 mod drain;
 mod harness;
 mod proxy;
+mod serving;
 mod support;

@@ -72,21 +72,35 @@ impl Certificate {
 
     /// A TLS connection on which `protocol` was agreed by ALPN.
     pub(crate) async fn connect(&self, address: SocketAddr, protocol: &str) -> BoxWire {
+        self.offer(address, &[protocol]).await
+    }
+
+    /// A TLS connection without ALPN, for what is no HTTP.
+    pub(crate) async fn connect_raw(&self, address: SocketAddr) -> BoxWire {
+        self.offer(address, &[]).await
+    }
+
+    async fn offer(&self, address: SocketAddr, protocols: &[&str]) -> BoxWire {
         let stream = within("a connection", TcpStream::connect(address))
             .await
             .expect("connect");
         stream.set_nodelay(true).expect("nodelay");
-        self.shake_hands(stream, protocol).await
+        self.offer_over(stream, protocols).await
     }
 
     /// The same over a connection that is there.
     pub(crate) async fn shake_hands(&self, stream: TcpStream, protocol: &str) -> BoxWire {
-        let connector = TlsConnector::from(self.client(&[protocol]));
+        self.offer_over(stream, &[protocol]).await
+    }
+
+    async fn offer_over(&self, stream: TcpStream, protocols: &[&str]) -> BoxWire {
+        let connector = TlsConnector::from(self.client(protocols));
         let stream = within("a TLS handshake", connector.connect(name(), stream))
             .await
             .expect("handshake");
         let agreed = stream.get_ref().1.alpn_protocol();
-        assert_eq!(agreed, Some(protocol.as_bytes()), "ALPN");
+        let wanted = protocols.first().map(|name| name.as_bytes());
+        assert_eq!(agreed, wanted, "ALPN");
         Box::new(stream)
     }
 

@@ -137,6 +137,18 @@ impl Proxy {
         status
     }
 
+    /// The most memory that it had at once so far, in bytes (proc(5),
+    /// `VmHWM`).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.id().expect("it has exited");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        1024 * peak
+            .and_then(|peak| peak.parse::<u64>().ok())
+            .expect("VmHWM")
+    }
+
     /// Whether it has exited.
     pub(crate) fn has_exited(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_some()
@@ -200,11 +212,17 @@ impl Drop for Proxy {
         reason = "the log of a failed test is for whoever reads its output"
     )]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let panicked = self.log.borrow().iter().any(|line| {
+            let text = line.to_string();
+            text.contains("panicked at")
+        });
+        if std::thread::panicking() || panicked {
             for line in &*self.log.borrow() {
                 eprintln!("proxy: {line}");
             }
         }
+        // Whatever a test was about, nothing may panic on the way.
+        assert!(std::thread::panicking() || !panicked, "the proxy panicked");
     }
 }
 

@@ -1,12 +1,20 @@
 //! gRPC, by tonic, without generated code.
 
+use super::super::certificate::Certificate;
 use super::super::servers::{Line, SERVICE};
-use super::super::within;
+use super::super::{BoxWire, within};
+use hyper_util::rt::TokioIo;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio_stream::Stream;
 use tonic::client::Grpc as Calls;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -25,6 +33,36 @@ impl Grpc {
         Self {
             calls: Calls::new(channel),
         }
+    }
+
+    /// Over TLS, `h2` agreed by ALPN.
+    pub(crate) async fn connect_tls(address: SocketAddr, certificate: &Certificate) -> Self {
+        let wire = certificate.connect(address, "h2").await;
+        let endpoint = Endpoint::from_static("http://localhost");
+        let channel = endpoint.connect_with_connector(Connected(Some(TokioIo::new(wire))));
+        let channel = within("a channel", channel).await.expect("connect");
+        Self {
+            calls: Calls::new(channel),
+        }
+    }
+
+    /// A unary call of any method, to be over in `deadline`.
+    pub(crate) async fn call(
+        &self,
+        method: &'static str,
+        text: &str,
+        deadline: Option<Duration>,
+    ) -> Result<Line, Status> {
+        let mut calls = self.ready().await?;
+        let mut request = Request::new(Line {
+            text: text.to_owned(),
+            number: 0,
+        });
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline);
+        }
+        let called = calls.unary(request, path(method), codec());
+        Ok(within("a response", called).await?.into_inner())
     }
 
     /// The line comes back.
@@ -68,13 +106,7 @@ impl Grpc {
     }
 
     async fn unary(&self, method: &'static str, text: &str) -> Result<Line, Status> {
-        let mut calls = self.ready().await?;
-        let line = Line {
-            text: text.to_owned(),
-            number: 0,
-        };
-        let called = calls.unary(Request::new(line), path(method), codec());
-        Ok(within("a response", called).await?.into_inner())
+        self.call(method, text, None).await
     }
 
     async fn stream(&self, method: &'static str, number: u32) -> Result<Streaming<Line>, Status> {
@@ -101,4 +133,22 @@ fn path(method: &str) -> PathAndQuery {
 
 fn codec() -> ProstCodec<Line, Line> {
     ProstCodec::default()
+}
+
+/// Gives tonic a connection that is there already, once.
+struct Connected(Option<TokioIo<BoxWire>>);
+
+impl Service<Uri> for Connected {
+    type Response = TokioIo<BoxWire>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let wire = self.0.take().ok_or(io::ErrorKind::NotConnected.into());
+        Box::pin(async { wire })
+    }
 }

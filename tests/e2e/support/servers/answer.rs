@@ -9,9 +9,11 @@
 //! | `/bytes/N` | N bytes of [`pattern`] |
 //! | `/status/N` | that status, no body |
 //! | `/events` | an event stream without an end |
+//! | what [`bulk`] has | bodies too large to be held |
 //! | anything else | `ok` |
 
 use super::super::seen::{Desk, Exchange};
+use super::bulk;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TRAILER};
 use http::request::Parts;
@@ -26,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
-type Frames = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
+pub(crate) type Frames = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
 
 /// The trailer of `/begin`.
 const CHECK: HeaderName = HeaderName::from_static("x-check");
@@ -64,6 +66,9 @@ where
         let mut response = Response::new(Empty::new().boxed_unsync());
         *response.status_mut() = status.try_into().expect("a status");
         return response;
+    }
+    if bulk::has(path) {
+        return bulk::answer(path, body, exchange, desk).await;
     }
     match path {
         "/hold" => {
@@ -116,7 +121,10 @@ fn full(text: &'static str) -> Response<Body> {
 }
 
 /// Answer with a body that `source` writes, piece by piece.
-fn feed<F>(exchange: Exchange, source: impl FnOnce(Frames) -> F + Send + 'static) -> Response<Body>
+pub(super) fn feed<F>(
+    exchange: Exchange,
+    source: impl FnOnce(Frames) -> F + Send + 'static,
+) -> Response<Body>
 where
     F: Future<Output = Option<()>> + Send + 'static,
 {
@@ -135,7 +143,7 @@ where
     Response::new(StreamBody::new(ReceiverStream::new(body)).boxed_unsync())
 }
 
-async fn piece(frames: &Frames, bytes: impl Into<Bytes>) -> Option<()> {
+pub(super) async fn piece(frames: &Frames, bytes: impl Into<Bytes>) -> Option<()> {
     frames.send(Ok(Frame::data(bytes.into()))).await.ok()
 }
 

@@ -29,9 +29,15 @@ async fn exchange(request: Request<Upload>, mut respond: SendResponse<Bytes>, de
         reset = poll_fn(|cx| respond.poll_reset(cx)) => return note(&desk, reset),
     };
     let (head, body) = response.into_parts();
-    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), false) else {
+    // What ends with its head must say so there: a 304 may carry the length
+    // of another body, which h2 would miss in an empty DATA frame.
+    let end = http_body::Body::is_end_stream(&body);
+    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), end) else {
         return;
     };
+    if end {
+        return;
+    }
     if let Err(reset) = send(&mut stream, body).await {
         note(&desk, reset);
     }

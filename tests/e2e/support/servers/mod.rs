@@ -1,6 +1,7 @@
 //! The servers behind the proxy, each on a free loopback port.
 
 mod answer;
+pub(crate) mod bulk;
 mod grpc;
 mod http1;
 mod http2;

@@ -1,0 +1,15 @@
+//! Serving: what goes in at one end comes out at the other.
+
+mod bodies;
+mod breaks;
+mod client;
+mod exchanges;
+mod field;
+mod grpc;
+mod heads;
+mod memory;
+mod routes;
+mod script;
+mod trailers;
+mod tunnels;
+mod upstreams;

@@ -8,9 +8,11 @@
 
 use crate::proxy::registry::{Record, State};
 use bytes::{Buf, Bytes};
+use pingora_core::protocols::l4::ext::get_tcp_info;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,8 +41,8 @@ pub(in crate::proxy) struct Edge {
     record: Arc<Record>,
     send_idle: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    linger: Duration,
-    lingering: Option<Pin<Box<Sleep>>>,
+    linger: Option<Duration>,
+    lingering: Option<Linger>,
 }
 
 impl Edge {
@@ -57,17 +59,22 @@ impl Edge {
             record,
             send_idle,
             stalled: None,
-            linger: Duration::ZERO,
+            linger: None,
             lingering: None,
         }
     }
 
-    /// After the shutdown of our side, wait at most this long for the peer to
-    /// end its own, reading and dropping what still comes: closing a socket
-    /// with unread bytes sends a reset, which may destroy the answer that is
-    /// still on its way.
-    pub(in crate::proxy) fn set_linger(&mut self, linger: Duration) {
-        self.linger = linger;
+    /// After the shutdown of our side, hold the socket until the peer has
+    /// ended its own, or has acknowledged everything and been quiet for
+    /// `settle`: closing a socket that is sent bytes answers with a reset,
+    /// which destroys what is still on its way to the peer.
+    pub(in crate::proxy) fn set_linger(&mut self, settle: Duration) {
+        self.linger = Some(settle);
+    }
+
+    /// A tunnel's peers may be silent for as long as they like.
+    pub(in crate::proxy) fn set_patient(&mut self) {
+        self.send_idle = Duration::ZERO;
     }
 
     pub(in crate::proxy) fn record(&self) -> &Arc<Record> {
@@ -99,22 +106,44 @@ impl Edge {
     /// End our side and close, see [`Edge::set_linger`].
     pub(in crate::proxy) async fn close(mut self) {
         self.record.enter(State::Closing);
-        // A peer that is gone, or takes nothing more, is none of our business.
-        let limit = self.linger.max(Duration::from_millis(100));
-        let _ = tokio::time::timeout(limit, self.shutdown()).await;
+        let record = Arc::clone(&self.record);
+        tokio::select! {
+            // A peer that is gone has nothing to be told.
+            _ = self.shutdown() => {}
+            () = record.over() => {}
+        }
+    }
+
+    /// Whether the peer has acknowledged all that was sent.
+    fn settled(&self) -> bool {
+        get_tcp_info(self.socket().as_raw_fd())
+            .is_ok_and(|info| info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0)
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.linger.is_zero() {
+        let Some(settle) = self.linger else {
             return Poll::Ready(());
-        }
-        let limit = self.linger;
-        let over = self
-            .lingering
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if over.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
+        };
+        let mut linger = match self.lingering.take() {
+            Some(linger) => linger,
+            None if settle.is_zero() && self.settled() => return Poll::Ready(()),
+            None => Linger::new(settle, self.send_idle),
+        };
+        let poll = loop {
+            if self.poll_rest(cx).is_ready() || linger.over() {
+                break Poll::Ready(());
+            }
+            match linger.tick.as_mut().poll(cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(()) => linger.pass(self.settled()),
+            }
+        };
+        self.lingering = Some(linger);
+        poll
+    }
+
+    /// Read and drop what the peer still sends; ready at its end.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [MaybeUninit::uninit(); 4096];
         loop {
             let mut sink = ReadBuf::uninit(&mut space);
@@ -130,7 +159,8 @@ impl Edge {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
+        self.record.set_blocked(poll.is_pending());
+        if poll.is_ready() || self.send_idle.is_zero() {
             if self.stalled.is_some() {
                 self.stalled = None;
             }
@@ -151,6 +181,51 @@ impl Edge {
         if let Poll::Ready(Ok(sent)) = poll {
             self.record.sent.fetch_add(*sent as u64, Relaxed);
         }
+    }
+}
+
+/// How long a socket has been held after its end.
+#[derive(Debug)]
+struct Linger {
+    tick: Pin<Box<Sleep>>,
+    pause: Duration,
+    settled: Duration,
+    settle: Duration,
+    waited: Duration,
+    limit: Duration,
+}
+
+/// The kernel does not tell when the last byte is acknowledged; it is asked,
+/// at once and then ever more seldom, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl Linger {
+    fn new(settle: Duration, limit: Duration) -> Self {
+        let pause = Duration::from_millis(1);
+        Self {
+            tick: Box::pin(tokio::time::sleep(pause)),
+            pause,
+            settled: Duration::ZERO,
+            settle,
+            waited: Duration::ZERO,
+            limit,
+        }
+    }
+
+    fn over(&self) -> bool {
+        let settled = !self.settled.is_zero() && self.settled >= self.settle;
+        settled || self.waited >= self.limit
+    }
+
+    fn pass(&mut self, settled: bool) {
+        self.waited += self.pause;
+        self.settled = if settled {
+            self.settled + self.pause
+        } else {
+            Duration::ZERO
+        };
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.tick = Box::pin(tokio::time::sleep(self.pause));
     }
 }
 
@@ -228,7 +303,7 @@ impl AsyncWrite for Edge {
         let this = self.get_mut();
         if this.lingering.is_none() {
             // Without a linger this may be a half-close that is passed on.
-            if !this.linger.is_zero() {
+            if this.linger.is_some() {
                 this.record.enter(State::Closing);
             }
             ready!(match &mut this.transport {

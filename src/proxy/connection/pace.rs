@@ -9,7 +9,7 @@
 //! its own task ends it, in its own protocol.
 
 use crate::config::Listener;
-use crate::drain::{Orders, Protocol, Protocols, Timestamp};
+use crate::drain::{Orders, Timestamp};
 use crate::proxy::registry::{Record, State};
 use std::time::Duration;
 
@@ -42,19 +42,22 @@ pub(super) struct View {
     pub(super) requests: u64,
     /// In flight, or with bytes of an answer that the client has not taken.
     pub(super) busy: bool,
+    /// Whether nothing on it may be left.
+    pub(super) over: bool,
     /// When the client was told to send no more requests.
     pub(super) retired: Option<Timestamp>,
 }
 
 impl View {
-    pub(super) fn of(record: &Record, blocked: bool, retired: Option<Timestamp>) -> Self {
+    pub(super) fn of(record: &Record, streams: bool, retired: Option<Timestamp>) -> Self {
         Self {
             id: record.id,
             accepted: record.accepted,
             state: record.state(),
             since: record.since(),
             requests: record.requests(),
-            busy: blocked || record.in_flight() > 0,
+            busy: streams || record.blocked() || record.in_flight() > 0,
+            over: record.is_over(),
             retired,
         }
     }
@@ -81,7 +84,7 @@ fn earlier_of(one: Due, other: Due) -> Due {
 /// A connection that cannot carry a request yet: before its first byte it is
 /// merely idle; once it has begun to speak, it has `head_time` to finish.
 pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due {
-    if orders.cut.contains(Protocol::Http1) {
+    if view.over {
         return Some((Timestamp::ZERO, Act::Cut));
     }
     let limit = match view.state {
@@ -107,7 +110,7 @@ fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Option<Timesta
 
 /// An HTTP/1 connection.
 pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
-    if orders.cut.contains(Protocol::Http1) {
+    if view.over {
         return Some((Timestamp::ZERO, Act::Cut));
     }
     let mut due = None;
@@ -146,8 +149,7 @@ pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
 
 /// An HTTP/2 connection, after its preface.
 pub(super) fn http2(view: &View, limits: &Listener, orders: &Orders) -> Due {
-    let both = Protocols::EMPTY.with(Protocol::Http2).with(Protocol::Grpc);
-    if orders.cut.union(both) == orders.cut {
+    if view.over {
         return Some((Timestamp::ZERO, Act::Cut));
     }
     let Some(retired) = view.retired else {
@@ -240,6 +242,7 @@ mod tests {
             since: at(2_000),
             requests: 3,
             busy: false,
+            over: false,
             retired: None,
         }
     }
@@ -327,15 +330,14 @@ mod tests {
 
     #[test]
     fn the_cut_spares_nobody() {
-        let (mut machine, _) = draining(at(5_000));
-        machine.handle(Event::CutNow, at(6_000));
-        let orders = machine.orders();
+        let (_, orders) = draining(at(5_000));
         let mut busy = view(State::InFlight);
         busy.busy = true;
+        busy.over = true;
         let cut = Some((Timestamp::ZERO, Act::Cut));
         assert_eq!(http1(&busy, &listener(), &orders), cut);
         assert_eq!(http2(&busy, &listener(), &orders), cut);
-        assert_eq!(half_open(&view(State::Preface), &listener(), &orders), cut);
+        assert_eq!(half_open(&busy, &listener(), &orders), cut);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::Registry;
 use super::access::{Access, Answered};
 use super::record::{Record, State};
 use crate::clock;
-use crate::drain::{CutReason, Outcome, Protocol, Timestamp};
+use crate::drain::{CutReason, Farewell, Outcome, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -192,13 +192,19 @@ impl Registry {
 
     fn leave(&self, record: &Arc<Record>) {
         self.live.remove(&record.id);
-        let protocol = record.protocol().unwrap_or(Protocol::Tcp);
-        if record.is_cut(protocol) && record.state() != State::Closing {
+        if record.is_over() && record.state() != State::Closing {
             record.conclude(Outcome::Cut(self.cut_reason()));
         }
         let outcome = record.outcome();
         self.connections.closed(outcome);
-        if record.requests() == 0 && outcome != Outcome::Finished {
+        // What exchanges came to was told when they ended.
+        let half_open = matches!(
+            outcome,
+            Outcome::Farewelled(Farewell::Fin | Farewell::TlsAlert | Farewell::HalfHead)
+        );
+        if half_open || (record.requests() == 0 && outcome != Outcome::Finished) {
+            let protocol = record.protocol().unwrap_or(Protocol::Tcp);
+            self.connections.half_open_closed(outcome);
             self.tell_of(record, protocol, outcome, record.accepted);
         }
         if self.scope.orders().draining() {

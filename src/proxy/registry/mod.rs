@@ -194,9 +194,6 @@ impl Registry {
     }
 
     fn tell_of(&self, record: &Record, protocol: Protocol, outcome: Outcome, began: Timestamp) {
-        if record.requests() == 0 {
-            self.connections.half_open_closed(outcome);
-        }
         let now = clock::now();
         let mut told = self.told.lock();
         if told.len() >= TOLD_KEPT {

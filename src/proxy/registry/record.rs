@@ -14,7 +14,7 @@ use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use tokio::sync::Notify;
 
 /// Where a connection stands. The first five are half-open: not yet able to
@@ -106,6 +106,7 @@ pub struct Record {
     pub received: AtomicU64,
     /// Bytes written to the client, before TLS.
     pub sent: AtomicU64,
+    blocked: AtomicBool,
     farewell: AtomicU8,
     cut: AtomicU8,
     worst: AtomicU8,
@@ -132,6 +133,7 @@ impl Record {
             requests: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
             farewell: AtomicU8::new(0),
             cut: AtomicU8::new(0),
             worst: AtomicU8::new(0),
@@ -199,8 +201,10 @@ impl Record {
 
     /// Pass on which protocols' deadlines have come, and which are to be cut.
     pub(in crate::proxy) fn tell(&self, farewell: Protocols, cut: Protocols) {
-        self.farewell.store(farewell.bits(), Relaxed);
-        self.cut.store(cut.bits(), Relaxed);
+        // Orders only grow. Two that come at once, from the conductor and from
+        // the accept, may come in either order: neither takes the other back.
+        self.farewell.fetch_or(farewell.bits(), Relaxed);
+        self.cut.fetch_or(cut.bits(), Relaxed);
         self.deadline.notify_waiters();
         self.waker.wake();
     }
@@ -208,6 +212,44 @@ impl Record {
     /// Whether an exchange of this protocol is past its deadline.
     pub fn is_due(&self, protocol: Protocol) -> bool {
         Protocols::from_bits(self.farewell.load(Relaxed)).contains(protocol)
+    }
+
+    /// Whether nothing on this connection may be left: the time of each
+    /// exchange in flight is over, or of all that it could carry.
+    pub fn is_over(&self) -> bool {
+        let cut = Protocols::from_bits(self.cut.load(Relaxed));
+        if cut.is_empty() {
+            return false;
+        }
+        let mut in_flight = Protocol::ALL
+            .into_iter()
+            .filter(|protocol| self.in_flight_of(*protocol) > 0)
+            .peekable();
+        if in_flight.peek().is_some() {
+            return in_flight.all(|protocol| cut.contains(protocol));
+        }
+        match self.protocol() {
+            Some(Protocol::Http2) => cut.contains(Protocol::Http2) && cut.contains(Protocol::Grpc),
+            Some(protocol) => cut.contains(protocol),
+            None => cut.contains(Protocol::Http1),
+        }
+    }
+
+    /// Wait until nothing on this connection may be left.
+    pub async fn over(&self) {
+        self.told(|| self.is_over()).await;
+    }
+
+    /// Whether bytes wait because the client does not take them.
+    pub fn blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
+    }
+
+    /// Note whether the client took what was written last.
+    pub(in crate::proxy) fn set_blocked(&self, blocked: bool) {
+        if self.blocked.load(Relaxed) != blocked {
+            self.blocked.store(blocked, Relaxed);
+        }
     }
 
     /// Whether what is left of this protocol is closed by force.

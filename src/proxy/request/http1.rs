@@ -30,6 +30,7 @@ pub(in crate::proxy) struct Answers {
     retired: AtomicBool,
     broken_off: AtomicBool,
     upgrade: Mutex<Option<Upgrade>>,
+    asked: Mutex<Option<OnUpgrade>>,
 }
 
 /// A tunnel that begins when both engines have let go of their connections.
@@ -56,6 +57,19 @@ impl Answers {
         self.broken_off.load(Relaxed)
     }
 
+    /// A request may become an upgrade: keep its way to the connection.
+    fn ask(&self, upgrade: Option<OnUpgrade>) {
+        if upgrade.is_some() {
+            *self.asked.lock() = upgrade;
+        }
+    }
+
+    /// What a request that asked for an upgrade, and got none, has left: the
+    /// way to the connection once the engine is done with it.
+    pub(in crate::proxy) fn take_asked(&self) -> Option<OnUpgrade> {
+        self.asked.lock().take()
+    }
+
     /// The tunnel that was agreed on, if any.
     pub(in crate::proxy) fn take_upgrade(&self) -> Option<Upgrade> {
         self.upgrade.lock().take()
@@ -69,7 +83,8 @@ pub(in crate::proxy) async fn serve_http1(
     answers: Arc<Answers>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    answers.ask(parts.extensions.remove());
     let mut exchange = guard.begin(head::protocol(&parts));
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
@@ -108,9 +123,6 @@ async fn relay(
     incoming: Incoming,
 ) -> Response<Reply> {
     let websocket = exchange.protocol() == Protocol::WebSocket;
-    let client = websocket
-        .then(|| parts.extensions.remove::<OnUpgrade>())
-        .flatten();
     let record = Arc::clone(exchange.record());
     headers::request(&mut parts, &record, site.secure(), websocket);
     let body = if incoming.is_end_stream() {
@@ -146,7 +158,7 @@ async fn relay(
     };
     exchange.answered(parts.status.as_u16());
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade(parts, route, exchange, client, answers);
+        return upgrade(parts, route, exchange, answers);
     }
     headers::response(&mut parts.headers, &route.rule.set_response_headers);
     parts.version = Version::HTTP_11;
@@ -178,10 +190,11 @@ fn upgrade(
     mut parts: http::response::Parts,
     route: &Route,
     mut exchange: RequestGuard,
-    client: Option<OnUpgrade>,
     answers: &Arc<Answers>,
 ) -> Response<Reply> {
     let server = parts.extensions.remove::<OnUpgrade>();
+    let asked = exchange.protocol() == Protocol::WebSocket;
+    let client = asked.then(|| answers.take_asked()).flatten();
     let (Some(server), Some(client)) = (server, client) else {
         let says = "the server switched protocols unasked";
         let response = answer::refuse(&mut exchange, StatusCode::BAD_GATEWAY, says);

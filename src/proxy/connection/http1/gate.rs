@@ -11,13 +11,12 @@
 
 use super::framing::{Framing, Refusal, Step};
 use crate::proxy::connection::edge::Edge;
-use crate::proxy::registry::State;
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -33,23 +32,41 @@ pub(super) struct Gate {
     held: BytesMut,
     cleared: usize,
     refusal: Option<Refusal>,
-    /// Request heads that were cleared.
-    heads: u64,
-    /// Whether the last write was not taken by the client: the engine may
-    /// hold bytes of an answer that is otherwise over.
-    blocked: Arc<AtomicBool>,
+    signs: Arc<Signs>,
+}
+
+/// What the connection's loop must know of a gate that the engine holds.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    /// Request heads that were let through.
+    heads: AtomicU64,
+    /// A head was refused; no byte more is let through.
+    refused: AtomicBool,
+    /// Part of a head is held.
+    half_head: AtomicBool,
+}
+
+impl Signs {
+    /// Whether a head was refused, and every one before it has begun.
+    pub(super) fn refused(&self, begun: u64) -> bool {
+        self.refused.load(Relaxed) && self.heads.load(Relaxed) <= begun
+    }
+
+    /// Whether part of a head is held.
+    pub(super) fn half_head(&self) -> bool {
+        self.half_head.load(Relaxed)
+    }
 }
 
 impl Gate {
-    pub(super) fn new(edge: Edge, framing: Framing, blocked: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(edge: Edge, framing: Framing, signs: Arc<Signs>) -> Self {
         Self {
             edge,
             framing,
             held: BytesMut::new(),
             cleared: 0,
             refusal: None,
-            heads: 0,
-            blocked,
+            signs,
         }
     }
 
@@ -74,53 +91,43 @@ impl Gate {
     }
 
     /// Clear what may be passed on; `Ready(false)` is the end of the stream.
+    ///
+    /// After a refused head it is pending for good, and nothing is woken: the
+    /// loop looks at the signs whenever an exchange ends. Told of an end
+    /// instead, the engine would drop the request that it is about to begin.
     fn poll_cleared(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.cleared == 0 {
             if self.refusal.is_some() {
-                return self.poll_refused();
+                return Poll::Pending;
             }
             if !self.held.is_empty() {
                 let in_head = self.framing.in_head();
                 match self.framing.advance(&self.held) {
                     Step::Pass(count) => {
-                        self.heads += u64::from(in_head);
+                        self.signs.heads.fetch_add(u64::from(in_head), Relaxed);
                         self.cleared = count;
                         break;
                     }
-                    Step::Refuse(refusal) => {
+                    Step::Refuse(refusal) if in_head => {
                         self.refusal = Some(refusal);
-                        continue;
+                        self.signs.refused.store(true, Relaxed);
+                        return Poll::Pending;
+                    }
+                    // The engine has begun the exchange, and fails it.
+                    Step::Refuse(_) => {
+                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                     }
                     Step::More => {}
                 }
             }
-            self.note_half_head();
+            let half_head = !self.held.is_empty() && self.framing.in_head();
+            self.signs.half_head.store(half_head, Relaxed);
             if !ready!(self.poll_fill(cx))? {
                 return Poll::Ready(Ok(false));
             }
         }
+        self.signs.half_head.store(false, Relaxed);
         Poll::Ready(Ok(true))
-    }
-
-    /// The engine is told that the client ended, once what came before the
-    /// refused request has been answered.
-    fn poll_refused(&self) -> Poll<io::Result<bool>> {
-        let record = self.edge.record();
-        // The engine looks for the client's end before it lets the exchange
-        // begin: told of one then, it would drop a request that was whole.
-        let to_begin = self.heads > record.requests();
-        if to_begin || record.in_flight() > 0 {
-            // The engine reads again when the answer is out.
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(false))
-    }
-
-    fn note_half_head(&self) {
-        let record = self.edge.record();
-        if !self.held.is_empty() && self.framing.in_head() && record.in_flight() == 0 {
-            record.enter(State::Head);
-        }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -134,11 +141,6 @@ impl Gate {
         ready!(poll)?;
         self.held.extend_from_slice(buf.filled());
         Poll::Ready(Ok(!buf.filled().is_empty()))
-    }
-
-    fn note_blocked<T>(&self, poll: Poll<T>) -> Poll<T> {
-        self.blocked.store(poll.is_pending(), Relaxed);
-        poll
     }
 }
 
@@ -165,15 +167,11 @@ impl hyper::rt::Write for Gate {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.edge).poll_write(cx, buf);
-        this.note_blocked(poll)
+        Pin::new(&mut self.get_mut().edge).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.edge).poll_flush(cx);
-        this.note_blocked(poll)
+        Pin::new(&mut self.get_mut().edge).poll_flush(cx)
     }
 
     /// Only flushes: the loop closes the connection, since it alone knows
@@ -191,8 +189,6 @@ impl hyper::rt::Write for Gate {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.edge).poll_write_vectored(cx, bufs);
-        this.note_blocked(poll)
+        Pin::new(&mut self.get_mut().edge).poll_write_vectored(cx, bufs)
     }
 }

@@ -21,12 +21,11 @@ use crate::proxy::request::{Answers, Site, Upgrade, serve_http1};
 use crate::proxy::upstream::ServerIo;
 use bytes::Bytes;
 use framing::{Framing, Refusal};
-use gate::Gate;
+use gate::{Gate, Signs};
 use hyper::server::conn::http1::Builder;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -36,8 +35,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How the engine was left.
 enum Left {
-    /// It ended by itself.
-    Ended(Gate),
+    /// It ended by itself; whether it had read what it did not serve.
+    Ended(Gate, bool),
     /// The connection was taken out of it, idle, for this.
     Taken(Act, Gate),
     /// It gave the connection away to an upgrade.
@@ -48,7 +47,7 @@ struct Loop {
     site: Arc<Site>,
     guard: Arc<ConnectionGuard>,
     answers: Arc<Answers>,
-    blocked: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     retired: Option<Timestamp>,
     heard: Heard,
     alarm: Alarm,
@@ -58,14 +57,14 @@ struct Loop {
 pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, edge: Edge) {
     let limits = &site.listener().limits;
     let framing = Framing::new(limits.head, limits.headers);
-    let blocked = Arc::new(AtomicBool::new(false));
-    let gate = Gate::new(edge, framing, Arc::clone(&blocked));
+    let signs = Arc::<Signs>::default();
+    let gate = Gate::new(edge, framing, Arc::clone(&signs));
     let mut this = Loop {
         heard: Heard::from(guard.registry().scope()),
         site,
         guard,
         answers: Arc::default(),
-        blocked,
+        signs,
         retired: None,
         alarm: Alarm::default(),
     };
@@ -79,7 +78,7 @@ impl Loop {
                 // A request came between the decision and now: serve it.
                 Left::Taken(Act::Close, gate) if !gate.mid_request() && gate.unread() => gate,
                 Left::Taken(act, gate) => return self.taken(act, gate).await,
-                Left::Ended(gate) => return self.ended(gate).await,
+                Left::Ended(gate, unserved) => return self.ended(gate, unserved).await,
                 Left::Upgraded => return self.upgraded().await,
             };
         }
@@ -107,7 +106,7 @@ impl Loop {
         let taken = poll_fn(|cx| self.poll_engine(cx, Pin::new(&mut conn))).await;
         match (taken, conn.into_parts()) {
             (Some(act), Some(parts)) => Left::Taken(act, parts.io),
-            (None, Some(parts)) => Left::Ended(parts.io),
+            (None, Some(parts)) => Left::Ended(parts.io, !parts.read_buf.is_empty()),
             (_, None) => Left::Upgraded,
         }
     }
@@ -127,9 +126,14 @@ impl Loop {
             return Poll::Ready(None);
         }
         loop {
+            if self.signs.half_head() && self.guard.state() == State::Idle {
+                self.guard.enter(State::Head);
+            }
             let orders = self.heard.refresh(self.guard.registry().scope());
-            let blocked = self.blocked.load(Relaxed);
-            let view = View::of(&self.guard, blocked, self.retired);
+            let view = View::of(&self.guard, false, self.retired);
+            if !view.busy && self.signs.refused(view.requests) {
+                return Poll::Ready(None);
+            }
             let due = pace::http1(&view, self.site.listener(), orders);
             match self.alarm.poll(cx, due) {
                 None => return Poll::Pending,
@@ -159,13 +163,13 @@ impl Loop {
     }
 
     /// The engine is done: answer what was refused, and close.
-    async fn ended(&self, gate: Gate) {
+    async fn ended(&self, gate: Gate, unserved: bool) {
         if self.answers.broken_off() {
             return gate.into_edge().0.break_off();
         }
         match gate.refusal() {
             Some(refusal) => refuse(gate, refusal).await,
-            None => close(gate).await,
+            None => close(gate, unserved).await,
         }
     }
 
@@ -174,7 +178,7 @@ impl Loop {
         let half_head = self.guard.state() == State::Head;
         match act {
             Act::Cut => drop(gate),
-            Act::Retire | Act::Close => close(gate).await,
+            Act::Retire | Act::Close => close(gate, false).await,
             Act::TooSlow => refuse(gate, Refusal::TooSlow).await,
             Act::Farewell if half_head => {
                 self.guard.conclude(Outcome::Farewelled(Farewell::HalfHead));
@@ -182,18 +186,34 @@ impl Loop {
             }
             Act::Farewell => {
                 self.guard.conclude(Outcome::Farewelled(Farewell::Fin));
-                close(gate).await;
+                close(gate, false).await;
             }
         }
     }
 
     async fn upgraded(&self) {
         let Some(upgrade) = self.answers.take_upgrade() else {
-            return;
+            return self.not_upgraded().await;
         };
         self.guard.set_protocol(Protocol::WebSocket);
         if let Err(error) = tunnel(upgrade).await {
             tracing::debug!(connection = self.guard.id, %error, "upgrade failed");
+        }
+    }
+}
+
+impl Loop {
+    /// A request only asked for an upgrade, but the engine gives the
+    /// connection away all the same when it ends.
+    async fn not_upgraded(&self) {
+        let Some(asked) = self.answers.take_asked() else {
+            return;
+        };
+        if let Ok(upgraded) = asked.await
+            && let Ok(parts) = upgraded.downcast::<Gate>()
+        {
+            let unserved = !parts.read_buf.is_empty();
+            self.ended(parts.io, unserved).await;
         }
     }
 }
@@ -205,7 +225,8 @@ async fn tunnel(upgrade: Upgrade) -> Result<(), hyper::Error> {
         // Both transports are of our own making, so this is never reached.
         return Ok(());
     };
-    let (edge, held) = client.io.into_edge();
+    let (mut edge, held) = client.io.into_edge();
+    edge.set_patient();
     let early = Early {
         from_client: join(client.read_buf, held),
         from_server: server.read_buf,
@@ -224,19 +245,24 @@ fn join(first: Bytes, second: Bytes) -> Bytes {
 async fn refuse(gate: Gate, refusal: Refusal) {
     let (mut edge, _) = gate.into_edge();
     edge.set_linger(LINGER);
-    // A client that does not take the answer will not miss it.
+    let record = Arc::clone(edge.record());
     let answer = refusal.answer();
     let sent = edge.write_all(answer.as_bytes());
-    if matches!(tokio::time::timeout(LINGER, sent).await, Ok(Ok(()))) {
+    let sent = tokio::select! {
+        sent = tokio::time::timeout(LINGER, sent) => matches!(sent, Ok(Ok(()))),
+        () = record.over() => false,
+    };
+    // A client that does not take the answer will not miss it.
+    if sent {
         edge.close().await;
     }
 }
 
-async fn close(gate: Gate) {
-    let owes = gate.mid_request();
+/// Close, so that no answer is destroyed by a reset: a client that has sent,
+/// or may be sending, what nobody will read is waited for.
+async fn close(gate: Gate, unserved: bool) {
+    let owes = unserved || gate.mid_request() || gate.unread();
     let (mut edge, _) = gate.into_edge();
-    if owes {
-        edge.set_linger(LINGER);
-    }
+    edge.set_linger(if owes { LINGER } else { Duration::ZERO });
     edge.close().await;
 }

@@ -18,30 +18,43 @@
 use crate::drain::{Answer, Event, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the conductor; who asks then waits as well.
 const WAITING: usize = 16;
 
-/// What can be asked of the process.
+/// What can be asked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Command {
+pub enum Wish {
     /// Begin a drain; asked again, it changes nothing.
     Drain(Trigger),
     /// Take a drain back that is still announcing.
     Cancel,
+    /// Give work in flight this much more time.
+    Extend(Duration),
     /// Cut at once what is there; begins a drain if there is none.
     Cut,
+}
+
+/// What is asked for, and of whom.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Command {
+    /// What.
+    pub wish: Wish,
+    /// The listener whose drain is meant; `None` for the process's.
+    pub listener: Option<Arc<str>>,
 }
 
 impl Command {
     /// What the machine is told.
     #[must_use]
-    pub const fn event(self) -> Event {
-        match self {
-            Self::Drain(by) => Event::Drain(by),
-            Self::Cancel => Event::Cancel,
-            Self::Cut => Event::CutNow,
+    pub const fn event(&self) -> Event {
+        match self.wish {
+            Wish::Drain(by) => Event::Drain(by),
+            Wish::Cancel => Event::Cancel,
+            Wish::Extend(by) => Event::Extend(by),
+            Wish::Cut => Event::CutNow,
         }
     }
 
@@ -49,12 +62,14 @@ impl Command {
     ///
     /// # Errors
     /// A [`Refusal`] unless it was accepted, now or before.
-    pub const fn verdict(self, answer: Answer) -> Result<(), Refusal> {
-        match (answer, self) {
+    pub const fn verdict(&self, answer: Answer) -> Result<(), Refusal> {
+        match (answer, self.wish) {
             (Answer::Accepted | Answer::Already, _) => Ok(()),
             (Answer::NotDraining, _) => Err(Refusal::NotDraining),
-            (Answer::TooLate, Self::Cancel) => Err(Refusal::TooLate),
-            (Answer::TooLate, Self::Drain(_) | Self::Cut) => Err(Refusal::Terminated),
+            (Answer::OfProcess, _) => Err(Refusal::OfProcess),
+            (Answer::TooLate, Wish::Cancel) => Err(Refusal::TooLate),
+            (Answer::TooLate, Wish::Extend(_)) => Err(Refusal::TooLateToExtend),
+            (Answer::TooLate, Wish::Drain(_) | Wish::Cut) => Err(Refusal::Terminated),
         }
     }
 }
@@ -62,20 +77,29 @@ impl Command {
 /// Why a command was not carried out. Nothing was changed then.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// There is no drain that could be cancelled.
+    /// There is no drain that could be cancelled or extended.
     #[error("no drain is under way")]
     NotDraining,
     /// Refuse has begun: the listeners are closing.
     #[error("the drain has passed announce and can no longer be cancelled")]
     TooLate,
+    /// Every deadline has come.
+    #[error("every deadline of the drain has come; there is nothing left to extend")]
+    TooLateToExtend,
+    /// The listener leaves with the process.
+    #[error("the process is draining, and this listener with it; cancel that drain instead")]
+    OfProcess,
+    /// There is no such listener.
+    #[error("there is no listener of this name; /v1/status lists them")]
+    NoListener,
     /// Nothing is served any more.
-    #[error("the process has drained and is exiting")]
+    #[error("what was asked to drain has drained already")]
     Terminated,
 }
 
-/// Where the process stands, at one instant.
+/// How far something is on its way: the process, or one of its listeners.
 #[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Status {
+pub struct Position {
     /// The lifecycle position.
     pub phase: Phase,
     /// The stage of the drain under way.
@@ -86,17 +110,18 @@ pub struct Status {
     pub trigger: Option<Trigger>,
     /// When the drain under way began.
     pub started: Option<Timestamp>,
+    /// When listeners began to refuse.
+    pub refused: Option<Timestamp>,
+    /// When nothing may be left, whatever peers do.
+    pub latest: Option<Timestamp>,
     /// The timeline of the drain under way, or of the next one.
     pub plan: Plan,
     /// The stages that the drain has reached.
     pub stages: Vec<StageSpan>,
-    /// The listeners and the addresses that they are bound to, in the order
-    /// of the config.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
 }
 
-impl Status {
-    /// The status of a process that has just begun.
+impl Position {
+    /// The position of what has just begun.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         Self {
@@ -105,9 +130,10 @@ impl Status {
             ready: false,
             trigger: None,
             started: None,
+            refused: None,
+            latest: None,
             plan,
             stages: Vec::new(),
-            listeners: Vec::new(),
         }
     }
 
@@ -115,6 +141,46 @@ impl Status {
     #[must_use]
     pub fn draining(&self) -> bool {
         self.started.is_some() && self.phase != Phase::Terminated
+    }
+}
+
+/// One listener: where it is bound, and how far it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListenerStatus {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The address that it is bound to.
+    pub address: SocketAddr,
+    /// How far it is.
+    pub position: Position,
+    /// What its own drain did, once that is over.
+    pub receipt: Option<Arc<Receipt>>,
+}
+
+/// Where the process and its listeners stand, at one instant.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// The process.
+    pub process: Position,
+    /// The listeners, in the order of the config.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+impl Status {
+    /// The status of a process that has just begun.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            process: Position::new(plan),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// The listener of this name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&ListenerStatus> {
+        let mut named = self.listeners.iter().filter(|one| &*one.name == name);
+        named.next_back()
     }
 }
 
@@ -171,29 +237,30 @@ pub fn channel(initial: Status) -> (Control, Inbox) {
 }
 
 impl Control {
-    /// Begin a drain, or join the one that is under way. Returns the status
-    /// after it began.
+    /// Begin a drain of the process or of one listener, or join the one that
+    /// is under way. Returns the status after it began.
     ///
     /// # Errors
-    /// [`Refusal::Terminated`] if the process is past its drain.
-    pub async fn drain(&self, by: Trigger) -> Result<Arc<Status>, Refusal> {
-        self.ask(Command::Drain(by)).await
+    /// [`Refusal::Terminated`] if it has drained, [`Refusal::NoListener`].
+    pub async fn drain(&self, by: Trigger, of: Option<&str>) -> Result<Arc<Status>, Refusal> {
+        self.ask(Wish::Drain(by), of).await
     }
 
     /// Take back a drain that is announcing. Returns the status after it.
     ///
     /// # Errors
     /// Any [`Refusal`].
-    pub async fn cancel(&self) -> Result<Arc<Status>, Refusal> {
-        self.ask(Command::Cancel).await
+    pub async fn cancel(&self, of: Option<&str>) -> Result<Arc<Status>, Refusal> {
+        self.ask(Wish::Cancel, of).await
     }
 
-    /// Cut at once what is there.
+    /// Give what is in flight this much more time. Returns the status after
+    /// it.
     ///
     /// # Errors
-    /// [`Refusal::Terminated`] if the process is past its drain.
-    pub async fn cut(&self) -> Result<Arc<Status>, Refusal> {
-        self.ask(Command::Cut).await
+    /// Any [`Refusal`].
+    pub async fn extend(&self, by: Duration, of: Option<&str>) -> Result<Arc<Status>, Refusal> {
+        self.ask(Wish::Extend(by), of).await
     }
 
     /// The status as it was published last.
@@ -217,23 +284,33 @@ impl Control {
 
     /// Wait until no drain is under way: the receipt if it ran to its end,
     /// `None` if there was none, it was cancelled, or the conductor left.
-    pub async fn over(&self) -> Option<Arc<Receipt>> {
+    pub async fn over(&self, of: Option<&str>) -> Option<Arc<Receipt>> {
         let mut seen = self.status.clone();
-        // Between a cancel and another drain the status may have been seen by
-        // nobody; then this waits for the later drain, which is no harm.
-        let none_under_way = async move {
-            let is_over = |status: &Arc<Status>| status.started.is_none();
-            let _ = seen.wait_for(is_over).await;
+        let Some(name) = of else {
+            // Between a cancel and another drain the status may have been seen
+            // by nobody; then this waits for the later drain, no harm.
+            let none_under_way = async move {
+                let is_over = |status: &Arc<Status>| status.process.started.is_none();
+                let _ = seen.wait_for(is_over).await;
+            };
+            return tokio::select! {
+                biased;
+                receipt = self.finished() => receipt,
+                () = none_under_way => self.receipt(),
+            };
         };
-        tokio::select! {
-            biased;
-            receipt = self.finished() => receipt,
-            () = none_under_way => self.receipt(),
-        }
+        let ended = |status: &Arc<Status>| {
+            let listener = status.listener(name);
+            listener.is_none_or(|one| one.receipt.is_some() || one.position.started.is_none())
+        };
+        let status = seen.wait_for(ended).await.ok()?;
+        status.listener(name)?.receipt.clone()
     }
 
-    async fn ask(&self, command: Command) -> Result<Arc<Status>, Refusal> {
+    async fn ask(&self, wish: Wish, of: Option<&str>) -> Result<Arc<Status>, Refusal> {
         let (answer, verdict) = oneshot::channel();
+        let listener = of.map(Arc::from);
+        let command = Command { wish, listener };
         let asked = Asked { command, answer };
         let sent = self.commands.send(asked).await;
         sent.map_err(|_| Refusal::Terminated)?;
@@ -265,12 +342,21 @@ mod tests {
     use crate::drain::Machine;
 
     fn announcing(by: Trigger) -> Status {
-        Status {
+        let mut status = Status::new(Plan::default());
+        status.process = Position {
             phase: Phase::Active,
             stage: Some(Stage::Announce),
             trigger: Some(by),
             started: Some(Timestamp::ZERO),
-            ..Status::new(Plan::default())
+            ..status.process
+        };
+        status
+    }
+
+    const fn of_process(wish: Wish) -> Command {
+        Command {
+            wish,
+            listener: None,
         }
     }
 
@@ -278,21 +364,22 @@ mod tests {
     fn verdicts_follow_the_machine() {
         let mut machine = Machine::new(Plan::default());
         let now = Timestamp::ZERO;
-        let judge = |machine: &Machine, command: Command| {
+        let judge = |machine: &Machine, wish: Wish| {
+            let command = of_process(wish);
             command.verdict(machine.answer(command.event(), now))
         };
-        let drain = Command::Drain(Trigger::Api);
+        let drain = Wish::Drain(Trigger::Api);
         machine.handle(Event::Reached(Phase::Active), now);
-        assert_eq!(judge(&machine, Command::Cancel), Err(Refusal::NotDraining));
+        assert_eq!(judge(&machine, Wish::Cancel), Err(Refusal::NotDraining));
         assert_eq!(judge(&machine, drain), Ok(()));
-        machine.handle(drain.event(), now);
+        machine.handle(of_process(drain).event(), now);
         assert_eq!(judge(&machine, drain), Ok(()), "again is no error");
-        assert_eq!(judge(&machine, Command::Cancel), Ok(()));
-        machine.handle(Command::Cut.event(), now);
-        assert_eq!(judge(&machine, Command::Cancel), Err(Refusal::TooLate));
+        assert_eq!(judge(&machine, Wish::Cancel), Ok(()));
+        machine.handle(of_process(Wish::Cut).event(), now);
+        assert_eq!(judge(&machine, Wish::Cancel), Err(Refusal::TooLate));
         machine.handle(Event::Quiescent, now);
         assert_eq!(judge(&machine, drain), Err(Refusal::Terminated));
-        assert_eq!(judge(&machine, Command::Cut), Err(Refusal::Terminated));
+        assert_eq!(judge(&machine, Wish::Cut), Err(Refusal::Terminated));
     }
 
     #[tokio::test]
@@ -300,7 +387,7 @@ mod tests {
         let (control, mut inbox) = channel(Status::new(Plan::default()));
         let conductor = tokio::spawn(async move {
             while let Some(asked) = inbox.recv().await {
-                if let Command::Drain(by) = asked.command {
+                if let Wish::Drain(by) = asked.command.wish {
                     inbox.publish(announcing(by));
                     asked.answer(Ok(()));
                 } else {
@@ -308,12 +395,15 @@ mod tests {
                 }
             }
         });
-        assert!(!control.status().draining());
-        let status = control.drain(Trigger::Api).await.expect("accepted");
-        assert!(status.draining());
-        assert_eq!(status.trigger, Some(Trigger::Api));
-        assert_eq!(control.cancel().await, Err(Refusal::TooLate));
-        assert!(control.status().draining(), "a refusal changes nothing");
+        assert!(!control.status().process.draining());
+        let status = control.drain(Trigger::Api, None).await.expect("accepted");
+        assert!(status.process.draining());
+        assert_eq!(status.process.trigger, Some(Trigger::Api));
+        assert_eq!(control.cancel(None).await, Err(Refusal::TooLate));
+        assert!(
+            control.status().process.draining(),
+            "a refusal changes nothing"
+        );
         drop(control);
         conductor.await.expect("ends when nobody can ask");
     }
@@ -322,16 +412,16 @@ mod tests {
     async fn without_a_conductor_everything_is_refused_and_nothing_waits() {
         let (control, inbox) = channel(Status::new(Plan::default()));
         drop(inbox);
-        let refused = control.drain(Trigger::Api).await;
+        let refused = control.drain(Trigger::Api, None).await;
         assert_eq!(refused, Err(Refusal::Terminated));
         assert!(control.finished().await.is_none());
-        assert!(control.over().await.is_none());
+        assert!(control.over(None).await.is_none());
     }
 
     #[tokio::test]
     async fn a_command_dropped_unanswered_is_refused() {
         let (control, mut inbox) = channel(Status::new(Plan::default()));
-        let asking = tokio::spawn(async move { control.cut().await });
+        let asking = tokio::spawn(async move { control.cancel(None).await });
         drop(inbox.recv().await);
         let refused = asking.await.expect("no panic");
         assert_eq!(refused, Err(Refusal::Terminated));
@@ -340,7 +430,7 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_drain_is_over_without_a_receipt() {
         let (control, inbox) = channel(announcing(Trigger::Api));
-        let waiting = tokio::spawn(async move { control.over().await });
+        let waiting = tokio::spawn(async move { control.over(None).await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished(), "a drain is under way");
         inbox.publish(Status::new(Plan::default()));

@@ -9,10 +9,11 @@
 //! Deliberately absent: what the answers look like (see `view`), and waiting
 //! for anything but a request's body and, where asked for, the drain's end.
 
+use super::ask::{Asked, Query};
 use super::problem::Problem;
 use super::{Admin, auth, openapi};
 use crate::control::{Refusal, Status};
-use crate::drain::{Phase, Trigger};
+use crate::drain::{Phase, Receipt, Trigger};
 use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -21,6 +22,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -43,12 +45,13 @@ pub(super) enum Call {
     Progress,
     StartDrain,
     CancelDrain,
+    Extend,
     Receipt,
     Description,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 8] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 9] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -62,6 +65,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 8] = [
             (Method::DELETE, Call::CancelDrain),
         ],
     ),
+    ("/v1/drain/extend", &[(Method::POST, Call::Extend)]),
     ("/v1/drain/receipt", &[(Method::GET, Call::Receipt)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
 ];
@@ -91,53 +95,94 @@ impl Admin {
             auth::authorize(&head.headers, self.token.as_deref())?;
         }
         auth::refuse_pages(&head.method, &head.headers)?;
-        let query = head.uri.query().unwrap_or_default();
-        match found? {
+        let call = found?;
+        let query = match call {
+            // A probe may add what it likes.
+            Call::Live | Call::Metrics | Call::Status | Call::Connections | Call::Description => "",
+            _ => head.uri.query().unwrap_or_default(),
+        };
+        let query = Query::read(query)?;
+        match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
-            Call::Ready => readiness(&self.control.status()),
+            Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
             Call::Metrics => Ok(text(METRICS_TYPE, self.metrics_text())),
             Call::Status => json(StatusCode::OK, &self.status_view()),
             Call::Connections => json(StatusCode::OK, &self.connections_view()),
-            Call::Progress => self.progress(wait_in(query)?).await,
+            Call::Progress => self.progress(&query).await,
             Call::StartDrain => {
-                let wait = wait_in(query)?;
-                understand(&collect(body).await?)?;
-                self.start_drain(wait).await
+                let asked = Asked::read(&collect(body).await?, query)?;
+                self.start_drain(&asked.query).await
             }
             Call::CancelDrain => {
-                understand(&collect(body).await?)?;
-                self.control.cancel().await.map_err(refused)?;
-                json(StatusCode::OK, &self.progress_view())
+                let asked = Asked::read(&collect(body).await?, query)?;
+                let listener = asked.query.listener.as_deref();
+                self.control.cancel(listener).await.map_err(refused)?;
+                self.progress_of(StatusCode::OK, listener)
             }
-            Call::Receipt => match self.control.receipt() {
-                Some(receipt) => json(StatusCode::OK, &*receipt),
-                None => Err(Problem::not_found("no drain has ended yet")),
-            },
+            Call::Extend => {
+                let asked = Asked::read(&collect(body).await?, query)?;
+                self.extend(&asked).await
+            }
+            Call::Receipt => self.receipt(query.listener.as_deref()),
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
         }
     }
 
-    async fn progress(&self, wait: bool) -> Answer {
-        if !wait {
-            return json(StatusCode::OK, &self.progress_view());
+    fn progress_of(&self, status: StatusCode, listener: Option<&str>) -> Answer {
+        let view = self.progress_view(listener);
+        json(status, &view.ok_or_else(|| refused(Refusal::NoListener))?)
+    }
+
+    async fn progress(&self, query: &Query) -> Answer {
+        let listener = query.listener.as_deref();
+        if !query.wait {
+            return self.progress_of(StatusCode::OK, listener);
         }
-        let under_way = self.control.status().draining();
-        if !under_way && self.control.receipt().is_none() {
+        let view = self.progress_view(listener);
+        let view = view.ok_or_else(|| refused(Refusal::NoListener))?;
+        if !view.draining && self.receipt_of(listener).is_none() {
             return Err(refused(Refusal::NotDraining));
         }
-        self.wait_for_receipt().await
+        self.wait_for_receipt(listener).await
     }
 
-    async fn start_drain(&self, wait: bool) -> Answer {
-        self.control.drain(Trigger::Api).await.map_err(refused)?;
-        if wait {
-            return self.wait_for_receipt().await;
+    async fn start_drain(&self, query: &Query) -> Answer {
+        let listener = query.listener.as_deref();
+        let asked = self.control.drain(Trigger::Api, listener).await;
+        asked.map_err(refused)?;
+        if query.wait {
+            return self.wait_for_receipt(listener).await;
         }
-        json(StatusCode::ACCEPTED, &self.progress_view())
+        self.progress_of(StatusCode::ACCEPTED, listener)
     }
 
-    async fn wait_for_receipt(&self) -> Answer {
-        match self.control.over().await {
+    async fn extend(&self, asked: &Asked) -> Answer {
+        let by = asked.by.filter(|by| !by.is_zero());
+        let by = by.ok_or_else(|| {
+            Problem::bad_request("say by how much, as in {\"by\": \"30s\"}; nothing was done")
+        })?;
+        let listener = asked.query.listener.as_deref();
+        let extended = self.control.extend(by, listener).await;
+        extended.map_err(refused)?;
+        self.progress_of(StatusCode::OK, listener)
+    }
+
+    fn receipt_of(&self, listener: Option<&str>) -> Option<Arc<Receipt>> {
+        match listener {
+            None => self.control.receipt(),
+            Some(name) => self.control.status().listener(name)?.receipt.clone(),
+        }
+    }
+
+    fn receipt(&self, listener: Option<&str>) -> Answer {
+        match self.receipt_of(listener) {
+            Some(receipt) => json(StatusCode::OK, &*receipt),
+            None => Err(Problem::not_found("no drain has ended yet")),
+        }
+    }
+
+    async fn wait_for_receipt(&self, listener: Option<&str>) -> Answer {
+        match self.control.over(listener).await {
             Some(receipt) => json(StatusCode::OK, &*receipt),
             None => Err(Problem::conflict("the drain was cancelled")),
         }
@@ -165,39 +210,35 @@ fn find(method: &Method, path: &str) -> Result<Call, Problem> {
     })
 }
 
-fn readiness(status: &Status) -> Answer {
-    if status.ready {
+fn readiness(status: &Status, listener: Option<&str>) -> Answer {
+    let one = match listener {
+        None => None,
+        Some(name) => match status.listener(name) {
+            Some(one) => Some(&one.position),
+            None => return Err(refused(Refusal::NoListener)),
+        },
+    };
+    // A listener is as ready as its process.
+    let mut positions = [Some(&status.process), one].into_iter().flatten();
+    let Some(position) = positions.find(|position| !position.ready) else {
         return Ok(text("text/plain; charset=utf-8", "ready\n"));
-    }
-    let reason = match (status.stage, status.phase) {
+    };
+    let reason = match (position.stage, position.phase) {
         (Some(stage), Phase::Active | Phase::Draining) => {
             format!("a drain is under way ({})", stage.as_str())
         }
-        (_, Phase::Terminated) => "the process has drained and is exiting".to_owned(),
+        (_, Phase::Terminated) => "it has drained".to_owned(),
+        (_, Phase::Active) => "every listener is drained or about to be".to_owned(),
         (_, phase) => format!("the process is {}", phase.as_str()),
     };
     Err(Problem::unavailable(reason))
 }
 
 fn refused(refusal: Refusal) -> Problem {
-    Problem::conflict(refusal.to_string())
-}
-
-/// Whether the query asks to wait.
-fn wait_in(query: &str) -> Result<bool, Problem> {
-    let mut wait = false;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        wait = match pair {
-            "wait=true" => true,
-            "wait=false" => false,
-            _ => {
-                return Err(Problem::bad_request(format!(
-                    "the query has {pair:?}; known are wait=true and wait=false"
-                )));
-            }
-        };
+    match refusal {
+        Refusal::NoListener => Problem::not_found(refusal.to_string()),
+        refusal => Problem::conflict(refusal.to_string()),
     }
-    Ok(wait)
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Problem>
@@ -215,24 +256,6 @@ where
         )),
         Err(error) => Err(Problem::bad_request(format!(
             "the body could not be read: {error}"
-        ))),
-    }
-}
-
-/// Whether a body asks for nothing that this version does not know.
-fn understand(body: &[u8]) -> Result<(), Problem> {
-    if body.trim_ascii().is_empty() {
-        return Ok(());
-    }
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
-    match members.keys().next().map(String::as_str) {
-        None => Ok(()),
-        Some("listener") => Err(Problem::bad_request(
-            "draining one listener is not available in this version; nothing was done",
-        )),
-        Some(other) => Err(Problem::bad_request(format!(
-            "the body has an unknown member {other:?}; nothing was done"
         ))),
     }
 }

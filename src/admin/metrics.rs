@@ -39,7 +39,7 @@ impl Admin {
             "ebbtide_phase",
             "The lifecycle position: 1 for the phase that holds, 0 for the others",
         );
-        let holds = self.control.status().phase;
+        let holds = self.control.status().process.phase;
         for phase in Phase::ALL {
             let label = ("phase", phase.as_str().to_owned());
             family.add([label], u64::from(phase == holds));
@@ -52,7 +52,7 @@ impl Admin {
             "ebbtide_ready",
             "Readiness: whether new traffic should be sent here",
         );
-        family.add([], u64::from(self.control.status().ready));
+        family.add([], u64::from(self.control.status().process.ready));
         family
     }
 
@@ -62,15 +62,15 @@ impl Admin {
             "Open connections, by what is spoken and where they stand",
         );
         let mut counts = BTreeMap::<(Arc<str>, &str, &str), u64>::new();
-        for (listener, _) in &self.control.status().listeners {
+        for listener in self.listener_names() {
             for (protocol, state) in usual() {
-                counts.insert((Arc::clone(listener), protocol, state), 0);
+                counts.insert((Arc::clone(&listener), protocol, state), 0);
             }
         }
         for record in records {
             let protocol = record.protocol().map_or(UNKNOWN, Protocol::as_str);
             let state = record.state().as_str();
-            let key = (Arc::clone(&record.listener), protocol, state);
+            let key = (Arc::clone(record.listener()), protocol, state);
             *counts.entry(key).or_default() += 1;
         }
         for ((listener, protocol, state), count) in counts {
@@ -84,20 +84,26 @@ impl Admin {
         family
     }
 
+    fn listener_names(&self) -> Vec<Arc<str>> {
+        let status = self.control.status();
+        let listeners = status.listeners.iter();
+        listeners.map(|one| Arc::clone(&one.name)).collect()
+    }
+
     fn in_flight_family(&self, records: &[Arc<Record>]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_requests_in_flight",
             "Started, unfinished requests, streams and tunnels",
         );
         let mut counts = BTreeMap::<(Arc<str>, Protocol), u64>::new();
-        for (listener, _) in &self.control.status().listeners {
+        for listener in self.listener_names() {
             for protocol in Protocol::ALL {
-                counts.insert((Arc::clone(listener), protocol), 0);
+                counts.insert((Arc::clone(&listener), protocol), 0);
             }
         }
         for record in records {
             for protocol in Protocol::ALL {
-                let key = (Arc::clone(&record.listener), protocol);
+                let key = (Arc::clone(record.listener()), protocol);
                 *counts.entry(key).or_default() += u64::from(record.in_flight_of(protocol));
             }
         }

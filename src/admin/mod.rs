@@ -13,6 +13,7 @@
 //! the conductor or refused by it.
 
 mod api;
+mod ask;
 mod auth;
 mod listener;
 mod metrics;

@@ -1,12 +1,13 @@
 //! The interface over real sockets, with a machine of its own at the inbox.
 
 mod client;
+mod listeners;
 mod schema;
 
 use super::*;
 use crate::config::{self, UpstreamHttp};
 use crate::control::{self, Inbox};
-use crate::drain::{Accounts, Event, Machine, Orders, Phase, Plan, Protocol, Receipt};
+use crate::drain::{Accounts, Event, Group, Orders, Phase, Plan, Protocol, Receipt, Whom};
 use client::{Answer, Client};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -35,47 +36,70 @@ fn plan() -> Plan {
     }
 }
 
-fn publish(inbox: &Inbox, machine: &Machine, registry: &Registry) {
-    registry.publish(machine.orders());
+fn publish(inbox: &Inbox, group: &Group) {
+    let listener = &group.members()[0];
+    let machine = listener.machine();
+    let listener = control::ListenerStatus {
+        name: Arc::clone(listener.name()),
+        address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        position: control::Position {
+            phase: machine.phase(),
+            stage: machine.stage(),
+            ready: machine.started().is_none(),
+            trigger: machine.trigger(),
+            started: machine.started(),
+            ..control::Position::new(*machine.plan())
+        },
+        receipt: None,
+    };
     inbox.publish(control::Status {
-        phase: machine.phase(),
-        stage: machine.stage(),
-        ready: machine.phase() == Phase::Active && machine.started().is_none(),
-        trigger: machine.trigger(),
-        started: machine.started(),
-        stages: machine.timeline().to_vec(),
-        listeners: vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))],
-        ..control::Status::new(*machine.plan())
+        process: control::Position {
+            phase: group.phase(),
+            stage: group.stage(),
+            ready: group.ready(),
+            trigger: group.trigger(),
+            started: group.started(),
+            stages: group.timeline(),
+            ..control::Position::new(group.followed())
+        },
+        listeners: vec![listener],
     });
 }
 
-async fn conduct(
-    mut inbox: Inbox,
-    registry: Arc<Registry>,
-    mut quiescent: oneshot::Receiver<()>,
-) -> Inbox {
-    let mut machine = Machine::new(plan());
-    machine.handle(Event::Reached(Phase::Active), crate::clock::now());
-    publish(&inbox, &machine, &registry);
+async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbox {
+    let mut group = Group::new(plan());
+    let web = Whom::Listener(group.add("web".into(), Vec::new()));
+    let active = Event::Reached(Phase::Active);
+    group.handle(Whom::Process, active, crate::clock::now());
+    publish(&inbox, &group);
     loop {
         tokio::select! {
             _ = &mut quiescent => break,
             Some(asked) = inbox.recv() => {
                 let now = crate::clock::now();
+                let whom = match asked.command.listener.as_deref() {
+                    None => Whom::Process,
+                    Some("web") => web,
+                    Some(_) => {
+                        asked.answer(Err(control::Refusal::NoListener));
+                        continue;
+                    }
+                };
                 let event = asked.command.event();
-                let verdict = asked.command.verdict(machine.answer(event, now));
-                machine.handle(event, now);
-                publish(&inbox, &machine, &registry);
+                let verdict = asked.command.verdict(group.answer(whom, event, now));
+                group.handle(whom, event, now);
+                publish(&inbox, &group);
                 asked.answer(verdict);
             }
         }
     }
     let now = crate::clock::now();
-    machine.handle(Event::CutNow, now);
-    machine.handle(Event::Quiescent, now);
-    publish(&inbox, &machine, &registry);
+    group.handle(Whom::Process, Event::CutNow, now);
+    group.handle(web, Event::Quiescent, now);
+    publish(&inbox, &group);
     let unix = Duration::from_secs(1_763_942_400);
-    let receipt = Receipt::of(&machine, unix, now, Accounts::default()).expect("it began");
+    let course = group.course().expect("it began");
+    let receipt = Receipt::of(course, unix, now, Accounts::default());
     inbox.publish_receipt(Arc::new(receipt));
     inbox
 }
@@ -111,7 +135,7 @@ impl House {
     }
 
     async fn open_at(address: AdminAddr, token: Option<&str>) -> Self {
-        let registry = Registry::new(Orders::carry_on(plan()));
+        let registry = Registry::new();
         let (control, inbox) = control::channel(control::Status::new(plan()));
         let metrics = Metrics::new();
         metrics.route("web", "web/0", "site").record(
@@ -122,7 +146,7 @@ impl House {
         let (quiescent, told) = oneshot::channel();
         let conductor = Conductor {
             quiescent,
-            done: tokio::spawn(conduct(inbox, Arc::clone(&registry), told)),
+            done: tokio::spawn(conduct(inbox, told)),
         };
         let admin = Arc::new(Admin {
             control: control.clone(),
@@ -131,7 +155,7 @@ impl House {
             metrics,
             token: token.map(str::to_owned),
         });
-        while control.status().phase != Phase::Active {
+        while control.status().process.phase != Phase::Active {
             tokio::task::yield_now().await;
         }
         let listener = AdminListener::bind(&address).await.expect("bound");
@@ -261,12 +285,22 @@ async fn what_is_past_refuse_stays_and_leaves_a_receipt() {
 async fn bodies_and_queries_that_are_not_understood_do_nothing() {
     let house = House::open(None).await;
     for (path, body, status, says) in [
-        ("/v1/drain", "{\"listener\":\"web\"}", 400, "not available"),
+        ("/v1/drain", "{\"listener\":\"no\"}", 404, "no listener"),
+        ("/v1/drain", "{\"listener\":1}", 400, "string"),
+        (
+            "/v1/drain?listener=web",
+            "{\"listener\":\"db\"}",
+            400,
+            "two listeners",
+        ),
+        ("/v1/drain/extend", "", 400, "by how much"),
+        ("/v1/drain/extend", "{\"by\":\"5\"}", 400, "`by`"),
+        ("/v1/drain/extend", "{\"by\":\"5s\"}", 409, "no drain"),
         ("/v1/drain", "{\"after\":1}", 400, "after"),
         ("/v1/drain", "[]", 400, "no JSON object"),
         ("/v1/drain", "{", 400, "no JSON object"),
         ("/v1/drain?wait=yes", "", 400, "wait=yes"),
-        ("/v1/drain?listener=web", "", 400, "listener=web"),
+        ("/v1/drain?listener=no", "", 404, "no listener"),
         ("/v1/drain", &"x".repeat(65_537), 413, "65536"),
     ] {
         let detail = house.post(path, body).await.problem(status);
@@ -278,7 +312,7 @@ async fn bodies_and_queries_that_are_not_understood_do_nothing() {
 #[tokio::test]
 async fn wrong_paths_and_methods_are_problems() {
     let house = House::open(None).await;
-    for path in ["/", "/v1", "/v1/drain/", "/metrics/x", "/v1/drain/extend"] {
+    for path in ["/", "/v1", "/v1/drain/", "/metrics/x", "/v1/drain/more"] {
         house.get(path).await.problem(404);
     }
     for (method, path, allow) in [
@@ -342,7 +376,7 @@ async fn a_web_page_cannot_begin_a_drain() {
 #[tokio::test]
 async fn connections_say_what_they_wait_for() {
     let house = House::open(None).await;
-    let web: Arc<str> = "web".into();
+    let web = house.registry.scope("web".into(), Orders::default());
     let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
     let half_open = house.registry.enter(&web, peer);
     let busy = house.registry.enter(&web, peer);
@@ -374,7 +408,7 @@ async fn connections_say_what_they_wait_for() {
 #[tokio::test]
 async fn a_scrape_has_the_fixed_names() {
     let house = House::open(None).await;
-    let web: Arc<str> = "web".into();
+    let web = house.registry.scope("web".into(), Orders::default());
     let guard = house.registry.enter(&web, ([192, 0, 2, 7], 1).into());
     guard.set_protocol(Protocol::WebSocket);
     let _tunnel = guard.begin(Protocol::WebSocket);

@@ -4,7 +4,7 @@
 //! it again. Absent: commands that this version cannot do, rather than stubs
 //! that say so.
 
-use crate::config::AdminAddr;
+use crate::config::{self, AdminAddr};
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::path::PathBuf;
@@ -57,8 +57,28 @@ pub(super) struct Drain {
     /// Take back a drain that is still announcing
     #[arg(long, conflicts_with = "wait")]
     pub(super) cancel: bool,
+    /// Give what is in flight this much more time, e.g. 30s
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["wait", "cancel"])]
+    pub(super) extend: Option<String>,
+    /// Only this listener, not the process
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(super) listener: Option<String>,
     #[command(flatten)]
     pub(super) remote: Remote,
+}
+
+/// A duration, passed on as it is written.
+fn time(text: &str) -> Result<String, String> {
+    config::duration(text).map(|_| text.to_owned())
+}
+
+/// A listener's name, as the config has them.
+fn name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("a listener's name has letters, digits, `_`, `-` and `.`".to_owned())
 }
 
 /// How to reach a running proxy, and how to show its answer.
@@ -156,16 +176,20 @@ mod tests {
         assert!(matches!(run, Command::Run { config: Some(path) } if path == *"a.toml"));
         let check = parse("ebbtide check").expect("known");
         assert!(matches!(check, Command::Check { config: None }));
-        let drain = parse("ebbtide drain --wait --admin unix:/run/e.sock --json --token t");
+        let drain =
+            parse("ebbtide drain --wait --listener web --admin unix:/run/e.sock --json --token t");
         let Ok(Command::Drain(Drain {
             wait: true,
             cancel: false,
+            extend: None,
+            listener: Some(listener),
             remote,
         })) = drain
         else {
             panic!("not understood: {drain:?}");
         };
         assert!(remote.json);
+        assert_eq!(listener, "web");
         assert_eq!(remote.admin, Address::Unix("/run/e.sock".into()));
         assert_eq!(remote.token.as_deref(), Some("t"));
     }
@@ -178,6 +202,9 @@ mod tests {
             "ebbtide run a b",
             "ebbtide run --wait",
             "ebbtide drain --wait --cancel",
+            "ebbtide drain --wait --extend 5s",
+            "ebbtide drain --extend 5",
+            "ebbtide drain --listener a&wait=true",
             "ebbtide status --admin 9900",
             "ebbtide status --admin :9900",
             "ebbtide status --admin host:99999",

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
@@ -46,17 +46,30 @@ pub(super) fn ask(
     path: &str,
     patience: Patience,
 ) -> anyhow::Result<Bytes> {
+    ask_with(remote, method, path, String::new(), patience)
+}
+
+/// The same, with a JSON body.
+///
+/// # Errors
+/// If it cannot be reached, or answers with a problem.
+pub(super) fn ask_with(
+    remote: &Remote,
+    method: Method,
+    path: &str,
+    body: String,
+    patience: Patience,
+) -> anyhow::Result<Bytes> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(exchange(remote, method, path, patience))
+    let request = request(remote, method, path, body)?;
+    runtime.block_on(exchange(remote, request, patience))
 }
 
 async fn exchange(
     remote: &Remote,
-    method: Method,
-    path: &str,
+    request: Request<Full<Bytes>>,
     patience: Patience,
 ) -> anyhow::Result<Bytes> {
-    let request = request(remote, method, path)?;
     let sending = async {
         match &remote.admin {
             Address::Host(host) => {
@@ -90,7 +103,12 @@ async fn connect<S>(
     })
 }
 
-fn request(remote: &Remote, method: Method, path: &str) -> anyhow::Result<Request<Empty<Bytes>>> {
+fn request(
+    remote: &Remote,
+    method: Method,
+    path: &str,
+    body: String,
+) -> anyhow::Result<Request<Full<Bytes>>> {
     let host = match &remote.admin {
         Address::Host(host) => host.as_str(),
         Address::Unix(_) => "localhost",
@@ -99,7 +117,7 @@ fn request(remote: &Remote, method: Method, path: &str) -> anyhow::Result<Reques
         .method(method)
         .uri(path)
         .header(HOST, host)
-        .body(Empty::new())?;
+        .body(Full::new(Bytes::from(body)))?;
     if let Some(token) = &remote.token {
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .context("the token has characters that a header cannot carry")?;
@@ -109,7 +127,7 @@ fn request(remote: &Remote, method: Method, path: &str) -> anyhow::Result<Reques
     Ok(request)
 }
 
-async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
 where
     S: Read + Write + Send + Unpin + 'static,
 {

@@ -8,15 +8,16 @@
 //! miss the end of a drain whose process is gone a moment later.
 
 use super::args::{Drain, Remote};
-use super::client::{Patience, ask};
+use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
 use super::{exit, output};
 use crate::admin::view::{Connections, Progress, Status};
-use crate::drain::{Plan, Protocol, Receipt};
+use crate::drain::{Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
 use http::Method;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 pub(super) fn status(remote: &Remote) -> anyhow::Result<Done> {
@@ -36,20 +37,28 @@ pub(super) fn receipt(remote: &Remote) -> anyhow::Result<Done> {
 
 pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
     let remote = &what.remote;
+    let listener = what.listener.as_ref();
+    let of = listener.map_or_else(String::new, |name| format!("?listener={name}"));
     if what.wait {
         output::remark("draining; the receipt comes when it is over");
-        let path = "/v1/drain?wait=true";
-        let body = ask(remote, Method::POST, path, Patience::Endless)?;
+        let sign = if of.is_empty() { '?' } else { '&' };
+        let path = format!("/v1/drain{of}{sign}wait=true");
+        let body = ask(remote, Method::POST, &path, Patience::Endless)?;
         let (receipt, done) = read(remote, &body, Receipt::to_string)?;
         let code = if receipt.cut_anything() { exit::CUT } else { 0 };
         return Ok(Done { code, ..done });
     }
-    let method = if what.cancel {
-        Method::DELETE
-    } else {
-        Method::POST
+    let (method, path, content) = match &what.extend {
+        Some(by) => (
+            Method::POST,
+            "/v1/drain/extend",
+            json!({ "by": by }).to_string(),
+        ),
+        None if what.cancel => (Method::DELETE, "/v1/drain", String::new()),
+        None => (Method::POST, "/v1/drain", String::new()),
     };
-    let body = ask(remote, method, "/v1/drain", Patience::Short)?;
+    let path = format!("{path}{of}");
+    let body = ask_with(remote, method, &path, content, Patience::Short)?;
     Ok(read(remote, &body, progress_text)?.1)
 }
 
@@ -87,7 +96,14 @@ fn status_text(status: &Status) -> String {
     ];
     for listener in &status.listeners {
         let name = format!("listener {}", listener.name);
-        rows.push(row(&name, listener.address.clone()));
+        let stage = listener
+            .stage
+            .map(|stage| format!(", stage {}", stage.as_str()));
+        let phase = match listener.phase {
+            Phase::Terminated => ", drained".to_owned(),
+            _ => stage.unwrap_or_default(),
+        };
+        rows.push(row(&name, format!("{}{phase}", listener.address)));
     }
     for upstream in &status.upstreams {
         let servers = upstream.servers.iter().map(|server| {
@@ -174,13 +190,15 @@ fn progress_text(progress: &Progress) -> String {
         return format!("no drain is under way; phase {}", progress.phase.as_str());
     };
     let stage = progress.stage.map_or("-", |stage| stage.as_str());
+    let listener = progress.listener.as_ref();
+    let whose = listener.map_or_else(String::new, |name| format!("listener {name} is "));
     let left = usize::try_from(progress.connections).unwrap_or(usize::MAX);
     let refuse = match deadlines.refuse_in_ms {
         0 => "listeners have begun to refuse".to_owned(),
         millis => format!("listeners refuse in {}", span_ms(millis)),
     };
     format!(
-        "draining, stage {stage}; {refuse}\n{} left, in flight: {}\nover in {} at the latest",
+        "{whose}draining, stage {stage}; {refuse}\n{} left, in flight: {}\nover in {} at the latest",
         many(left, "connection"),
         in_flight_text(&progress.in_flight),
         span_ms(deadlines.cut_in_ms),

@@ -98,6 +98,14 @@ pub fn parse_with(source_name: &Path, text: &str, resolve: &Resolve<'_>) -> Resu
     }
 }
 
+/// Reads a duration as the configuration has it, e.g. `1m30s`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    units::parse_time(text).map_err(|fault| format!("{}; {}", fault.what, fault.help))
+}
+
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }

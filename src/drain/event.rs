@@ -11,6 +11,7 @@ use super::phase::Phase;
 use super::protocol::Protocol;
 use super::stage::Stage;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What started a drain.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
@@ -60,6 +61,15 @@ pub enum Event {
     Drain(Trigger),
     /// Somebody takes it back. Only while announcing.
     Cancel,
+    /// Somebody gives work in flight this much more time, on top of the plan
+    /// and of what was given before. Protocols whose deadline has come get
+    /// nothing: their peers were told.
+    Extend(Duration),
+    /// Others are to be gone first: announce lasts until [`Event::Release`].
+    /// Does nothing once refuse has begun.
+    Hold,
+    /// The others are gone.
+    Release,
     /// Somebody wants everything cut at once (a second SIGINT); starts the
     /// drain if there is none.
     CutNow,
@@ -103,10 +113,12 @@ pub enum Answer {
     Accepted,
     /// It was asked for before and is being done; asking again has no effect.
     Already,
-    /// There is no drain to take back.
+    /// There is no drain to take back, or to extend.
     NotDraining,
     /// It cannot be done any more: the drain has passed refuse, or is over.
     TooLate,
+    /// It is part of a drain of the process and cannot be taken back alone.
+    OfProcess,
 }
 
 #[cfg(test)]

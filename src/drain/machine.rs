@@ -8,7 +8,8 @@
 //! Invariants: phases never step back; each action comes out at most once per
 //! drain, in the order of the plan, however late the calls come; once the
 //! last deadline and [`CUT_LIMIT`] have passed the phase is Terminated,
-//! whatever peers and shell did or failed to do. Every call first catches up
+//! whatever peers and shell did or failed to do (a drain that is *held* has no
+//! deadline until it is released: see [`Group`](super::Group)). Every call first catches up
 //! with all deadlines up to `now`, each at its planned time, so that a late
 //! timer changes when things are said but not what is said.
 //!
@@ -23,6 +24,7 @@ use super::orders::Orders;
 use super::phase::Phase;
 use super::plan::Plan;
 use super::protocol::{Protocol, Protocols};
+use super::receipt::Course;
 use super::stage::{Stage, StageSpan};
 use super::time::Timestamp;
 use std::time::Duration;
@@ -39,7 +41,14 @@ pub const CUT_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Machine {
     phase: Phase,
+    /// The plan as it was given; orders have it with extensions.
+    plan: Plan,
     trigger: Option<Trigger>,
+    /// Refuse must wait for others.
+    held: bool,
+    /// When it had to no more.
+    released: Timestamp,
+    extended: Duration,
     /// The latest time ever handed in; time does not go back in here.
     now: Timestamp,
     started: Option<Timestamp>,
@@ -66,7 +75,11 @@ impl Machine {
     pub fn new(plan: Plan) -> Self {
         Self {
             phase: Phase::Idle,
+            plan,
             trigger: None,
+            held: false,
+            released: Timestamp::ZERO,
+            extended: Duration::ZERO,
             now: Timestamp::ZERO,
             started: None,
             all_cut: None,
@@ -90,6 +103,9 @@ impl Machine {
             Event::Reached(phase) => self.reached(phase, &mut actions),
             Event::Drain(trigger) => self.start(trigger, &mut actions),
             Event::Cancel => self.cancel(&mut actions),
+            Event::Extend(by) => self.extend(by),
+            Event::Hold => self.held = self.phase < Phase::Draining,
+            Event::Release => self.release(),
             Event::CutNow => self.cut_now(&mut actions),
             Event::Refused => {
                 if self.orders.draining() && self.orders.retire_from.is_none() {
@@ -119,7 +135,9 @@ impl Machine {
             Event::Drain(_) if then.started.is_some() => Answer::Already,
             Event::Cancel if then.cancel_allowed() => Answer::Accepted,
             Event::Cancel if then.phase < Phase::Draining => Answer::NotDraining,
-            Event::Cancel => Answer::TooLate,
+            Event::Extend(_) if then.extension_allowed() => Answer::Accepted,
+            Event::Extend(_) if then.started.is_none() => Answer::NotDraining,
+            Event::Cancel | Event::Extend(_) => Answer::TooLate,
             Event::CutNow if then.orders.cut == Protocols::ALL => Answer::Already,
             _ => Answer::Accepted,
         }
@@ -162,9 +180,38 @@ impl Machine {
     pub fn set_plan(&mut self, plan: Plan) -> bool {
         let free = self.started.is_none() && self.phase != Phase::Terminated;
         if free {
+            self.plan = plan;
             self.orders.plan = plan;
         }
         free
+    }
+
+    /// When nothing may be left, whatever peers do; `None` while nothing is
+    /// drained.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        let started = self.started?;
+        let plan = &self.orders.plan;
+        let refuse = self.orders.refuse_at.unwrap_or(started + plan.announce);
+        Some(refuse + plan.longest_finish() + plan.farewell + CUT_LIMIT)
+    }
+
+    /// The time that was given to work in flight on top of the plan.
+    #[must_use]
+    pub const fn extended(&self) -> Duration {
+        self.extended
+    }
+
+    /// Whether refuse waits for others.
+    #[must_use]
+    pub const fn held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether a drain has begun and some protocol's deadline is still ahead.
+    fn extension_allowed(&self) -> bool {
+        let live = self.started.is_some() && self.phase != Phase::Terminated;
+        live && self.orders.farewell != Protocols::ALL
     }
 
     /// Whether a drain has begun and has not passed refuse.
@@ -205,6 +252,21 @@ impl Machine {
         &self.timeline
     }
 
+    /// The course of the drain, of this listener or of the process; `None` if
+    /// none has begun.
+    #[must_use]
+    pub fn course(&self, listener: Option<&str>) -> Option<Course> {
+        Some(Course {
+            listener: listener.map(str::to_owned),
+            trigger: self.trigger?,
+            started: self.started?,
+            ended: self.ended,
+            plan: self.orders.plan,
+            extended: self.extended,
+            timeline: self.timeline.clone(),
+        })
+    }
+
     /// The earliest step that the plan has not taken yet. Only the next one
     /// counts: its doing may change the times of all later ones.
     fn next_step(&self) -> Option<(Timestamp, Step)> {
@@ -215,7 +277,8 @@ impl Machine {
         let orders = &self.orders;
         let plan = &orders.plan;
         let Some(refuse) = orders.refuse_at else {
-            return Some((started + plan.announce, Step::Refuse));
+            let due = (started + plan.announce).max(self.released);
+            return (!self.held).then_some((due, Step::Refuse));
         };
         // No protocol is ended before it was told to retire, even by a plan
         // whose deadlines lie before the listeners' limit.
@@ -283,8 +346,25 @@ impl Machine {
         self.trigger = None;
         self.started = None;
         self.timeline.clear();
-        self.orders = Orders::carry_on(self.orders.plan);
+        self.extended = Duration::ZERO;
+        self.held = false;
+        self.orders = Orders::carry_on(self.plan);
         actions.push(Action::RestoreReadiness);
+    }
+
+    fn extend(&mut self, by: Duration) {
+        if self.extension_allowed() {
+            self.extended = self.extended.saturating_add(by);
+            let past = self.orders.farewell;
+            self.orders.plan.finish.extend(by, past);
+        }
+    }
+
+    fn release(&mut self) {
+        if self.held {
+            self.held = false;
+            self.released = self.now;
+        }
     }
 
     fn cut_now(&mut self, actions: &mut Vec<Action>) {
@@ -293,6 +373,7 @@ impl Machine {
             return;
         }
         let now = self.now;
+        self.held = false;
         if !self.orders.draining() {
             self.refuse(now, actions);
         }

@@ -1,7 +1,8 @@
 //! FLOOR 0: what a drain is, and nothing else.
 //!
 //! Read it in this order: a [`Plan`] says how long each [`Stage`] may take;
-//! the [`Machine`] takes time and [`Event`]s in and gives [`Action`]s out;
+//! the [`Machine`] takes time and [`Event`]s in and gives [`Action`]s out; a
+//! [`Group`] is the machines of a process and its listeners;
 //! [`Orders`] are what each connection must obey meanwhile; the [`Ledger`]
 //! counts how things ended, and the [`Receipt`] says so.
 //!
@@ -14,6 +15,7 @@
 //! events, and actions into effects, floors above.
 
 mod event;
+mod group;
 mod ledger;
 mod machine;
 mod orders;
@@ -26,12 +28,13 @@ mod table;
 mod time;
 
 pub use event::{Action, Answer, Event, Trigger};
+pub use group::{Group, Member, MemberId, Whom};
 pub use ledger::{CutReason, Farewell, Ledger, Outcome};
 pub use machine::{CUT_LIMIT, Machine, REFUSE_LIMIT};
 pub use orders::Orders;
 pub use phase::{Phase, PhaseCell};
 pub use plan::{Finish, Plan, PlanError};
 pub use protocol::{Protocol, Protocols};
-pub use receipt::{Accounts, Receipt, StageTimes, Told};
+pub use receipt::{Accounts, Course, Receipt, StageTimes, Told};
 pub use stage::{Stage, StageSpan};
 pub use time::Timestamp;

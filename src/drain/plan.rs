@@ -10,7 +10,7 @@
 //! Deliberately absent: reading the config. Errors name the key they blame
 //! ([`PlanError::key`]), and the config floor finds it in the text.
 
-use super::protocol::Protocol;
+use super::protocol::{Protocol, Protocols};
 use super::time::{Brief, millis};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -116,9 +116,15 @@ impl Plan {
     /// earlier: announce, the longest finish, farewell.
     #[must_use]
     pub fn total(&self) -> Duration {
-        self.announce
-            .saturating_add(self.longest_finish())
-            .saturating_add(self.farewell)
+        self.total_in(1)
+    }
+
+    /// The same where `turns` listeners, one after another, each wait for the
+    /// one before to be gone.
+    #[must_use]
+    pub fn total_in(&self, turns: u32) -> Duration {
+        let work = self.longest_finish().saturating_add(self.farewell);
+        self.announce.saturating_add(work.saturating_mul(turns))
     }
 
     /// The plan with a retirement short enough for its `finish`: what the
@@ -183,6 +189,29 @@ impl Plan {
 }
 
 impl Finish {
+    /// More time for every protocol that is not among `past`.
+    pub(super) fn extend(&mut self, by: Duration, past: Protocols) {
+        let more = |time: &mut Duration, protocols: &[Protocol]| {
+            if protocols.iter().any(|protocol| !past.contains(*protocol)) {
+                *time = time.saturating_add(by);
+            }
+        };
+        more(&mut self.http, &[Protocol::Http1, Protocol::Http2]);
+        more(&mut self.grpc, &[Protocol::Grpc]);
+        more(&mut self.websocket, &[Protocol::WebSocket]);
+        more(&mut self.tcp, &[Protocol::Tcp]);
+    }
+
+    /// The longer time of each pair.
+    pub(super) fn longer(&self, other: &Self) -> Self {
+        Self {
+            http: self.http.max(other.http),
+            grpc: self.grpc.max(other.grpc),
+            websocket: self.websocket.max(other.websocket),
+            tcp: self.tcp.max(other.tcp),
+        }
+    }
+
     /// The keys of the config and their values.
     const fn entries(&self) -> [(&'static str, Duration); 4] {
         [

@@ -14,10 +14,9 @@
 
 use super::event::Trigger;
 use super::ledger::{Ledger, Outcome};
-use super::machine::Machine;
 use super::plan::Plan;
 use super::protocol::Protocol;
-use super::stage::Stage;
+use super::stage::{Stage, StageSpan};
 use super::table::{Side, Table};
 use super::time::{Timestamp, millis::in_millis};
 use serde::{Deserialize, Serialize};
@@ -29,6 +28,9 @@ use std::time::Duration;
 /// What a drain did, or has done so far.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Receipt {
+    /// The listener that was drained; none if the process was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
     /// What started it.
     pub trigger: Trigger,
     /// When it began, in milliseconds since the Unix epoch.
@@ -39,6 +41,9 @@ pub struct Receipt {
     pub complete: bool,
     /// The plan that it followed.
     pub plan: Plan,
+    /// The time that was given on top of the plan; `plan` has it included.
+    #[serde(default)]
+    pub extended_ms: f64,
     /// When each stage was.
     pub stages: Vec<StageTimes>,
     /// The books over connections: those open when it began, and later ones.
@@ -122,21 +127,34 @@ pub struct Accounts {
     pub told_omitted: u64,
 }
 
+/// The course that a drain took, or is taking.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Course {
+    /// The listener that is drained; none if the process is.
+    pub listener: Option<String>,
+    /// What started it.
+    pub trigger: Trigger,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// The plan that it follows, with what was given on top.
+    pub plan: Plan,
+    /// What was given on top.
+    pub extended: Duration,
+    /// When each stage was.
+    pub timeline: Vec<StageSpan>,
+}
+
 impl Receipt {
-    /// The receipt of the machine's drain as it stands at `now`; `None` if
-    /// none has begun. `started_unix` is when it began, since the Unix epoch.
+    /// The receipt of a drain as it stands at `now`. `started_unix` is when it
+    /// began, since the Unix epoch.
     #[must_use]
-    pub fn of(
-        machine: &Machine,
-        started_unix: Duration,
-        now: Timestamp,
-        accounts: Accounts,
-    ) -> Option<Self> {
-        let trigger = machine.trigger()?;
-        let started = machine.started()?;
-        let until = machine.ended().unwrap_or(now);
+    pub fn of(course: Course, started_unix: Duration, now: Timestamp, accounts: Accounts) -> Self {
+        let started = course.started;
+        let until = course.ended.unwrap_or(now);
         let since = |at: Timestamp| in_millis(at.saturating_since(started));
-        let stages = machine.timeline().iter().map(|span| StageTimes {
+        let stages = course.timeline.iter().map(|span| StageTimes {
             stage: span.stage,
             began_ms: since(span.began),
             ended_ms: since(span.ended.unwrap_or(until)),
@@ -147,19 +165,21 @@ impl Receipt {
             (at_ms >= 0.0).then_some(Told { at_ms, ..told })
         });
         let requests = Protocol::ALL.into_iter().zip(accounts.requests);
-        Some(Self {
-            trigger,
+        Self {
+            listener: course.listener,
+            trigger: course.trigger,
             started_unix_ms: u64::try_from(started_unix.as_millis()).unwrap_or(u64::MAX),
             duration_ms: since(until),
-            complete: machine.ended().is_some(),
-            plan: *machine.plan(),
+            complete: course.ended.is_some(),
+            plan: course.plan,
+            extended_ms: in_millis(course.extended),
             stages: stages.collect(),
             connections: accounts.connections,
             requests: requests.filter(|(_, ledger)| ledger.opened > 0).collect(),
             told: told.collect(),
             told_omitted: accounts.told_omitted,
             lost: accounts.requests.iter().map(|ledger| ledger.cut).sum(),
-        })
+        }
     }
 
     /// The books over the exchanges of all protocols.
@@ -269,11 +289,17 @@ impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.duration_ms);
         let trigger = self.trigger.meaning();
+        let whose = self.listener.as_ref();
+        let whose = whose.map_or_else(String::new, |name| format!(" of listener {name}"));
         if self.complete {
-            writeln!(f, "Drain receipt: started by {trigger}, took {took}\n")?;
+            write!(f, "Drain receipt{whose}: started by {trigger}, took {took}")?;
         } else {
-            writeln!(f, "Drain so far: started by {trigger}, {took} ago\n")?;
+            write!(f, "Drain{whose} so far: started by {trigger}, {took} ago")?;
         }
+        if self.extended_ms > 0.0 {
+            write!(f, ", extended by {}", seconds(self.extended_ms))?;
+        }
+        writeln!(f, "\n")?;
         if !self.stages.is_empty() {
             writeln!(f, "{}", self.stage_table())?;
         }

@@ -1,76 +1,75 @@
-//! The only driver of the drain machine.
+//! The only driver of the drain machines.
 //!
-//! Signals, commands, the clock and the registry become events; the machine's
-//! actions become orders, log lines, hooks and, in the end, the exit. One task
-//! does it, one event at a time, so that of two triggers at one moment one is
-//! first and the other finds it done.
+//! Signals, commands, the clock and the registry become events; the actions
+//! of the process's and its listeners' machines become orders, log lines,
+//! hooks and, in the end, the exit. One task does it, one event at a time, so
+//! that of two triggers at one moment one is first and the other finds it done.
 //!
-//! Invariant: the gates are shut before the orders to refuse are published,
-//! and orders are published before anybody is told that they hold.
+//! Invariant: a listener's gates are shut before its orders to refuse are
+//! published, and orders are published before anybody is told that they hold.
 
+use super::books::Opening;
 use super::hooks::Hooks;
+use super::post::Post;
 use super::signal::{Streams, Wish};
 use super::worker::{Running, Workers};
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::Config;
-use crate::control::{Asked, Inbox, Status};
+use crate::control::{Asked, Inbox, Position, Refusal, Status};
 use crate::drain::{
-    Accounts, Action, Event, Machine, Outcome, Phase, Protocol, Receipt, Stage, Timestamp, Trigger,
+    Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
 };
-use crate::proxy::listener::Gates;
-use crate::proxy::registry::{Registry, Sums};
+use crate::proxy::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) struct Conductor {
-    machine: Machine,
+    group: Group,
+    posts: Vec<Post>,
     inbox: Inbox,
     admin: Arc<Admin>,
-    gates: Option<Gates>,
     signals: Option<Streams>,
     hooks: Hooks,
     interrupted: bool,
-    refused: bool,
-    before: Sums,
-    started_unix: Duration,
+    opening: Option<Opening>,
 }
 
 /// What woke the conductor.
 enum Woken {
     Wish(Wish),
     Asked(Asked),
-    Event(Event),
+    Event(Whom, Event),
+    /// Something left; somebody's machine may have to be told.
+    Released,
 }
 
 impl Conductor {
     pub(super) fn new(
-        machine: Machine,
+        group: Group,
+        posts: Vec<Post>,
         inbox: Inbox,
         admin: &Arc<Admin>,
-        gates: Gates,
         config: &Config,
         signals: Option<Streams>,
     ) -> Self {
         Self {
-            machine,
+            group,
+            posts,
             inbox,
             admin: Arc::clone(admin),
-            gates: Some(gates),
             signals,
             hooks: Hooks::new(&config.hooks),
             interrupted: false,
-            refused: false,
-            before: Sums::default(),
-            started_unix: Duration::ZERO,
+            opening: None,
         }
     }
 
     /// Start the workers and conduct until the drain is over.
     pub(super) async fn run(mut self, workers: Workers) {
-        self.step(Event::Reached(Phase::Ready));
+        self.step(Whom::Process, Event::Reached(Phase::Ready));
         self.pending_signals().await;
-        if self.machine.phase() == Phase::Terminated {
+        if self.group.phase() == Phase::Terminated {
             // A signal during start-up: nothing was accepted, nothing to do.
             return;
         }
@@ -81,12 +80,13 @@ impl Conductor {
     }
 
     async fn conduct(&mut self, running: Running) {
-        self.step(Event::Reached(Phase::Active));
-        while self.machine.phase() != Phase::Terminated {
+        self.step(Whom::Process, Event::Reached(Phase::Active));
+        while self.group.phase() != Phase::Terminated {
             match self.woken().await {
                 Woken::Wish(wish) => self.wish(wish),
                 Woken::Asked(asked) => self.asked(asked),
-                Woken::Event(event) => self.step(event),
+                Woken::Event(whom, event) => self.step(whom, event),
+                Woken::Released => self.released(),
             }
         }
         running.stop();
@@ -104,34 +104,38 @@ impl Conductor {
     }
 
     async fn woken(&mut self) -> Woken {
-        let deadline = self.machine.next_deadline();
-        let refusing = self.machine.orders().draining() && !self.refused;
-        let registry = &self.admin.registry;
+        let deadline = self.group.next_deadline();
+        let (group, posts) = (&self.group, &self.posts);
+        let news = || posts.iter().any(|post| post.news(group).is_some());
         tokio::select! {
             biased;
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
-            () = registry.refused(), if refusing => {
-                self.refused = true;
-                Woken::Event(Event::Refused)
+            () = self.admin.registry.until(news) => Woken::Released,
+            () = until(deadline) => Woken::Event(Whom::Process, Event::Elapsed),
+        }
+    }
+
+    fn released(&mut self) {
+        for index in 0..self.posts.len() {
+            if let Some(event) = self.posts[index].news(&self.group) {
+                self.posts[index].told(event);
+                let whom = Whom::Listener(self.posts[index].id);
+                self.step(whom, event);
             }
-            () = registry.quiet(), if self.machine.awaits_quiescence() => {
-                Woken::Event(Event::Quiescent)
-            }
-            () = until(deadline) => Woken::Event(Event::Elapsed),
         }
     }
 
     fn wish(&mut self, wish: Wish) {
         match wish {
-            Wish::Terminate => self.step(Event::Drain(Trigger::Sigterm)),
-            Wish::Interrupt if self.interrupted => self.step(Event::CutNow),
+            Wish::Terminate => self.step(Whom::Process, Event::Drain(Trigger::Sigterm)),
+            Wish::Interrupt if self.interrupted => self.step(Whom::Process, Event::CutNow),
             Wish::Interrupt => {
                 self.interrupted = true;
-                self.step(Event::Drain(Trigger::Sigint));
+                self.step(Whom::Process, Event::Drain(Trigger::Sigint));
             }
             Wish::Dump => dump(&self.admin.registry),
-            Wish::Reload if self.machine.started().is_some() => {
+            Wish::Reload if self.group.started().is_some() => {
                 tracing::warn!(
                     event = "reload",
                     result = "refused",
@@ -152,62 +156,83 @@ impl Conductor {
     }
 
     fn asked(&mut self, asked: Asked) {
+        let whom = match &asked.command.listener {
+            None => Some(Whom::Process),
+            Some(name) => self.group.named(name).map(|one| Whom::Listener(one.id())),
+        };
+        let Some(whom) = whom else {
+            return asked.answer(Err(Refusal::NoListener));
+        };
         let event = asked.command.event();
-        let verdict = self.machine.answer(event, clock::now());
-        self.step(event);
-        let verdict = asked.command.verdict(verdict);
+        let answer = self.group.answer(whom, event, clock::now());
+        self.step(whom, event);
+        let verdict = asked.command.verdict(answer);
+        if let (Event::Extend(by), Ok(())) = (event, verdict) {
+            let listener = asked.command.listener.as_deref();
+            tracing::info!(event = "extended", listener, by_ms = millis(by));
+        }
         asked.answer(verdict);
     }
 
-    /// Tell the machine, publish its orders, carry out its actions.
-    fn step(&mut self, event: Event) {
-        let fresh = self.machine.started().is_none();
-        let actions = self.machine.handle(event, clock::now());
-        if fresh && self.machine.started().is_some() {
+    /// Tell a machine, publish orders, carry out actions.
+    fn step(&mut self, whom: Whom, event: Event) {
+        let fresh = self.group.started().is_none();
+        let actions = self.group.handle(whom, event, clock::now());
+        if fresh && self.group.started().is_some() {
             self.begun();
         }
-        if actions.contains(&Action::Refuse)
-            && let Some(gates) = self.gates.take()
-        {
-            gates.shut();
+        for (whom, action) in &actions {
+            if let (Whom::Listener(id), Action::Refuse) = (whom, action)
+                && let Some(post) = self.posts.iter_mut().find(|post| post.id == *id)
+            {
+                post.shut();
+            }
         }
-        let orders = self.machine.orders();
-        if self.admin.registry.scope().orders() != orders {
-            self.admin.registry.publish(orders);
+        for post in &mut self.posts {
+            post.publish(&self.group, &self.admin.registry);
         }
         self.publish();
-        for action in actions {
-            self.act(action);
+        for (whom, action) in actions {
+            match whom {
+                Whom::Process => self.act(action),
+                Whom::Listener(id) => self.act_for(id, action),
+            }
         }
     }
 
     fn begun(&mut self) {
-        self.before = self.admin.registry.sums();
-        self.started_unix = clock::unix();
-        self.admin.metrics.shutdown_started(self.started_unix);
         let registry = &self.admin.registry;
+        let opening = Opening::at(registry.sums());
+        self.admin.metrics.shutdown_started(opening.unix);
+        self.opening = Some(opening);
         let in_flight: u32 = registry.records().iter().map(|one| one.in_flight()).sum();
         tracing::info!(
             event = "shutdown_start",
-            trigger = self.machine.trigger().map(Trigger::as_str),
-            grace_period_ms = millis(self.machine.plan().grace),
+            trigger = self.group.trigger().map(Trigger::as_str),
+            grace_period_ms = millis(self.group.plan().grace),
             active_requests = in_flight,
             pending_tasks = registry.open(),
         );
     }
 
     fn publish(&self) {
-        let machine = &self.machine;
-        let stage = machine.stage();
-        let mut status = Status::clone(&self.admin.control.status());
-        status.phase = machine.phase();
-        status.stage = stage;
-        status.ready = machine.phase() == Phase::Active && stage.is_none();
-        status.trigger = machine.trigger();
-        status.started = machine.started();
-        status.plan = *machine.plan();
-        status.stages = machine.timeline().to_vec();
-        self.inbox.publish(status);
+        let group = &self.group;
+        let process = Position {
+            phase: group.phase(),
+            stage: group.stage(),
+            ready: group.ready(),
+            trigger: group.trigger(),
+            started: group.started(),
+            refused: group.refused(),
+            latest: group.latest(),
+            plan: group.followed(),
+            stages: group.timeline(),
+        };
+        let listeners = self.posts.iter().filter_map(|post| post.status(group));
+        self.inbox.publish(Status {
+            process,
+            listeners: listeners.collect(),
+        });
     }
 
     fn act(&mut self, action: Action) {
@@ -215,16 +240,39 @@ impl Conductor {
             Action::EnterPhase(phase) => tracing::info!(event = "phase", phase = phase.as_str()),
             Action::EnterStage(stage) => self.enter(stage),
             Action::RestoreReadiness => {
+                self.opening = None;
                 self.admin.metrics.shutdown_cancelled();
                 tracing::info!(event = "drain_cancelled", "ready again");
             }
-            Action::Farewell(protocol) => {
-                tracing::info!(event = "deadline", protocol = protocol.as_str());
-            }
-            Action::Cut(protocol) => tracing::info!(event = "cut", protocol = protocol.as_str()),
             Action::Terminate => self.terminated(),
-            // Done by the status and the orders, which are published.
-            Action::FailReadiness | Action::Refuse | Action::Retire => {}
+            // Done by the status, which is published; the rest is for listeners.
+            _ => {}
+        }
+    }
+
+    /// What concerns one listener; its stages are the process's too unless it
+    /// is drained alone.
+    fn act_for(&mut self, id: MemberId, action: Action) {
+        let Some(member) = self.group.member(id) else {
+            return;
+        };
+        let listener = &**member.name();
+        match action {
+            Action::EnterStage(stage) if member.alone() => {
+                tracing::info!(event = "stage", stage = stage.as_str(), listener);
+            }
+            Action::RestoreReadiness if member.alone() => {
+                tracing::info!(event = "drain_cancelled", listener, "ready again");
+            }
+            Action::Farewell(protocol) => {
+                tracing::info!(event = "deadline", protocol = protocol.as_str(), listener);
+            }
+            Action::Cut(protocol) => {
+                tracing::info!(event = "cut", protocol = protocol.as_str(), listener);
+            }
+            Action::Terminate if member.alone() => self.listener_terminated(id),
+            // Orders have it, or the process says it for all.
+            _ => {}
         }
     }
 
@@ -237,43 +285,49 @@ impl Conductor {
         self.hooks.run(stage);
     }
 
-    fn terminated(&mut self) {
-        let Some(receipt) = self.receipt() else {
-            return;
-        };
-        let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
-        self.admin.metrics.shutdown_took(took);
-        let exchanges = receipt.exchanges();
-        tracing::info!(
-            event = "SHUTDOWN_COMPLETED",
-            duration_ms = millis(took),
-            connections = receipt.connections.opened,
-            opened = exchanges.opened,
-            finished = exchanges.finished,
-            farewelled = exchanges.farewelled,
-            cut = exchanges.cut,
-            lost = receipt.lost,
-            "{}",
-            receipt.verdict(),
-        );
-        self.inbox.publish_receipt(Arc::new(receipt));
+    fn listener_terminated(&mut self, id: MemberId) {
+        let registry = &self.admin.registry;
+        let mut posts = self.posts.iter_mut();
+        let receipt = posts
+            .find(|post| post.id == id)
+            .and_then(|post| post.close(&self.group, registry));
+        if let Some(receipt) = receipt {
+            completed(&receipt, "listener_drained");
+            self.publish();
+        }
     }
 
-    fn receipt(&self) -> Option<Receipt> {
+    fn terminated(&mut self) {
         let registry = &self.admin.registry;
-        let now = registry.sums();
-        let (mut told, told_omitted) = registry.told();
-        told.retain(|one| one.outcome != Outcome::Finished);
-        let accounts = Accounts {
-            connections: now.connections.since(&self.before.connections),
-            requests: std::array::from_fn(|index| {
-                now.exchanges[index].since(&self.before.exchanges[index])
-            }),
-            told,
-            told_omitted,
+        let (Some(course), Some(opening)) = (self.group.course(), self.opening) else {
+            return;
         };
-        Receipt::of(&self.machine, self.started_unix, clock::now(), accounts)
+        let receipt = opening.receipt(course, registry, &registry.sums());
+        let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
+        self.admin.metrics.shutdown_took(took);
+        completed(&receipt, "SHUTDOWN_COMPLETED");
+        self.inbox.publish_receipt(Arc::new(receipt));
     }
+}
+
+/// A receipt's sums, to the log.
+fn completed(receipt: &Receipt, event: &str) {
+    let exchanges = receipt.exchanges();
+    tracing::info!(
+        event,
+        listener = receipt.listener,
+        duration_ms = millis(Duration::from_secs_f64(
+            receipt.duration_ms.max(0.0) / 1000.0
+        )),
+        connections = receipt.connections.opened,
+        opened = exchanges.opened,
+        finished = exchanges.finished,
+        farewelled = exchanges.farewelled,
+        cut = exchanges.cut,
+        lost = receipt.lost,
+        "{}",
+        receipt.verdict(),
+    );
 }
 
 async fn next(signals: &mut Option<Streams>) -> Wish {
@@ -297,7 +351,7 @@ fn dump(registry: &Registry) {
         tracing::info!(
             event = "connection",
             id = record.id,
-            listener = %record.listener,
+            listener = %record.listener(),
             peer = %record.peer,
             protocol = record.protocol().map(Protocol::as_str),
             state = record.state().as_str(),

@@ -9,9 +9,11 @@
 //! started), Ready, Active. Invariant: signal handlers are installed before
 //! any of it, so a signal at any moment has its effect.
 
+mod books;
 mod conductor;
 mod embedded;
 mod hooks;
+mod post;
 pub mod signal;
 mod worker;
 
@@ -20,12 +22,13 @@ pub use embedded::{Handle, start};
 use crate::admin::{self, Admin, AdminListener};
 use crate::config::{AdminAddr, Config};
 use crate::control::{self, Control, Inbox, Status};
-use crate::drain::{Event, Machine, Phase};
+use crate::drain::{Event, Group, Orders, Phase, Whom};
 use crate::proxy::listener::{self, Bound, Gates};
 use crate::proxy::registry::Registry;
 use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use conductor::Conductor;
+use post::Post;
 use signal::{Signals, Streams};
 use std::io;
 use std::net::SocketAddr;
@@ -57,12 +60,12 @@ pub enum Error {
 pub struct Process {
     runtime: Runtime,
     signals: Option<Streams>,
-    machine: Machine,
+    group: Group,
+    posts: Vec<Post>,
     inbox: Inbox,
     admin: Arc<Admin>,
     admin_listener: AdminListener,
     admin_address: AdminAddr,
-    gates: Gates,
     workers: Workers,
     config: Arc<Config>,
 }
@@ -83,10 +86,11 @@ impl Process {
     /// Any [`Error`].
     pub fn bind(config: Config, signals: Signals) -> Result<Self, Error> {
         let Signals { runtime, streams } = signals;
-        let mut machine = Machine::new(config.plan);
-        machine.handle(Event::Reached(Phase::Validating), crate::clock::now());
+        let mut group = Group::new(config.plan);
+        let validating = Event::Reached(Phase::Validating);
+        group.handle(Whom::Process, validating, crate::clock::now());
         let config = Arc::new(config);
-        let registry = Registry::new(machine.orders());
+        let registry = Registry::new();
         let metrics = Metrics::new();
         let upstreams = config
             .upstreams
@@ -99,15 +103,18 @@ impl Process {
             .iter()
             .map(|one| listener::bind(one, count))
             .collect::<Result<Vec<Bound>, _>>()?;
-        let mut gates = Gates::default();
-        for (one, bound) in config.listeners.iter().zip(&bound) {
-            gates.add(&one.name, bound)?;
-        }
+        let posts = posts(&config, &bound, &registry, &mut group)?;
+        let scopes: Vec<_> = posts.iter().map(|post| Arc::clone(&post.scope)).collect();
         let mut status = Status::new(config.plan);
-        status.listeners = addresses(&config, &bound);
+        status.listeners = posts
+            .iter()
+            .filter_map(|post| post.status(&group))
+            .collect();
         let admin_listener = runtime.block_on(AdminListener::bind(&config.admin.listen))?;
         let admin_address = admin_listener.address()?;
-        let workers = Workers::build(&config, &registry, &upstreams, &metrics, bound, count)?;
+        let workers = Workers::build(
+            &config, &registry, &upstreams, &metrics, bound, &scopes, count,
+        )?;
         let (control, inbox) = control::channel(status);
         let admin = Arc::new(Admin {
             control,
@@ -119,12 +126,12 @@ impl Process {
         Ok(Self {
             runtime,
             signals: streams,
-            machine,
+            group,
+            posts,
             inbox,
             admin,
             admin_listener,
             admin_address,
-            gates,
             workers,
             config,
         })
@@ -133,7 +140,11 @@ impl Process {
     /// Every listener's name and bound address.
     #[must_use]
     pub fn listeners(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        self.admin.control.status().listeners.clone()
+        let status = self.admin.control.status();
+        let listeners = status.listeners.iter();
+        listeners
+            .map(|one| (Arc::clone(&one.name), one.address))
+            .collect()
     }
 
     /// Asks what the admin interface asks.
@@ -157,11 +168,11 @@ impl Process {
         let Self {
             runtime,
             signals,
-            machine,
+            group,
+            posts,
             inbox,
             admin,
             admin_listener,
-            gates,
             workers,
             config,
             ..
@@ -175,7 +186,7 @@ impl Process {
                 // Dropped is as good as told.
                 let _ = stopped.await;
             }));
-            let conductor = Conductor::new(machine, inbox, &admin, gates, &config, signals);
+            let conductor = Conductor::new(group, posts, inbox, &admin, &config, signals);
             conductor.run(workers).await;
             drop(stop);
             // It bounds itself: answers in flight, the receipt above all.
@@ -185,7 +196,21 @@ impl Process {
     }
 }
 
-fn addresses(config: &Config, bound: &[Bound]) -> Vec<(Arc<str>, SocketAddr)> {
-    let names = config.listeners.iter().map(|one| Arc::clone(&one.name));
-    names.zip(bound.iter().map(|one| one.address)).collect()
+/// Take every listener into the group of drains.
+fn posts(
+    config: &Config,
+    bound: &[Bound],
+    registry: &Registry,
+    group: &mut Group,
+) -> io::Result<Vec<Post>> {
+    let listeners = config.listeners.iter().zip(bound);
+    let posts = listeners.map(|(listener, bound)| {
+        let name = &listener.name;
+        let id = group.add(Arc::clone(name), listener.after.clone());
+        let orders = Orders::carry_on(config.plan);
+        let scope = registry.scope(Arc::clone(name), orders);
+        let gates = Gates::of(name, bound)?;
+        Ok(Post::new(id, scope, bound.address, gates))
+    });
+    posts.collect()
 }

@@ -6,7 +6,7 @@
 use super::Error;
 use crate::config::Config;
 use crate::proxy::listener::{Bound, Port};
-use crate::proxy::registry::Registry;
+use crate::proxy::registry::{Registry, Scope};
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
 use crate::telemetry::metrics::Metrics;
@@ -49,6 +49,7 @@ impl Workers {
         upstreams: &[Arc<Upstream>],
         metrics: &Metrics,
         bound: Vec<Bound>,
+        scopes: &[Arc<Scope>],
         count: usize,
     ) -> Result<Self, Error> {
         let mut built: Vec<Worker> = (0..count)
@@ -57,7 +58,8 @@ impl Workers {
                 pools: upstreams.iter().map(Upstream::pool).collect(),
             })
             .collect();
-        for (listener, bound) in config.listeners.iter().zip(bound) {
+        let listeners = config.listeners.iter().zip(bound).zip(scopes);
+        for ((listener, bound), scope) in listeners {
             let policy = Arc::new(listener.clone());
             let tls = crate::proxy::tls(listener)?;
             let limit = listener.limits.connections;
@@ -71,7 +73,8 @@ impl Workers {
                     tls: tls.clone(),
                     room: room.clone(),
                     registry: Arc::clone(registry),
-                    accepting: registry.accepting(),
+                    accepting: scope.accepting(),
+                    scope: Arc::clone(scope),
                 });
             }
         }

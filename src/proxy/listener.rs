@@ -12,7 +12,7 @@
 
 use super::error::{Error, Result};
 use super::handshake;
-use super::registry::{AcceptGuard, Registry};
+use super::registry::{AcceptGuard, Registry, Scope};
 use super::request::Site;
 use crate::config as model;
 use rustls::ServerConfig;
@@ -78,23 +78,24 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A hold on every listening socket, to keep new connections out.
-#[derive(Debug, Default)]
+/// A hold on every socket of one listener, to keep new connections out.
+#[derive(Debug)]
 pub struct Gates {
-    sockets: Vec<(Arc<str>, TcpListener)>,
+    listener: Arc<str>,
+    sockets: Vec<TcpListener>,
 }
 
 impl Gates {
-    /// Take hold of a listener's sockets as well.
+    /// Take hold of a listener's sockets.
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn add(&mut self, listener: &Arc<str>, bound: &Bound) -> io::Result<()> {
-        for socket in &bound.sockets {
-            self.sockets
-                .push((Arc::clone(listener), socket.try_clone()?));
-        }
-        Ok(())
+    pub fn of(listener: &Arc<str>, bound: &Bound) -> io::Result<Self> {
+        let sockets = bound.sockets.iter().map(TcpListener::try_clone);
+        Ok(Self {
+            listener: Arc::clone(listener),
+            sockets: sockets.collect::<io::Result<_>>()?,
+        })
     }
 
     /// Drop new SYNs on every socket, then let go of them. Where the kernel
@@ -111,7 +112,8 @@ impl Gates {
             SockFilter::new(0x06, 0, 0, 0),
             SockFilter::new(0x06, 0, 0, u32::MAX),
         ];
-        for (listener, socket) in &self.sockets {
+        let listener = &self.listener;
+        for socket in &self.sockets {
             if let Err(error) = socket2::SockRef::from(socket).attach_filter(&program) {
                 tracing::warn!(
                     event = "syn_filter",
@@ -137,6 +139,8 @@ pub struct Port {
     pub room: Option<Arc<Semaphore>>,
     /// Where its connections are entered.
     pub registry: Arc<Registry>,
+    /// What they belong to.
+    pub scope: Arc<Scope>,
     /// Held until the last connection is accepted.
     pub accepting: AcceptGuard,
 }
@@ -154,6 +158,7 @@ impl Port {
             tls,
             room,
             registry,
+            scope,
             accepting,
         } = self;
         let socket = tokio::net::TcpListener::from_std(socket)?;
@@ -161,6 +166,7 @@ impl Port {
             site,
             tls,
             registry,
+            scope,
         };
         tokio::select! {
             () = door.admit(&socket, room) => {}
@@ -178,14 +184,14 @@ struct Door {
     site: Arc<Site>,
     tls: Option<Arc<ServerConfig>>,
     registry: Arc<Registry>,
+    scope: Arc<Scope>,
 }
 
 impl Door {
     async fn refused(&self) {
-        let scope = self.registry.scope();
         let mut seen = 0;
         loop {
-            let (orders, version) = scope.changed(seen).await;
+            let (orders, version) = self.scope.changed(seen).await;
             if orders.draining() {
                 return;
             }
@@ -238,7 +244,7 @@ impl Door {
         peer: SocketAddr,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        let guard = self.registry.enter(self.site.name(), peer);
+        let guard = self.registry.enter(&self.scope, peer);
         // Answers are written whole; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let (site, tls) = (Arc::clone(&self.site), self.tls.clone());

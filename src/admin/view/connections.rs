@@ -47,12 +47,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn of(record: &Record, draining: bool, now: Timestamp) -> Self {
+    fn of(record: &Record, now: Timestamp) -> Self {
         use std::sync::atomic::Ordering::Relaxed;
         let state = record.state();
         Self {
             id: record.id,
-            listener: record.listener.to_string(),
+            listener: record.listener().to_string(),
             peer: record.peer.to_string(),
             protocol: record.protocol(),
             state: state.as_str().to_owned(),
@@ -62,34 +62,31 @@ impl Connection {
             in_flight: u64::from(record.in_flight()),
             received: record.received.load(Relaxed),
             sent: record.sent.load(Relaxed),
-            waits_for: waits_for(record, state, draining),
+            waits_for: waits_for(record, state),
         }
     }
 }
 
 impl Admin {
     pub(in crate::admin) fn connections_view(&self) -> Connections {
-        let draining = self.registry.scope().orders().draining();
         let now = clock::now();
         let mut records = self.registry.records();
         records.sort_unstable_by_key(|record| record.id);
-        let connections = records
-            .iter()
-            .map(|record| Connection::of(record, draining, now));
+        let connections = records.iter().map(|record| Connection::of(record, now));
         Connections {
             connections: connections.collect(),
         }
     }
 }
 
-fn waits_for(record: &Record, state: State, draining: bool) -> String {
+fn waits_for(record: &Record, state: State) -> String {
     match state {
         State::Accepted => "the client's first byte".to_owned(),
         State::ProxyHeader => "the rest of the PROXY header".to_owned(),
         State::TlsHandshake => "the client's part of the TLS handshake".to_owned(),
         State::Preface => "the rest of the HTTP/2 preface".to_owned(),
         State::Head => "the rest of a request head".to_owned(),
-        State::Idle if draining => "a last request, or its time to retire".to_owned(),
+        State::Idle if record.draining() => "a last request, or its time to retire".to_owned(),
         State::Idle => "a request".to_owned(),
         State::InFlight => in_flight_of(record),
         State::Closing => "the client to close".to_owned(),

@@ -7,14 +7,17 @@
 use super::{fine_millis, in_flight, millis};
 use crate::admin::Admin;
 use crate::clock;
-use crate::control;
-use crate::drain::{Orders, Phase, Plan, Protocol, Stage, StageTimes, Timestamp, Trigger};
+use crate::control::Position;
+use crate::drain::{Phase, Plan, Protocol, Stage, StageTimes, Timestamp, Trigger};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How far the drain is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Progress {
+    /// The listener that it is about; none for the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
     /// Whether a drain is under way, announce included.
     pub draining: bool,
     /// The lifecycle position.
@@ -52,8 +55,10 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    fn of(orders: &Orders, plan: &Plan, started: Timestamp, now: Timestamp) -> Self {
-        let refuse = orders.refuse_at.unwrap_or(started + plan.announce);
+    fn of(position: &Position, started: Timestamp, now: Timestamp) -> Self {
+        let plan = &position.plan;
+        let refuse = position.refused.unwrap_or(started + plan.announce);
+        let last = refuse + plan.longest_finish() + plan.farewell;
         let until = |at: Timestamp| millis(at.saturating_since(now));
         let farewell = |protocol| until(refuse + plan.finish_for(protocol));
         Self {
@@ -62,44 +67,49 @@ impl Deadlines {
                 .into_iter()
                 .map(|protocol| (protocol, farewell(protocol)))
                 .collect(),
-            cut_in_ms: until(refuse + plan.longest_finish() + plan.farewell),
+            cut_in_ms: until(position.latest.unwrap_or(last).max(last)),
         }
     }
 }
 
 impl Admin {
-    pub(in crate::admin) fn progress_view(&self) -> Progress {
+    /// How far the process is, or one of its listeners; `None` if there is no
+    /// such listener.
+    pub(in crate::admin) fn progress_view(&self, listener: Option<&str>) -> Option<Progress> {
         let status = self.control.status();
-        let records = self.registry.records();
+        let position = match listener {
+            None => &status.process,
+            Some(name) => &status.listener(name)?.position,
+        };
+        let mut records = self.registry.records();
+        records.retain(|record| listener.is_none_or(|name| **record.listener() == *name));
         let now = clock::now();
-        let deadlines = status.started.filter(|_| status.draining()).map(|started| {
-            let orders = self.registry.scope().orders();
-            Deadlines::of(&orders, &status.plan, started, now)
-        });
-        Progress {
-            draining: status.draining(),
-            phase: status.phase,
-            stage: status.stage,
-            ready: status.ready,
-            trigger: status.trigger,
-            elapsed_ms: status
+        let started = position.started.filter(|_| position.draining());
+        Some(Progress {
+            listener: listener.map(str::to_owned),
+            draining: position.draining(),
+            phase: position.phase,
+            stage: position.stage,
+            ready: position.ready,
+            trigger: position.trigger,
+            elapsed_ms: position
                 .started
                 .map(|started| fine_millis(now.saturating_since(started))),
-            stages: stages(&status, now),
+            stages: stages(position, now),
             connections: records.len() as u64,
             in_flight: in_flight(&records),
-            deadlines,
-            plan: status.plan,
-        }
+            deadlines: started.map(|started| Deadlines::of(position, started, now)),
+            plan: position.plan,
+        })
     }
 }
 
-fn stages(status: &control::Status, now: Timestamp) -> Vec<StageTimes> {
-    let Some(started) = status.started else {
+fn stages(position: &Position, now: Timestamp) -> Vec<StageTimes> {
+    let Some(started) = position.started else {
         return Vec::new();
     };
     let since = |at: Timestamp| fine_millis(at.saturating_since(started));
-    let spans = status.stages.iter().map(|span| StageTimes {
+    let spans = position.stages.iter().map(|span| StageTimes {
         stage: span.stage,
         began_ms: since(span.began),
         ended_ms: since(span.ended.unwrap_or(now)),

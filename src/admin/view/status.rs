@@ -44,6 +44,12 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub address: String,
+    /// Its lifecycle position; it can be drained alone.
+    pub phase: Phase,
+    /// The stage of its drain.
+    pub stage: Option<Stage>,
+    /// Whether new traffic should be sent to it.
+    pub ready: bool,
 }
 
 /// An upstream and its servers.
@@ -68,10 +74,14 @@ impl Admin {
     pub(in crate::admin) fn status_view(&self) -> Status {
         let status = self.control.status();
         let records = self.registry.records();
-        let listeners = status.listeners.iter().map(|(name, address)| Listener {
-            name: name.to_string(),
-            address: address.to_string(),
+        let listeners = status.listeners.iter().map(|one| Listener {
+            name: one.name.to_string(),
+            address: one.address.to_string(),
+            phase: one.position.phase,
+            stage: one.position.stage,
+            ready: one.position.ready && status.process.ready,
         });
+        let process = &status.process;
         let upstreams = self.upstreams.iter().map(|upstream| Upstream {
             name: upstream.name().to_string(),
             servers: upstream
@@ -87,14 +97,14 @@ impl Admin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_ms: millis(clock::now().since_start()),
-            phase: status.phase,
-            stage: status.stage,
-            ready: status.ready,
+            phase: process.phase,
+            stage: process.stage,
+            ready: process.ready,
             connections: records.len() as u64,
             in_flight: in_flight(&records),
             listeners: listeners.collect(),
             upstreams: upstreams.collect(),
-            plan: status.plan,
+            plan: process.plan,
         }
     }
 }

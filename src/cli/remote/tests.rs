@@ -7,7 +7,7 @@ use crate::cli::args::Address;
 use crate::config::AdminAddr;
 use crate::control::{self, Inbox};
 use crate::drain::{
-    Accounts, Event, Ledger, Machine, Orders, Phase, Plan, Stage, StageSpan, Timestamp, Trigger,
+    Accounts, Event, Ledger, Machine, Phase, Plan, Stage, StageSpan, Timestamp, Trigger,
 };
 use crate::proxy::registry::Registry;
 use crate::telemetry::metrics::Metrics;
@@ -36,16 +36,18 @@ fn receipt_with(cuts: u64) -> Receipt {
         cut: cuts,
         ..Ledger::default()
     };
-    Receipt::of(&machine, Duration::ZERO, now, accounts).expect("it began")
+    let course = machine.course(None).expect("it began");
+    Receipt::of(course, Duration::ZERO, now, accounts)
 }
 
 async fn conduct(mut inbox: Inbox, cuts: u64) {
     while let Some(asked) = inbox.recv().await {
-        if asked.command == control::Command::Cancel {
+        if asked.command.wish == control::Wish::Cancel {
             asked.answer(Err(control::Refusal::NotDraining));
             continue;
         }
-        inbox.publish(control::Status {
+        let mut status = control::Status::new(Plan::default());
+        status.process = control::Position {
             phase: Phase::Draining,
             stage: Some(Stage::Refuse),
             started: Some(Timestamp::ZERO),
@@ -54,8 +56,9 @@ async fn conduct(mut inbox: Inbox, cuts: u64) {
                 began: Timestamp::ZERO,
                 ended: None,
             }],
-            ..control::Status::new(Plan::default())
-        });
+            ..status.process
+        };
+        inbox.publish(status);
         asked.answer(Ok(()));
         inbox.publish_receipt(Arc::new(receipt_with(cuts)));
     }
@@ -77,7 +80,7 @@ impl Proxy {
                 tokio::spawn(conduct(inbox, cuts));
                 let admin = Arc::new(Admin {
                     control,
-                    registry: Registry::new(Orders::carry_on(plan)),
+                    registry: Registry::new(),
                     upstreams: Vec::new(),
                     metrics: Metrics::new(),
                     token,
@@ -119,6 +122,8 @@ fn drain_with(remote: Remote, wait: bool, cancel: bool) -> anyhow::Result<Done> 
     drain(&Drain {
         wait,
         cancel,
+        extend: None,
+        listener: None,
         remote,
     })
 }
@@ -190,6 +195,9 @@ fn the_status_is_readable() {
         listeners: vec![view::Listener {
             name: "web".into(),
             address: "0.0.0.0:443".into(),
+            phase: Phase::Active,
+            stage: Some(Stage::Announce),
+            ready: false,
         }],
         upstreams: vec![view::Upstream {
             name: "site".into(),
@@ -213,7 +221,7 @@ phase          active announce, not ready
 connections    3
 in flight      2 grpc
 drain plan     announce 5s, finish up to 20s, farewell 2s, within 30s
-listener web   0.0.0.0:443
+listener web   0.0.0.0:443, stage announce
 upstream site  10.0.0.1:80 up, 10.0.0.2:80 down
 ";
     assert_eq!(text, expected);
@@ -251,6 +259,7 @@ WAITS FOR
 #[test]
 fn progress_is_readable() {
     let mut progress = Progress {
+        listener: None,
         draining: true,
         phase: Phase::Active,
         stage: Some(Stage::Announce),

@@ -65,6 +65,7 @@ impl Check<'_> {
         let limits = value_or(written.limits, file::Limits::default());
         let limits = limits.and_then(|limits| self.limits(limits));
         let max_age = value_or(written.max_age, Time(Duration::ZERO));
+        let after = self.after(label, written.after);
         let proxy_protocol = self.later("proxy_protocol", written.proxy_protocol);
         let grpc_health = self.later("grpc_health", written.grpc_health);
         Ok(Listener {
@@ -74,6 +75,7 @@ impl Check<'_> {
             idle: idle?,
             limits: limits?,
             max_age: max_age?.0,
+            after: after?,
             proxy_protocol: proxy_protocol?,
             grpc_health: grpc_health?,
             name: Arc::from(name?),

@@ -16,6 +16,7 @@ mod clash;
 mod drain;
 mod hook;
 mod listener;
+mod order;
 mod process;
 mod route;
 mod upstream;
@@ -41,6 +42,8 @@ struct Check<'a> {
     resolve: &'a Resolve<'a>,
     /// The upstreams' names, in the order of the file.
     upstreams: Vec<String>,
+    /// The listeners' names, in the order of the file.
+    listener_names: Vec<String>,
 }
 
 /// Three keys, of which only one should be written.
@@ -71,6 +74,7 @@ pub(super) fn check(
     let upstreams_written =
         upstream.map_or_else(|| Ok(Vec::new()), |named| named.value.map(|named| named.0));
     let names = upstreams_written.iter().flatten();
+    let order = order::written(listener.as_ref());
     let check = Check {
         problems,
         base: source.parent().unwrap_or(Path::new("")),
@@ -78,6 +82,7 @@ pub(super) fn check(
         upstreams: names
             .filter_map(|(name, _)| name.value.clone().ok())
             .collect(),
+        listener_names: order.iter().map(|(name, _)| name.clone()).collect(),
     };
     check.clashes(admin.as_ref(), listener.as_ref());
     let admin = check.admin(admin);
@@ -86,6 +91,11 @@ pub(super) fn check(
     let upstreams = upstreams_written
         .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
     let plan = check.plan(drain);
+    let ordered = match (&listeners, &plan) {
+        (Ok(listeners), Ok(plan)) => check.order(&order, listeners, plan),
+        // Their own problems come first.
+        _ => Ok(()),
+    };
     let hooks = hook.map_or_else(|| Ok(Vec::new()), |hooks| hooks.value);
     let hooks = hooks.and_then(|hooks| all(hooks, |hook| check.hook(hook)));
     Ok(Config {
@@ -94,7 +104,7 @@ pub(super) fn check(
         process: process?,
         listeners: listeners?,
         upstreams: upstreams?,
-        plan: plan?,
+        plan: ordered.and(plan)?,
         hooks: hooks?,
     })
 }

@@ -46,6 +46,9 @@ pub(in crate::config) struct Listener {
     /// The age at which a connection is retired, jittered; `0s` is never.
     #[schemars(extend("default" = "0s"))]
     pub(in crate::config) max_age: Option<At<Time>>,
+    /// The listeners that a drain of the process ends before this one begins
+    /// to refuse, by name.
+    pub(in crate::config) after: Option<At<Vec<At<String>>>>,
     /// Whether every connection begins with a PROXY header. Not available in
     /// this version.
     #[schemars(extend("default" = false))]
@@ -69,6 +72,7 @@ impl Read for Listener {
             idle: table.key("idle"),
             limits: table.key("limits"),
             max_age: table.key("max_age"),
+            after: table.key("after"),
             proxy_protocol: table.key("proxy_protocol"),
             grpc_health: table.key("grpc_health"),
         })

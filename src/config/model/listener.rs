@@ -32,6 +32,9 @@ pub struct Listener {
     pub limits: Limits,
     /// The age at which a connection is retired, to be jittered; 0 is never.
     pub max_age: Duration,
+    /// The listeners that are drained before this one refuses, in a drain of
+    /// the process; each exists, and none comes after itself.
+    pub after: Vec<Arc<str>>,
     /// Whether a PROXY header opens every connection. Always `false` in this
     /// version.
     pub proxy_protocol: bool,

@@ -29,6 +29,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => prop::sample::select(Phase::ALL.to_vec()).prop_map(Event::Reached),
         2 => prop::sample::select(Trigger::ALL.to_vec()).prop_map(Event::Drain),
         1 => Just(Event::Cancel),
+        1 => Just(Event::Extend(Duration::from_millis(900))),
         1 => Just(Event::CutNow),
         2 => Just(Event::Refused),
         1 => Just(Event::Quiescent),
@@ -165,7 +166,7 @@ proptest! {
         let (mut machine, mut now) = tell(plan, &story, |_, _, _, _, _| {});
         machine.handle(Event::Drain(Trigger::ALL[trigger]), now);
         let started = machine.started().expect("a drain runs or ran");
-        let limit = started + plan.total() + CUT_LIMIT;
+        let limit = started + plan.total() + machine.extended() + CUT_LIMIT;
         let mut calls = 0;
         while let Some(due) = machine.next_deadline() {
             prop_assert!(due > now || calls == 0, "a timer that fires for nothing");

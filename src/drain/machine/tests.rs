@@ -24,6 +24,15 @@ fn refused() -> Machine {
     machine
 }
 
+/// One that must wait for others.
+fn held() -> Machine {
+    let mut machine = Machine::new(Plan::default());
+    machine.handle(Event::Reached(Phase::Active), seconds(1));
+    machine.handle(Event::Hold, seconds(100));
+    machine.handle(Event::Drain(Trigger::Sigterm), seconds(100));
+    machine
+}
+
 fn positions() -> Vec<(&'static str, Machine, Timestamp)> {
     let reached = |phase| {
         let mut machine = Machine::new(Plan::default());
@@ -40,6 +49,7 @@ fn positions() -> Vec<(&'static str, Machine, Timestamp)> {
         reached(Phase::Ready),
         reached(Phase::Active),
         at("announce", draining(), 104),
+        at("held", held(), 106),
         at("refuse", draining(), 105),
         at("retire", refused(), 106),
         at("finish", refused(), 107),
@@ -60,6 +70,9 @@ fn table() -> String {
         Event::Reached(Phase::Terminated),
         Event::Drain(Trigger::Api),
         Event::Cancel,
+        Event::Extend(Duration::from_secs(1)),
+        Event::Hold,
+        Event::Release,
         Event::CutNow,
         Event::Refused,
         Event::Quiescent,
@@ -111,6 +124,10 @@ announce
   Cancel -> [RestoreReadiness]
   CutNow -> [EnterPhase(Draining), EnterStage(Refuse), Refuse, EnterStage(Retire), Retire, EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
   at 105s -> [EnterPhase(Draining), EnterStage(Refuse), Refuse]
+held
+  Cancel -> [RestoreReadiness]
+  Release -> [EnterPhase(Draining), EnterStage(Refuse), Refuse]
+  CutNow -> [EnterPhase(Draining), EnterStage(Refuse), Refuse, EnterStage(Retire), Retire, EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
 refuse
   CutNow -> [EnterStage(Retire), Retire, EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
   Refused -> [EnterStage(Retire), Retire]
@@ -145,6 +162,26 @@ terminated
 fn every_position_answers_every_event_as_listed() {
     let table = table();
     assert_eq!(table, TABLE, "\n{table}");
+}
+
+#[test]
+fn the_time_of_one_that_waited_counts_from_its_release() {
+    let mut machine = held();
+    machine.handle(Event::Release, seconds(140));
+    assert_eq!(machine.orders().refuse_at, Some(seconds(140)));
+    let mut early = held();
+    early.handle(Event::Release, seconds(101));
+    assert_eq!(early.next_deadline(), Some(seconds(105)), "announce lasts");
+}
+
+#[test]
+fn an_extension_moves_what_is_ahead_and_is_gone_with_the_drain() {
+    let mut machine = draining();
+    machine.handle(Event::Extend(Duration::from_secs(10)), seconds(101));
+    assert_eq!(machine.plan().finish.http, Duration::from_secs(30));
+    machine.handle(Event::Cancel, seconds(102));
+    assert_eq!(machine.orders(), Orders::carry_on(Plan::default()));
+    assert_eq!(machine.extended(), Duration::ZERO);
 }
 
 #[test]

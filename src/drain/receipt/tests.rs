@@ -1,6 +1,6 @@
 //! Receipts as people and programs read them.
 
-use super::super::{CutReason, Event, Farewell, Phase};
+use super::super::{CutReason, Event, Farewell, Machine, Phase};
 use super::*;
 
 fn millis(count: u64) -> Timestamp {
@@ -58,7 +58,8 @@ fn accounts() -> Accounts {
 
 fn receipt(machine: &Machine, accounts: Accounts) -> Receipt {
     let unix = Duration::from_millis(1_700_000_000_123);
-    Receipt::of(machine, unix, millis(85_020), accounts).expect("a drain has begun")
+    let course = machine.course(None).expect("a drain has begun");
+    Receipt::of(course, unix, millis(85_020), accounts)
 }
 
 fn finished() -> Machine {
@@ -163,9 +164,5 @@ fn a_receipt_can_be_had_while_draining() {
 
 #[test]
 fn without_a_drain_there_is_none() {
-    let machine = Machine::new(Plan::default());
-    assert_eq!(
-        Receipt::of(&machine, Duration::ZERO, millis(1), Accounts::default()),
-        None
-    );
+    assert_eq!(Machine::new(Plan::default()).course(None), None);
 }

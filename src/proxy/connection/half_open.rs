@@ -21,7 +21,7 @@ pub(in crate::proxy) async fn bounded<T>(
 ) -> Result<T, Act> {
     let mut step = pin!(step);
     let mut alarm = Alarm::default();
-    let scope = guard.registry().scope();
+    let scope = guard.scope();
     let mut heard = Heard::from(scope);
     poll_fn(|cx| {
         // Enlisted before the orders are read, or new ones go unnoticed.

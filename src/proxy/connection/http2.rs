@@ -65,7 +65,7 @@ pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge
     };
     guard.enter(State::Idle);
     let mut this = Loop {
-        heard: Heard::from(guard.registry().scope()),
+        heard: Heard::from(guard.scope()),
         site,
         guard,
         retired: None,
@@ -123,7 +123,7 @@ impl Loop {
     }
 
     fn poll_due(&mut self, cx: &mut Context<'_>, busy: bool) -> Option<Act> {
-        let orders = self.heard.refresh(self.guard.registry().scope());
+        let orders = self.heard.refresh(self.guard.scope());
         let view = View::of(&self.guard, busy, self.retired);
         let due = pace::http2(&view, self.site.listener(), orders);
         self.alarm.poll(cx, due)

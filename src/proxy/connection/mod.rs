@@ -76,7 +76,7 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
             tunnel::opaque(exchange, edge, server, early).await;
         }
         Err(error) => {
-            tracing::warn!(connection = guard.id, listener = %guard.listener, %error, "tunnel refused");
+            tracing::warn!(connection = guard.id, listener = %guard.listener(), %error, "tunnel refused");
             edge.close().await;
         }
     }

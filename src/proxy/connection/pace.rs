@@ -229,6 +229,7 @@ mod tests {
             idle: Duration::from_secs(60),
             limits: Limits::default(),
             max_age: Duration::ZERO,
+            after: Vec::new(),
             proxy_protocol: false,
             grpc_health: false,
         }

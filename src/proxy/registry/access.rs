@@ -33,7 +33,7 @@ impl Access {
             target: "ebbtide::access",
             event = "access",
             connection = record.id,
-            listener = %record.listener,
+            listener = %record.listener(),
             peer = %record.peer,
             protocol = answered.protocol.as_str(),
             method = %self.method,

@@ -9,6 +9,7 @@
 use super::Registry;
 use super::access::{Access, Answered};
 use super::record::{Record, State};
+use super::scope::Scope;
 use crate::clock;
 use crate::drain::{CutReason, Farewell, Outcome, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
@@ -35,10 +36,10 @@ impl ConnectionGuard {
         self.registry.begin(&self.record, protocol)
     }
 
-    /// The table itself.
+    /// What the connection belongs to, and whose orders it obeys.
     #[must_use]
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.record.scope
     }
 }
 
@@ -124,7 +125,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let outcome = self
             .outcome
-            .unwrap_or_else(|| self.registry.silent_end(&self.record, self.protocol));
+            .unwrap_or_else(|| Registry::silent_end(&self.record, self.protocol));
         self.record.conclude(outcome);
         self.registry
             .end(&self.record, self.protocol, outcome, self.began);
@@ -149,27 +150,27 @@ impl Drop for RequestGuard {
 /// nothing is left.
 #[derive(Debug)]
 pub struct AcceptGuard {
-    pub(super) registry: Arc<Registry>,
+    pub(super) scope: Arc<Scope>,
 }
 
 impl Drop for AcceptGuard {
     fn drop(&mut self) {
-        self.registry.stop_accepting();
+        self.scope.stop_accepting();
     }
 }
 
 impl Registry {
     /// What an end without a word means.
-    fn silent_end(&self, record: &Record, protocol: Protocol) -> Outcome {
+    fn silent_end(record: &Record, protocol: Protocol) -> Outcome {
         if record.is_cut(protocol) {
-            Outcome::Cut(self.cut_reason())
+            Outcome::Cut(cut_reason(record))
         } else {
             Outcome::Finished
         }
     }
 
     fn begin(self: &Arc<Self>, record: &Arc<Record>, protocol: Protocol) -> RequestGuard {
-        self.exchanges[protocol as usize].opened();
+        record.scope.books.exchanges[protocol as usize].opened();
         record.begin(protocol);
         RequestGuard {
             registry: Arc::clone(self),
@@ -184,7 +185,7 @@ impl Registry {
     }
 
     fn end(&self, record: &Record, protocol: Protocol, outcome: Outcome, began: Timestamp) {
-        self.exchanges[protocol as usize].closed(outcome);
+        record.scope.books.exchanges[protocol as usize].closed(outcome);
         if outcome != Outcome::Finished {
             self.tell_of(record, protocol, outcome, began);
         }
@@ -193,10 +194,11 @@ impl Registry {
     fn leave(&self, record: &Arc<Record>) {
         self.live.remove(&record.id);
         if record.is_over() && record.state() != State::Closing {
-            record.conclude(Outcome::Cut(self.cut_reason()));
+            record.conclude(Outcome::Cut(cut_reason(record)));
         }
         let outcome = record.outcome();
-        self.connections.closed(outcome);
+        let books = &record.scope.books;
+        books.connections.closed(outcome);
         // What exchanges came to was told when they ended.
         let half_open = matches!(
             outcome,
@@ -204,20 +206,20 @@ impl Registry {
         );
         if half_open || (record.requests() == 0 && outcome != Outcome::Finished) {
             let protocol = record.protocol().unwrap_or(Protocol::Tcp);
-            self.connections.half_open_closed(outcome);
+            books.connections.half_open_closed(outcome);
             self.tell_of(record, protocol, outcome, record.accepted);
         }
-        if self.scope.orders().draining() {
-            self.drained(outcome);
+        if record.scope.orders().draining() {
+            books.drained(outcome);
         }
-        self.release();
+        record.scope.release();
     }
+}
 
-    fn cut_reason(&self) -> CutReason {
-        if self.scope.orders().cut_by_operator {
-            CutReason::Operator
-        } else {
-            CutReason::Farewell
-        }
+fn cut_reason(record: &Record) -> CutReason {
+    if record.scope.orders().cut_by_operator {
+        CutReason::Operator
+    } else {
+        CutReason::Farewell
     }
 }

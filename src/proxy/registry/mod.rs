@@ -2,8 +2,8 @@
 //!
 //! One [`ConnectionGuard`] per connection and one [`RequestGuard`] per
 //! exchange enter and leave it. The table is asked three things: who is here
-//! ([`Registry::records`]), is anybody left ([`Registry::quiet`]), and to pass
-//! on new orders ([`Registry::publish`]).
+//! ([`Registry::records`]), is anybody left ([`Registry::until`], on a
+//! [`Scope`]), and to pass on new orders ([`Registry::publish`]).
 //!
 //! Invariant: `opened = finished + farewelled + cut + open`, per protocol, at
 //! every instant at which no guard is being dropped.
@@ -25,13 +25,13 @@ pub use scope::{Heard, Scope};
 pub use tally::{Drained, Sums};
 
 use crate::clock;
-use crate::drain::{Orders, Outcome, Protocol, Timestamp, Told};
+use crate::drain::{CutReason, Farewell, Orders, Outcome, Protocol, Timestamp, Told};
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tally::Tally;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tally::Books;
 use tokio::sync::Notify;
 
 /// How many farewelled and cut exchanges a receipt names; the rest is counted.
@@ -40,64 +40,53 @@ const TOLD_KEPT: usize = 1_000;
 /// The live table of one process.
 #[derive(Debug)]
 pub struct Registry {
-    scope: Scope,
+    scopes: RwLock<Vec<Arc<Scope>>>,
     live: DashMap<u64, Arc<Record>>,
     next: AtomicU64,
-    /// What holds the exit: listeners that may still accept, and connections.
-    holders: AtomicUsize,
-    acceptors: AtomicUsize,
-    released: Notify,
-    connections: Tally,
-    exchanges: [Tally; Protocol::ALL.len()],
-    drained: [AtomicU64; 3],
+    released: Arc<Notify>,
     told: Mutex<Vec<Told>>,
     told_omitted: AtomicU64,
 }
 
 impl Registry {
-    /// An empty table whose scope has these orders.
+    /// An empty table.
     #[must_use]
-    pub fn new(orders: Orders) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            scope: Scope::new(orders),
+            scopes: RwLock::default(),
             live: DashMap::new(),
             next: AtomicU64::new(1),
-            holders: AtomicUsize::new(0),
-            acceptors: AtomicUsize::new(0),
-            released: Notify::new(),
-            connections: Tally::default(),
-            exchanges: Default::default(),
-            drained: Default::default(),
+            released: Arc::default(),
             told: Mutex::new(Vec::new()),
             told_omitted: AtomicU64::new(0),
         })
     }
 
-    /// The orders that everything in this table obeys.
-    pub fn scope(&self) -> &Scope {
-        &self.scope
+    /// A place for a listener and its connections. It stays for as long as
+    /// the table does: what was counted must not be forgotten.
+    pub fn scope(&self, listener: Arc<str>, orders: Orders) -> Arc<Scope> {
+        let released = Arc::clone(&self.released);
+        let scope = Arc::new(Scope::new(listener, orders, released));
+        self.scopes.write().push(Arc::clone(&scope));
+        scope
     }
 
-    /// Announce a listener that is about to accept.
+    /// Every scope, in the order in which they were made.
     #[must_use]
-    pub fn accepting(self: &Arc<Self>) -> AcceptGuard {
-        self.holders.fetch_add(1, Ordering::AcqRel);
-        self.acceptors.fetch_add(1, Ordering::AcqRel);
-        AcceptGuard {
-            registry: Arc::clone(self),
-        }
+    pub fn scopes(&self) -> Vec<Arc<Scope>> {
+        self.scopes.read().clone()
     }
 
     /// Enter a connection that was accepted.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, listener: &Arc<str>, peer: SocketAddr) -> ConnectionGuard {
+    pub fn enter(self: &Arc<Self>, scope: &Arc<Scope>, peer: SocketAddr) -> ConnectionGuard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let record = Arc::new(Record::new(id, Arc::clone(listener), peer));
-        self.holders.fetch_add(1, Ordering::AcqRel);
-        self.connections.opened();
+        let record = Arc::new(Record::new(id, Arc::clone(scope), peer));
+        scope.hold();
+        scope.books.connections.opened();
         self.live.insert(id, Arc::clone(&record));
         // Entered first, asked second: orders given in between reach it here.
-        let orders = self.scope.orders();
+        let orders = scope.orders();
         record.tell(orders.farewell, orders.cut);
         ConnectionGuard {
             registry: Arc::clone(self),
@@ -106,10 +95,13 @@ impl Registry {
     }
 
     /// Put new orders in force and wake whom they concern.
-    pub fn publish(&self, orders: Orders) {
-        self.scope.store(orders);
+    pub fn publish(&self, scope: &Arc<Scope>, orders: Orders) {
+        scope.store(orders);
         for entry in &self.live {
-            entry.value().tell(orders.farewell, orders.cut);
+            let record = entry.value();
+            if Arc::ptr_eq(&record.scope, scope) {
+                record.tell(orders.farewell, orders.cut);
+            }
         }
     }
 
@@ -128,23 +120,15 @@ impl Registry {
         self.live.len()
     }
 
-    /// Wait until no listener accepts and no connection is open.
-    pub async fn quiet(&self) {
-        self.none(&self.holders).await;
-    }
-
-    /// Wait until no listener accepts.
-    pub async fn refused(&self) {
-        self.none(&self.acceptors).await;
-    }
-
-    async fn none(&self, count: &AtomicUsize) {
+    /// Wait until `so` holds. It is looked at again whenever a scope may have
+    /// nothing left.
+    pub async fn until(&self, so: impl Fn() -> bool) {
         loop {
             let released = self.released.notified();
             tokio::pin!(released);
             // Enlisted before the look, or the last release is missed.
             released.as_mut().enable();
-            if count.load(Ordering::Acquire) == 0 {
+            if so() {
                 return;
             }
             released.await;
@@ -154,34 +138,37 @@ impl Registry {
     /// The sums since the process began.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        Sums {
-            connections: self.connections.sums(),
-            exchanges: std::array::from_fn(|index| self.exchanges[index].sums()),
-        }
+        let scopes = self.scopes.read();
+        scopes
+            .iter()
+            .fold(Sums::default(), |sum, scope| sum.plus(&scope.sums()))
     }
 
     /// Farewells given since the process began, by kind, over connections
     /// without a request and over exchanges.
     #[must_use]
-    pub fn farewells(&self, kind: crate::drain::Farewell) -> u64 {
-        let exchanges: u64 = self
-            .exchanges
-            .iter()
-            .map(|tally| tally.farewells(kind))
-            .sum();
-        exchanges + self.connections.half_open_farewells(kind)
+    pub fn farewells(&self, kind: Farewell) -> u64 {
+        self.count(|books| books.farewells(kind))
     }
 
     /// Exchanges cut since the process began.
     #[must_use]
-    pub fn cuts(&self, protocol: Protocol, reason: crate::drain::CutReason) -> u64 {
-        self.exchanges[protocol as usize].cuts(reason)
+    pub fn cuts(&self, protocol: Protocol, reason: CutReason) -> u64 {
+        self.count(|books| books.exchanges[protocol as usize].cuts(reason))
     }
 
     /// Connections that ended while draining, by how.
     #[must_use]
     pub fn drained_count(&self, how: Drained) -> u64 {
-        self.drained[how as usize].load(Ordering::Relaxed)
+        self.count(|books| books.drained_count(how))
+    }
+
+    fn count(&self, of: impl Fn(&Books) -> u64) -> u64 {
+        self.scopes
+            .read()
+            .iter()
+            .map(|scope| of(&scope.books))
+            .sum()
     }
 
     /// Who was told what, and how many more there were than are named.
@@ -202,34 +189,12 @@ impl Registry {
         }
         told.push(Told::new(
             record.id,
-            &record.listener,
+            record.listener(),
             record.peer,
             protocol,
             outcome,
             now.saturating_since(began),
             now,
         ));
-    }
-
-    fn drained(&self, outcome: Outcome) {
-        let how = match outcome {
-            Outcome::Finished => Drained::Success,
-            Outcome::Farewelled(_) => Drained::Timeout,
-            Outcome::Cut(_) => Drained::Failed,
-        };
-        self.drained[how as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn stop_accepting(&self) {
-        if self.acceptors.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.released.notify_waiters();
-        }
-        self.release();
-    }
-
-    fn release(&self) {
-        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.released.notify_waiters();
-        }
     }
 }

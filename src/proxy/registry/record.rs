@@ -8,6 +8,7 @@
 //! Deliberately absent: the socket. Whoever wants a connection to end says so
 //! through the scope's orders, and its own task does it.
 
+use super::scope::Scope;
 use crate::clock;
 use crate::drain::{CutReason, Farewell, Outcome, Protocol, Protocols, Timestamp};
 use futures_util::task::AtomicWaker;
@@ -89,8 +90,8 @@ const UNKNOWN: u8 = u8::MAX;
 pub struct Record {
     /// Unique in this process, in the order of acceptance.
     pub id: u64,
-    /// Name of the listener that accepted it.
-    pub listener: Arc<str>,
+    /// What it belongs to.
+    pub(super) scope: Arc<Scope>,
     /// The client's address.
     pub peer: SocketAddr,
     /// The client's IP address as `X-Forwarded-For` has it.
@@ -117,11 +118,11 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(id: u64, listener: Arc<str>, peer: SocketAddr) -> Self {
+    pub(super) fn new(id: u64, scope: Arc<Scope>, peer: SocketAddr) -> Self {
         let now = clock::now();
         Self {
             id,
-            listener,
+            scope,
             peer,
             forwarded_for: HeaderValue::try_from(peer.ip().to_canonical().to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
@@ -140,6 +141,16 @@ impl Record {
             waker: AtomicWaker::new(),
             deadline: Notify::new(),
         }
+    }
+
+    /// Name of the listener that accepted it.
+    pub fn listener(&self) -> &Arc<str> {
+        self.scope.listener()
+    }
+
+    /// Whether the listener that accepted it is past refuse.
+    pub fn draining(&self) -> bool {
+        self.scope.orders().draining()
     }
 
     /// The protocol spoken, once that is known.
@@ -321,6 +332,8 @@ fn micros(at: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::Orders;
+    use crate::proxy::registry::Registry;
 
     #[test]
     fn outcomes_survive_the_coding() {
@@ -336,7 +349,12 @@ mod tests {
 
     #[test]
     fn the_worst_outcome_stays() {
-        let record = Record::new(1, "web".into(), ([127, 0, 0, 1], 9).into());
+        let registry = Registry::new();
+        let guard = registry.enter(
+            &registry.scope("web".into(), Orders::default()),
+            ([127, 0, 0, 1], 9).into(),
+        );
+        let record = guard.record();
         record.conclude(Outcome::Farewelled(Farewell::GrpcTrailers));
         record.conclude(Outcome::Finished);
         assert_eq!(

@@ -1,35 +1,100 @@
 //! What is being drained, and what everything in it must obey.
 //!
-//! A [`Scope`] is the set of listeners and connections that one drain machine
-//! speaks to. The conductor stores new [`Orders`] first and wakes every
+//! A [`Scope`] is a listener and the connections that it accepted: what one
+//! drain machine speaks to. It knows whether any of that is left, and keeps
+//! the books over how it ended. The conductor stores new [`Orders`] first and wakes every
 //! connection second; a connection is entered in the registry first and reads
 //! the orders second. Whichever comes first, none misses an order: that is
 //! the race this module exists to prevent ("added after the drain began").
 //!
 //! Deliberately absent: deciding anything. Orders come from `drain`.
 
+use super::guard::AcceptGuard;
+use super::tally::{Books, Sums};
 use crate::drain::Orders;
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// The orders in force for a set of listeners and connections.
+/// A listener, its connections, and the orders in force for them.
 #[derive(Debug)]
 pub struct Scope {
+    listener: Arc<str>,
     orders: RwLock<Orders>,
     version: AtomicU64,
     changed: Notify,
+    /// What holds the exit: sockets that may still accept, and connections.
+    holders: AtomicUsize,
+    acceptors: AtomicUsize,
+    /// Shared by all scopes of a registry: told when one has nothing left.
+    released: Arc<Notify>,
+    pub(super) books: Books,
 }
 
 impl Scope {
-    /// A scope in which nothing is being drained.
-    #[must_use]
-    pub fn new(orders: Orders) -> Self {
+    pub(super) fn new(listener: Arc<str>, orders: Orders, released: Arc<Notify>) -> Self {
         Self {
+            listener,
             orders: RwLock::new(orders),
             version: AtomicU64::new(1),
             changed: Notify::new(),
+            holders: AtomicUsize::new(0),
+            acceptors: AtomicUsize::new(0),
+            released,
+            books: Books::default(),
         }
+    }
+
+    /// The listener's name.
+    #[must_use]
+    pub fn listener(&self) -> &Arc<str> {
+        &self.listener
+    }
+
+    /// Announce a socket that is about to accept.
+    #[must_use]
+    pub fn accepting(self: &Arc<Self>) -> AcceptGuard {
+        self.hold();
+        self.acceptors.fetch_add(1, Ordering::AcqRel);
+        AcceptGuard {
+            scope: Arc::clone(self),
+        }
+    }
+
+    /// Whether no socket accepts and no connection is open.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.holders.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether no socket accepts.
+    #[must_use]
+    pub fn has_refused(&self) -> bool {
+        self.acceptors.load(Ordering::Acquire) == 0
+    }
+
+    /// The sums since the scope began.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        self.books.sums()
+    }
+
+    pub(super) fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn release(&self) {
+        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.released.notify_waiters();
+        }
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        if self.acceptors.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.released.notify_waiters();
+        }
+        self.release();
     }
 
     /// The orders in force now.
@@ -89,8 +154,8 @@ impl Heard {
     }
 }
 
-impl From<&Scope> for Heard {
-    fn from(scope: &Scope) -> Self {
+impl From<&Arc<Scope>> for Heard {
+    fn from(scope: &Arc<Scope>) -> Self {
         let version = scope.version();
         Self {
             orders: scope.orders(),

@@ -43,6 +43,67 @@ pub struct Sums {
     pub exchanges: [Ledger; Protocol::ALL.len()],
 }
 
+impl Sums {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            connections: self.connections.plus(&other.connections),
+            exchanges: std::array::from_fn(|index| {
+                self.exchanges[index].plus(&other.exchanges[index])
+            }),
+        }
+    }
+
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            connections: self.connections.since(&before.connections),
+            exchanges: std::array::from_fn(|index| {
+                self.exchanges[index].since(&before.exchanges[index])
+            }),
+        }
+    }
+}
+
+/// Everything that is counted of one scope.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) connections: Tally,
+    pub(super) exchanges: [Tally; Protocol::ALL.len()],
+    drained: [AtomicU64; Drained::ALL.len()],
+}
+
+impl Books {
+    pub(super) fn sums(&self) -> Sums {
+        Sums {
+            connections: self.connections.sums(),
+            exchanges: std::array::from_fn(|index| self.exchanges[index].sums()),
+        }
+    }
+
+    /// A connection left during a drain.
+    pub(super) fn drained(&self, outcome: Outcome) {
+        let how = match outcome {
+            Outcome::Finished => Drained::Success,
+            Outcome::Farewelled(_) => Drained::Timeout,
+            Outcome::Cut(_) => Drained::Failed,
+        };
+        self.drained[how as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn drained_count(&self, how: Drained) -> u64 {
+        self.drained[how as usize].load(Relaxed)
+    }
+
+    /// Over connections without a request and over exchanges.
+    pub(super) fn farewells(&self, kind: Farewell) -> u64 {
+        let exchanges = self.exchanges.iter().map(|tally| tally.farewells(kind));
+        exchanges.sum::<u64>() + self.connections.half_open_farewells(kind)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     opened: AtomicU64,

@@ -61,7 +61,7 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
         Error::Told(farewell) => Some(*farewell),
         other => {
             let record = exchange.record();
-            tracing::warn!(connection = record.id, listener = %record.listener, error = %other, status = code.as_u16(), "request failed");
+            tracing::warn!(connection = record.id, listener = %record.listener(), error = %other, status = code.as_u16(), "request failed");
             None
         }
     };

@@ -192,7 +192,7 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, secure: bool) -> Option<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::{Machine, Plan};
+    use crate::drain::Orders;
     use crate::proxy::registry::Registry;
 
     fn prepared(fields: &[(&str, &str)]) -> Parts {
@@ -201,8 +201,9 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut head = request.body(()).expect("a request").into_parts().0;
-        let registry = Registry::new(Machine::new(Plan::default()).orders());
-        let guard = registry.enter(&"web".into(), ([10, 0, 0, 9], 1).into());
+        let registry = Registry::new();
+        let scope = registry.scope("web".into(), Orders::default());
+        let guard = registry.enter(&scope, ([10, 0, 0, 9], 1).into());
         super::request(&mut head, &guard, true, false);
         head
     }

@@ -9,5 +9,6 @@ mod farewell_http;
 mod farewell_tunnel;
 mod finish;
 mod goaway;
+mod listeners;
 mod retire;
 mod scene;

@@ -60,7 +60,7 @@ pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, edge: Ed
     let signs = Arc::<Signs>::default();
     let gate = Gate::new(edge, framing, Arc::clone(&signs));
     let mut this = Loop {
-        heard: Heard::from(guard.registry().scope()),
+        heard: Heard::from(guard.scope()),
         site,
         guard,
         answers: Arc::default(),
@@ -129,7 +129,7 @@ impl Loop {
             if self.signs.half_head() && self.guard.state() == State::Idle {
                 self.guard.enter(State::Head);
             }
-            let orders = self.heard.refresh(self.guard.registry().scope());
+            let orders = self.heard.refresh(self.guard.scope());
             let view = View::of(&self.guard, false, self.retired);
             if !view.busy && self.signs.refused(view.requests) {
                 return Poll::Ready(None);
@@ -150,7 +150,7 @@ impl Loop {
         if self.retired.is_some() {
             return;
         }
-        let orders = self.heard.refresh(self.guard.registry().scope());
+        let orders = self.heard.refresh(self.guard.scope());
         let due = orders.retire_at(self.guard.id);
         if due.is_some_and(|at| at <= clock::now()) {
             self.retire();

@@ -26,8 +26,9 @@ pub(in crate::proxy::connection) struct Scene {
 
 impl Scene {
     pub(in crate::proxy::connection) fn new(protocol: Protocol) -> Self {
-        let registry = Registry::new(Orders::default());
-        let connection = registry.enter(&"web".into(), ([127, 0, 0, 1], 9).into());
+        let registry = Registry::new();
+        let scope = registry.scope("web".into(), Orders::default());
+        let connection = registry.enter(&scope, ([127, 0, 0, 1], 9).into());
         connection.set_protocol(protocol);
         Self {
             registry,
@@ -42,7 +43,7 @@ impl Scene {
 
     /// The protocol's deadline comes.
     pub(in crate::proxy::connection) fn farewell(&self) {
-        self.registry.publish(Orders {
+        self.publish(Orders {
             farewell: Protocols::EMPTY.with(self.protocol),
             ..Orders::default()
         });
@@ -51,11 +52,16 @@ impl Scene {
     /// The cut comes.
     pub(in crate::proxy::connection) fn cut(&self) {
         let only = Protocols::EMPTY.with(self.protocol);
-        self.registry.publish(Orders {
+        self.publish(Orders {
             farewell: only,
             cut: only,
             ..Orders::default()
         });
+    }
+
+    /// Put orders in force.
+    pub(in crate::proxy::connection) fn publish(&self, orders: Orders) {
+        self.registry.publish(self.connection.scope(), orders);
     }
 
     /// How the exchanges ended.

@@ -421,7 +421,7 @@ async fn a_tunnel_that_begins_after_its_deadline_ends() {
 async fn another_protocols_deadline_is_not_ours() {
     let scene = Scene::new(Protocol::Tcp);
     let (task, mut client, mut server) = piped(&scene, 64);
-    scene.registry.publish(crate::drain::Orders {
+    scene.publish(crate::drain::Orders {
         farewell: crate::drain::Protocols::EMPTY.with(Protocol::WebSocket),
         ..crate::drain::Orders::default()
     });

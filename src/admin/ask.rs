@@ -1,0 +1,90 @@
+//! What a request asks for beyond its path: the query, and a JSON body.
+//!
+//! Invariant: nothing that is not understood is passed over. A member or a
+//! value that this version does not know refuses the whole request: a drain
+//! meant for one listener must not become one of the process.
+//!
+//! Deliberately absent: reading bytes, and doing anything.
+
+use super::problem::Problem;
+use crate::config::duration;
+use std::time::Duration;
+
+/// The query of a request.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    /// Wait for the end of the drain.
+    pub(super) wait: bool,
+    /// The listener that is meant; none for the process.
+    pub(super) listener: Option<String>,
+}
+
+impl Query {
+    pub(super) fn read(query: &str) -> Result<Self, Problem> {
+        let mut read = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("wait", "true")) => read.wait = true,
+                Some(("wait", "false")) => read.wait = false,
+                Some(("listener", name)) => read.listener = Some(name.to_owned()),
+                _ => {
+                    return Err(Problem::bad_request(format!(
+                        "the query has {pair:?}; known are wait=true, wait=false and listener=NAME"
+                    )));
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// All that a request with a body asks for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) query: Query,
+    /// By how much to extend.
+    pub(super) by: Option<Duration>,
+}
+
+impl Asked {
+    /// Read the body; its `listener` counts like the query's.
+    pub(super) fn read(body: &[u8], query: Query) -> Result<Self, Problem> {
+        let mut asked = Self { query, by: None };
+        if body.trim_ascii().is_empty() {
+            return Ok(asked);
+        }
+        let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
+            .map_err(|error| {
+                Problem::bad_request(format!("the body is no JSON object: {error}"))
+            })?;
+        for (name, value) in members {
+            match (name.as_str(), value.as_str()) {
+                ("listener", Some(listener)) => {
+                    let asked_before = asked.query.listener.replace(listener.to_owned());
+                    if asked_before.is_some_and(|before| before != listener) {
+                        return Err(Problem::bad_request(
+                            "query and body name two listeners; nothing was done",
+                        ));
+                    }
+                }
+                ("by", Some(text)) => {
+                    let by = duration(text).map_err(|what| {
+                        Problem::bad_request(format!("`by`: {what}; nothing was done"))
+                    })?;
+                    asked.by = Some(by);
+                }
+                ("listener" | "by", _) => {
+                    return Err(Problem::bad_request(format!(
+                        "the member {name:?} of the body must be a string; nothing was done"
+                    )));
+                }
+                _ => {
+                    return Err(Problem::bad_request(format!(
+                        "the body has an unknown member {name:?}; nothing was done"
+                    )));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}

@@ -9,6 +9,8 @@
 //! Deliberately absent: case folding and synonyms; there is one word per
 //! concept.
 
+use crate::drain::{Hopeless, LateRequests};
+
 /// A type whose values are written as one word each.
 pub trait Word: Copy + PartialEq + Sized + 'static {
     /// Every word and what it means, in the order in which help lists them.
@@ -27,4 +29,13 @@ pub trait Word: Copy + PartialEq + Sized + 'static {
         let found = Self::WORDS.iter().find(|(_, value)| *value == self);
         found.map_or("", |(word, _)| word)
     }
+}
+
+impl Word for LateRequests {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("serve", Self::Serve), ("refuse", Self::Refuse)];
+}
+
+impl Word for Hopeless {
+    const WORDS: &'static [(&'static str, Self)] = &[("wait", Self::Wait), ("end", Self::End)];
 }

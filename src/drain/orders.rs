@@ -11,6 +11,7 @@
 //! Deliberately absent: the connection. It asks "until when?" and ends itself.
 
 use super::plan::Plan;
+use super::policy::Hopeless;
 use super::protocol::{Protocol, Protocols};
 use super::stage::Stage;
 use super::time::{Timestamp, micros};
@@ -90,6 +91,15 @@ impl Orders {
     pub fn deadline(&self, protocol: Protocol) -> Option<Timestamp> {
         self.refuse_at
             .map(|refuse| refuse + self.plan.finish_for(protocol))
+    }
+
+    /// A deadline of its own beyond which a request of this protocol is ended
+    /// at once: nobody can await it. `None` where such work may prove that it
+    /// needs less.
+    #[must_use]
+    pub fn hopeless_beyond(&self, protocol: Protocol) -> Option<Timestamp> {
+        self.deadline(protocol)
+            .filter(|_| self.plan.hopeless == Hopeless::End)
     }
 
     /// When what is left of this protocol is cut. `None` until refuse.
@@ -209,6 +219,17 @@ mod tests {
         orders.plan.spread = Duration::ZERO;
         assert_eq!(orders.idle_until(1, at(0)), Some(at(10_100)));
         assert_eq!(orders.idle_until(1, at(10_000)), Some(at(11_000)));
+    }
+
+    #[test]
+    fn work_is_hopeless_where_the_operator_says_so() {
+        let mut orders = retiring();
+        assert_eq!(orders.hopeless_beyond(Protocol::Grpc), None);
+        orders.plan.hopeless = Hopeless::End;
+        let deadline = orders.deadline(Protocol::Grpc);
+        assert_eq!(orders.hopeless_beyond(Protocol::Grpc), deadline);
+        orders.refuse_at = None;
+        assert_eq!(orders.hopeless_beyond(Protocol::Grpc), None);
     }
 
     #[test]

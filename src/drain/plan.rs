@@ -10,6 +10,7 @@
 //! Deliberately absent: reading the config. Errors name the key they blame
 //! ([`PlanError::key`]), and the config floor finds it in the text.
 
+use super::policy::{Hopeless, LateRequests};
 use super::protocol::{Protocol, Protocols};
 use super::time::{Brief, millis};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,10 @@ pub struct Plan {
     /// What a peer that was told to leave has before it is cut.
     #[serde(rename = "farewell_ms", with = "millis")]
     pub farewell: Duration,
+    /// What becomes of requests that come after the word to retire.
+    pub late_requests: LateRequests,
+    /// What becomes of requests that cannot be awaited by their own deadline.
+    pub hopeless: Hopeless,
 }
 
 /// What in-flight work has to finish, from refuse on, by protocol.
@@ -76,6 +81,8 @@ impl Default for Plan {
                 tcp: seconds(20),
             },
             farewell: seconds(2),
+            late_requests: LateRequests::default(),
+            hopeless: Hopeless::default(),
         }
     }
 }

@@ -9,7 +9,7 @@
 //! so that whatever else makes a plan is held to the same.
 
 use super::super::file::{Drain, Finish};
-use super::super::read::{At, Time, value_or};
+use super::super::read::{At, OneOf, Time, value_or};
 use super::super::report::{Problem, Reported, Span};
 use super::{Check, all};
 use crate::drain::{self, Plan};
@@ -40,6 +40,8 @@ impl Check<'_> {
             last_request: time(written.last_request, default.last_request)?,
             finish,
             farewell: time(written.farewell, default.farewell)?,
+            late_requests: value_or(written.late_requests, OneOf(default.late_requests))?.0,
+            hopeless: value_or(written.hopeless, OneOf(default.hopeless))?.0,
         };
         all(plan.check(), |error| {
             let (span, written) = spans.of_key(error.key());

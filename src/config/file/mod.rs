@@ -21,6 +21,7 @@ pub(super) use upstream::{Health, Upstream, UpstreamTls};
 use super::model::LogFormat;
 use super::read::{At, Named, Node, OneOf, Read, Table, Time};
 use super::report::{Problems, Reported};
+use crate::drain::{Hopeless, LateRequests};
 use schemars::JsonSchema;
 use toml::de::DeTable;
 
@@ -150,6 +151,13 @@ pub(super) struct Drain {
     /// What a peer gets to leave after its farewell, before it is cut.
     #[schemars(extend("default" = "2s"))]
     pub(super) farewell: Option<At<Time>>,
+    /// What becomes of requests on connections that were told to retire.
+    #[schemars(extend("default" = "serve"))]
+    pub(super) late_requests: Option<At<OneOf<LateRequests>>>,
+    /// What becomes of requests whose own deadline (`grpc-timeout`) lies beyond
+    /// the drain's.
+    #[schemars(extend("default" = "wait"))]
+    pub(super) hopeless: Option<At<OneOf<Hopeless>>>,
 }
 
 impl Read for Drain {
@@ -162,6 +170,8 @@ impl Read for Drain {
             last_request: table.key("last_request"),
             finish: table.key("finish"),
             farewell: table.key("farewell"),
+            late_requests: table.key("late_requests"),
+            hopeless: table.key("hopeless"),
         })
     }
 }

@@ -20,7 +20,7 @@ prop_compose! {
     ) -> Plan {
         let finish = crate::drain::Finish { http, grpc, websocket, tcp };
         let grace = Duration::from_secs(30);
-        Plan { grace, announce, spread, handshake, last_request, finish, farewell }
+        Plan { grace, announce, spread, handshake, last_request, finish, farewell, ..Plan::default() }
     }
 }
 

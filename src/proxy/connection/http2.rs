@@ -109,7 +109,10 @@ impl Loop {
             }
             match self.poll_due(cx, conn.has_streams()) {
                 None => return Poll::Pending,
-                Some(Act::Retire) => conn.graceful_shutdown(),
+                Some(Act::Retire) => {
+                    self.guard.retire();
+                    conn.graceful_shutdown();
+                }
                 // Only with nothing in flight: this resets what there is.
                 Some(Act::Close) if !self.closing => {
                     self.closing = true;

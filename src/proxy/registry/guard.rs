@@ -64,6 +64,8 @@ pub struct RequestGuard {
     pub(super) record: Arc<Record>,
     pub(super) protocol: Protocol,
     pub(super) began: Timestamp,
+    /// The deadline that its client gave it.
+    pub(super) own_deadline: Option<Timestamp>,
     pub(super) outcome: Option<Outcome>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
@@ -89,15 +91,22 @@ impl RequestGuard {
         self.began
     }
 
-    /// Whether the exchange is past its deadline.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.record.is_due(self.protocol)
+    /// Note the deadline that the client gave the exchange.
+    pub fn set_own_deadline(&mut self, at: Timestamp) {
+        self.own_deadline = Some(at);
     }
 
-    /// Wait until the exchange is past its deadline.
+    /// Whether the exchange is past its deadline, or hopeless in a drain that
+    /// ends such work.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let own = self.own_deadline;
+        self.record.is_due(self.protocol) || own.is_some_and(|own| self.record.is_hopeless(own))
+    }
+
+    /// Wait until that is so.
     pub async fn due(&self) {
-        self.record.due(self.protocol).await;
+        self.record.told(|| self.is_due()).await;
     }
 
     /// Note where the exchange is counted.
@@ -177,6 +186,7 @@ impl Registry {
             record: Arc::clone(record),
             protocol,
             began: clock::now(),
+            own_deadline: None,
             outcome: None,
             metrics: None,
             code: 0,

@@ -87,7 +87,7 @@ impl Registry {
         self.live.insert(id, Arc::clone(&record));
         // Entered first, asked second: orders given in between reach it here.
         let orders = scope.orders();
-        record.tell(orders.farewell, orders.cut);
+        record.tell(&orders);
         ConnectionGuard {
             registry: Arc::clone(self),
             record,
@@ -100,7 +100,7 @@ impl Registry {
         for entry in &self.live {
             let record = entry.value();
             if Arc::ptr_eq(&record.scope, scope) {
-                record.tell(orders.farewell, orders.cut);
+                record.tell(&orders);
             }
         }
     }

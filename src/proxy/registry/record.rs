@@ -10,7 +10,9 @@
 
 use super::scope::Scope;
 use crate::clock;
-use crate::drain::{CutReason, Farewell, Outcome, Protocol, Protocols, Timestamp};
+use crate::drain::{
+    CutReason, Farewell, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp,
+};
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 use std::net::SocketAddr;
@@ -108,6 +110,10 @@ pub struct Record {
     /// Bytes written to the client, before TLS.
     pub sent: AtomicU64,
     blocked: AtomicBool,
+    retired: AtomicBool,
+    /// In microseconds; 0 is never.
+    ends: AtomicU64,
+    hopeless: AtomicU64,
     farewell: AtomicU8,
     cut: AtomicU8,
     worst: AtomicU8,
@@ -135,6 +141,9 @@ impl Record {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            ends: AtomicU64::new(0),
+            hopeless: AtomicU64::new(0),
             farewell: AtomicU8::new(0),
             cut: AtomicU8::new(0),
             worst: AtomicU8::new(0),
@@ -210,12 +219,17 @@ impl Record {
         }
     }
 
-    /// Pass on which protocols' deadlines have come, and which are to be cut.
-    pub(in crate::proxy) fn tell(&self, farewell: Protocols, cut: Protocols) {
+    /// Pass on which protocols' deadlines have come or will, and which are to
+    /// be cut.
+    pub(in crate::proxy) fn tell(&self, orders: &Orders) {
         // Orders only grow. Two that come at once, from the conductor and from
         // the accept, may come in either order: neither takes the other back.
-        self.farewell.fetch_or(farewell.bits(), Relaxed);
-        self.cut.fetch_or(cut.bits(), Relaxed);
+        self.farewell.fetch_or(orders.farewell.bits(), Relaxed);
+        self.cut.fetch_or(orders.cut.bits(), Relaxed);
+        let ends = orders.deadline(Protocol::Grpc);
+        self.ends.fetch_max(ends.map_or(0, micros), Relaxed);
+        let beyond = orders.hopeless_beyond(Protocol::Grpc);
+        self.hopeless.fetch_max(beyond.map_or(0, micros), Relaxed);
         self.deadline.notify_waiters();
         self.waker.wake();
     }
@@ -223,6 +237,35 @@ impl Record {
     /// Whether an exchange of this protocol is past its deadline.
     pub fn is_due(&self, protocol: Protocol) -> bool {
         Protocols::from_bits(self.farewell.load(Relaxed)).contains(protocol)
+    }
+
+    /// When gRPC calls on this connection are ended by a drain; `None` until
+    /// one has a date for that.
+    pub fn grpc_ends(&self) -> Option<Timestamp> {
+        noted(&self.ends)
+    }
+
+    /// Whether a call with this deadline of its own is not awaited.
+    pub fn is_hopeless(&self, own: Timestamp) -> bool {
+        noted(&self.hopeless).is_some_and(|beyond| own > beyond)
+    }
+
+    /// Whether the client was told to send no more requests here.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Note that the client was told so.
+    pub(in crate::proxy) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    /// Whether a request that comes now is to be refused for coming late.
+    pub(in crate::proxy) fn refuses_late(&self) -> bool {
+        self.is_retired() && {
+            let orders = self.scope.orders();
+            orders.draining() && orders.plan.late_requests == LateRequests::Refuse
+        }
     }
 
     /// Whether nothing on this connection may be left: the time of each
@@ -278,7 +321,7 @@ impl Record {
         self.told(|| self.is_cut(protocol)).await;
     }
 
-    async fn told(&self, so: impl Fn() -> bool) {
+    pub(super) async fn told(&self, so: impl Fn() -> bool) {
         loop {
             let told = self.deadline.notified();
             tokio::pin!(told);
@@ -325,6 +368,12 @@ fn decode(code: u8) -> Outcome {
     }
 }
 
+fn noted(micros: &AtomicU64) -> Option<Timestamp> {
+    let micros = micros.load(Relaxed);
+    let at = Timestamp::from_start(std::time::Duration::from_micros(micros));
+    (micros > 0).then_some(at)
+}
+
 fn micros(at: Timestamp) -> u64 {
     u64::try_from(at.since_start().as_micros()).unwrap_or(u64::MAX)
 }
@@ -332,7 +381,6 @@ fn micros(at: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::Orders;
     use crate::proxy::registry::Registry;
 
     #[test]

@@ -8,11 +8,11 @@ use super::answer;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::reply::Reply;
 use super::route::{Route, Site};
-use super::{head, headers};
+use super::{deadline, head, headers};
 use crate::drain::Protocol;
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use crate::proxy::registry::{ConnectionGuard, Record, RequestGuard};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -86,10 +86,11 @@ pub(in crate::proxy) async fn serve_http1(
     let (mut parts, incoming) = request.into_parts();
     answers.ask(parts.extensions.remove());
     let mut exchange = guard.begin(head::protocol(&parts));
+    deadline::bound(&mut parts, &mut exchange);
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
     site.log(&parts, &mut exchange);
-    let found = find(&site, &parts);
+    let found = find(&site, &parts, exchange.record());
     let mut reply = match found {
         Ok(route) => {
             exchange.routed(&route.metrics);
@@ -108,10 +109,18 @@ pub(in crate::proxy) async fn serve_http1(
 pub(super) fn find<'a>(
     site: &'a Site,
     parts: &Parts,
+    record: &Record,
 ) -> Result<&'a Route, (StatusCode, &'static str)> {
     let host = head::host(parts)?;
-    site.route(host, parts.uri.path())
-        .ok_or((StatusCode::NOT_FOUND, "no route for this host and path"))
+    let path = parts.uri.path();
+    let route = site
+        .route(host, path)
+        .ok_or((StatusCode::NOT_FOUND, "no route for this host and path"))?;
+    if record.refuses_late() && !route.pool.upstream().is_health_check(path) {
+        let says = "this proxy is draining; try again on another connection";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, says));
+    }
+    Ok(route)
 }
 
 async fn relay(
@@ -138,7 +147,7 @@ async fn relay(
     let forwarded = tokio::select! {
         biased;
         forwarded = forward(route, outgoing) => forwarded,
-        () = record.due(exchange.protocol()) => Err(answer::unanswered(exchange.protocol())),
+        () = exchange.due() => Err(answer::unanswered(exchange.protocol())),
     };
     let Forwarded {
         head: mut parts,

@@ -9,7 +9,7 @@ use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::http1::{find, silence};
 use super::pump::{End, Pump};
 use super::route::Site;
-use super::{grpc, head, headers};
+use super::{deadline, grpc, head, headers};
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
@@ -60,7 +60,8 @@ impl Stream {
     async fn run(mut self, mut parts: Parts, incoming: RecvStream) {
         let site = Arc::clone(&self.site);
         site.log(&parts, &mut self.exchange);
-        let route = match find(&site, &parts) {
+        deadline::bound(&mut parts, &mut self.exchange);
+        let route = match find(&site, &parts, self.exchange.record()) {
             Ok(route) => route,
             Err((code, says)) => {
                 self.exchange.routed(site.unrouted());

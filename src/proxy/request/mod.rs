@@ -11,6 +11,7 @@
 //! own protocol, also while the client's window is shut.
 
 mod answer;
+mod deadline;
 mod forward;
 mod grpc;
 mod head;

@@ -47,6 +47,14 @@ pub(super) const CHECK_AGENT: &str = "ebbtide-health";
 
 type Check = Arc<dyn HealthCheck + Send + Sync>;
 
+/// The path, without its query, that is asked for by HTTP checks.
+pub(super) fn path(config: &config::Upstream) -> Option<Box<str>> {
+    match &config.health.as_ref()?.check {
+        config::HealthCheck::Http { path } => path.split('?').next().map(Box::from),
+        _ => None,
+    }
+}
+
 /// The checks of an upstream, or `None` if its health is taken for granted.
 ///
 /// # Errors

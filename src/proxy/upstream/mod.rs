@@ -59,6 +59,7 @@ pub struct Upstream {
     connector: TransportConnector,
     balancer: Balancer,
     check_every: Option<Duration>,
+    health_path: Option<Box<str>>,
 }
 
 /// A server and its health, for status and metrics.
@@ -96,12 +97,20 @@ impl Upstream {
             balancer: Balancer::new(&servers, &addresses, checks),
             servers,
             check_every: config.health.as_ref().map(|health| health.every),
+            health_path: health::path(config),
         }))
     }
 
     /// Whether its servers are spoken to over TLS.
     pub fn secure(&self) -> bool {
         self.tls
+    }
+
+    /// Whether a request for this path asks for a server's health: what this
+    /// proxy itself asks, or the health service of gRPC.
+    #[must_use]
+    pub fn is_health_check(&self, path: &str) -> bool {
+        path.starts_with("/grpc.health.v1.Health/") || self.health_path.as_deref() == Some(path)
     }
 
     /// Its name in the config.

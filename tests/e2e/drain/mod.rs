@@ -10,5 +10,6 @@ mod farewell_tunnel;
 mod finish;
 mod goaway;
 mod listeners;
+mod policy;
 mod retire;
 mod scene;

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) websocket: &'static str,
     pub(super) tcp: &'static str,
     pub(super) farewell: &'static str,
+    /// Further keys, as they are written.
+    pub(super) more: &'static str,
 }
 
 impl Plan {
@@ -47,6 +49,7 @@ impl Plan {
         websocket: "60s",
         tcp: "60s",
         farewell: "60s",
+        more: "",
     };
 }
 
@@ -56,7 +59,7 @@ impl fmt::Display for Plan {
             f,
             "[drain]\ngrace = \"10m\"\nannounce = \"{}\"\nspread = \"{}\"\nhandshake = \"{}\"\n\
              last_request = \"{}\"\nfarewell = \"{}\"\n\
-             finish = {{ http = \"{}\", grpc = \"{}\", websocket = \"{}\", tcp = \"{}\" }}\n",
+             finish = {{ http = \"{}\", grpc = \"{}\", websocket = \"{}\", tcp = \"{}\" }}\n{}\n",
             self.announce,
             self.spread,
             self.handshake,
@@ -65,7 +68,8 @@ impl fmt::Display for Plan {
             self.http,
             self.grpc,
             self.websocket,
-            self.tcp
+            self.tcp,
+            self.more
         )
     }
 }

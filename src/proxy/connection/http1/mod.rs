@@ -159,6 +159,7 @@ impl Loop {
 
     fn retire(&mut self) {
         self.retired = Some(clock::now());
+        self.guard.retire();
         self.answers.retire();
     }
 

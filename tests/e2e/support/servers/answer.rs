@@ -103,7 +103,7 @@ where
     }
 }
 
-fn text(head: &Parts) -> String {
+pub(super) fn text(head: &Parts) -> String {
     let mut text = format!("{} {} {:?}\n", head.method, head.uri, head.version);
     for (name, value) in &head.headers {
         writeln!(

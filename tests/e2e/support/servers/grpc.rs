@@ -6,6 +6,7 @@
 //! its client sends, `Chat` repeats it line by line.
 
 use super::super::seen::{Desk, Exchange};
+use super::answer::text;
 use http::{Request as HttpRequest, Response as HttpResponse};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -67,6 +68,9 @@ impl Service<HttpRequest<Body>> for Methods {
     fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
         let desk = self.0.clone();
         Box::pin(async move {
+            let (head, body) = request.into_parts();
+            desk.note(|seen| seen.heads.push(text(&head)));
+            let request = HttpRequest::from_parts(head, body);
             let exchange = desk.request();
             let mut grpc = Grpc::new(ProstCodec::<Line, Line>::default());
             let called = request

@@ -8,6 +8,7 @@
 //! - `check`: what the values mean together; `tls` and `names` load the
 //!   certificates, `units` reads durations and sizes;
 //! - `model`: the result, which the rest of Ebbtide runs from;
+//! - `diff`: what tells two of them apart, for a reload;
 //! - `report`: what is wrong, drawn on the text.
 //!
 //! Invariant: a [`Config`] that exists can be run, and a file that is refused
@@ -18,6 +19,7 @@
 //! resolver, so it has no place on a worker's thread.
 
 mod check;
+mod diff;
 mod file;
 mod model;
 mod names;
@@ -29,6 +31,7 @@ mod units;
 mod words;
 
 pub use check::Resolve;
+pub use diff::{Change, Diff};
 pub use model::{
     Admin, AdminAddr, Balance, Certificate, Config, Health, HealthCheck, Hook, HookRun,
     HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process, Route, Server,

@@ -20,8 +20,9 @@ use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The most that is read of a PEM file: a bundle of all public authorities
@@ -112,6 +113,16 @@ pub(super) fn roots(path: &Path) -> Result<RootCertStore, Fault> {
         })?;
     }
     Ok(roots)
+}
+
+/// A number for the content of files. Files that cannot be read were reported
+/// when they were loaded.
+pub(super) fn content<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        std::fs::read(path).unwrap_or_default().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Reads a name that TLS can ask a server for (RFC 6066, section 3).

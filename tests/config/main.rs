@@ -1,6 +1,7 @@
 //! The configuration floor from outside: files in, models or reports out.
 
 mod bad;
+mod diff;
 mod fixture;
 mod full;
 mod good;

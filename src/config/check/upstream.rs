@@ -171,10 +171,14 @@ impl Check<'_> {
             (Some(lone), None) => self.lone(lone, "cert", "key"),
             (None, Some(lone)) => self.lone(lone, "key", "cert"),
         };
+        let (ca, client) = (ca.transpose()?, client?);
+        let pair = client.iter().flat_map(|(cert, key)| [cert, key]);
+        let content = tls::content(ca.iter().chain(pair));
         Ok(UpstreamTls {
             sni: sni?,
-            ca: ca.transpose()?,
-            client: client?,
+            ca,
+            client,
+            content,
         })
     }
 

@@ -70,6 +70,15 @@ pub struct ListenerTls {
     pub tickets: bool,
 }
 
+impl PartialEq for ListenerTls {
+    fn eq(&self, other: &Self) -> bool {
+        let roots = |tls: &Self| tls.client_ca.as_ref().map(|ca| ca.roots.clone());
+        self.certificates == other.certificates
+            && self.tickets == other.tickets
+            && roots(self) == roots(other)
+    }
+}
+
 /// A certificate chain and its key; they match.
 #[derive(Clone, Debug)]
 pub struct Certificate {
@@ -78,6 +87,13 @@ pub struct Certificate {
     /// The DNS names that the certificate covers (its `subjectAltName`, RFC
     /// 5280, section 4.2.1.6), lower case, wildcards as `*.example.com`.
     pub names: Vec<String>,
+}
+
+/// By its chain: the keys of one certificate are one key.
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert && self.names == other.names
+    }
 }
 
 /// The bounds on what a peer of a listener may send, hold or wait for.

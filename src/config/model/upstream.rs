@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct UpstreamId(pub usize);
 
 /// A named pool of servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
     /// Its name in the file; unique.
     pub name: Arc<str>,
@@ -137,4 +137,6 @@ pub struct UpstreamTls {
     pub ca: Option<PathBuf>,
     /// The client certificate to show: certificate chain, then key.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// Of the content of these files: another one means other content.
+    pub content: u64,
 }

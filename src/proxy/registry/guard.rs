@@ -109,6 +109,11 @@ impl RequestGuard {
         self.record.told(|| self.is_due()).await;
     }
 
+    /// Wait until what is left of the exchange is to be closed by force.
+    pub async fn cut(&self) {
+        self.record.cut(self.protocol).await;
+    }
+
     /// Note where the exchange is counted.
     pub fn routed(&mut self, metrics: &Arc<RouteMetrics>) {
         self.metrics = Some(Arc::clone(metrics));

@@ -5,6 +5,7 @@
 //! answer, to break off, to become a tunnel), goes through [`Answers`].
 
 use super::answer;
+use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::reply::Reply;
 use super::route::{Route, Site};
@@ -13,7 +14,7 @@ use crate::drain::Protocol;
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
 use crate::proxy::registry::{ConnectionGuard, Record, RequestGuard};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRAILER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -172,7 +173,7 @@ async fn relay(
     headers::response(&mut parts.headers, &route.rule.set_response_headers);
     parts.version = Version::HTTP_11;
     announce_trailers(&mut parts, exchange.protocol());
-    let events = is_event_stream(&parts);
+    let events = Events::of(&parts.headers);
     let reply = Reply::new(body, carrier, Some(exchange), Arc::clone(answers)).with_events(events);
     Response::from_parts(parts, reply)
 }
@@ -232,13 +233,6 @@ fn announce_trailers(parts: &mut http::response::Parts, protocol: Protocol) {
         let known = HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
         parts.headers.insert(TRAILER, known);
     }
-}
-
-fn is_event_stream(parts: &http::response::Parts) -> bool {
-    parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// What depends on the connection rather than on the exchange.

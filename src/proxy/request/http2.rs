@@ -5,6 +5,7 @@
 //! cancels the exchange at the server.
 
 use super::answer;
+use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::http1::{find, silence};
 use super::pump::{End, Pump};
@@ -22,9 +23,9 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How long a client is heard that was answered before it had asked.
@@ -144,6 +145,7 @@ impl Stream {
         } = forwarded;
         head.version = Version::HTTP_2;
         self.exchange.answered(head.status.as_u16());
+        let events = Events::of(&head.headers);
         let over = body.is_end_stream();
         let Ok(sink) = self
             .respond
@@ -155,13 +157,25 @@ impl Stream {
             return self.done(carrier).await;
         }
         let patience = self.site.listener().limits.send_idle;
-        let mut pump = Pump::new(body, sink, patience);
-        match self.transfer(&mut pump, &mut carrier).await {
-            None => self.farewell(&mut pump),
-            Some(End::Done) => self.done(carrier).await,
-            Some(End::Refused) => {}
-            Some(End::Stalled) => pump.reset(Reason::CANCEL),
-            Some(End::Broken(error)) => pump.reset(reason(&error)),
+        let mut pump = Pump::new(body, sink, patience).with_events(events);
+        let end = match self.transfer(&mut pump, &mut carrier).await {
+            Some(end) => end,
+            None if pump.end_between_events() => {
+                // Boxed: rare, and every stream would have to have room for it.
+                match Box::pin(self.last_event(&mut pump, &mut carrier)).await {
+                    Some(end) => end,
+                    // Without a word: that is what the guard takes for a cut.
+                    None => return pump.reset(Reason::CANCEL),
+                }
+            }
+            None => return self.farewell(&mut pump),
+        };
+        match end {
+            End::Done => self.done(carrier).await,
+            End::BetweenEvents => self.told(Farewell::EventStream),
+            End::Refused => {}
+            End::Stalled => pump.reset(Reason::CANCEL),
+            End::Broken(error) => pump.reset(reason(&error)),
         }
     }
 
@@ -183,26 +197,41 @@ impl Stream {
     /// deadline came first.
     async fn transfer(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
         let mut due = pin!(self.exchange.due());
-        poll_fn(|cx| {
-            carrier.poll_upload(cx);
-            if let Poll::Ready(end) = pump.poll(cx) {
-                return Poll::Ready(Some(end));
-            }
-            due.as_mut().poll(cx).map(|()| None)
-        })
-        .await
+        poll_fn(|cx| poll_transfer(cx, pump, carrier, due.as_mut())).await
     }
 
-    fn farewell(mut self, pump: &mut Pump) {
-        let said = if self.exchange.protocol() == Protocol::Grpc {
+    /// The same after the deadline, until the cut.
+    async fn last_event(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
+        let mut cut = pin!(self.exchange.cut());
+        poll_fn(|cx| poll_transfer(cx, pump, carrier, cut.as_mut())).await
+    }
+
+    fn farewell(self, pump: &mut Pump) {
+        if self.exchange.protocol() == Protocol::Grpc {
             pump.farewell(grpc::farewell());
-            Farewell::GrpcTrailers
+            self.told(Farewell::GrpcTrailers);
         } else {
             pump.reset(Reason::CANCEL);
-            Farewell::Reset
-        };
-        self.exchange.conclude(Outcome::Farewelled(said));
+            self.told(Farewell::Reset);
+        }
     }
+
+    fn told(mut self, farewell: Farewell) {
+        self.exchange.conclude(Outcome::Farewelled(farewell));
+    }
+}
+
+fn poll_transfer(
+    cx: &mut Context<'_>,
+    pump: &mut Pump,
+    carrier: &mut Carrier,
+    limit: Pin<&mut impl Future<Output = ()>>,
+) -> Poll<Option<End>> {
+    carrier.poll_upload(cx);
+    if let Poll::Ready(end) = pump.poll(cx) {
+        return Poll::Ready(Some(end));
+    }
+    limit.poll(cx).map(|()| None)
 }
 
 /// The server's own reason, if it gave one.

@@ -5,13 +5,15 @@
 //! and finds its route, `headers` makes it fit to be passed on, `forward`
 //! sends it to a server and awaits the answer's head, and the answer's body is
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
-//! stream (`pump`). Whatever the proxy must say itself is said by `answer`.
+//! stream (`pump`); `events` knows where an event stream may end early.
+//! Whatever the proxy must say itself is said by `answer`.
 //!
 //! Invariant: at any moment of this a deadline can end the exchange in its
 //! own protocol, also while the client's window is shut.
 
 mod answer;
 mod deadline;
+mod events;
 mod forward;
 mod grpc;
 mod head;

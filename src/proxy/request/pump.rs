@@ -7,6 +7,7 @@
 //! Invariant: at most one frame in hand and one ahead of it, the second only
 //! so that a source that fails while the window is shut is noticed.
 
+use super::events::Events;
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) enum End {
     Stalled,
     /// The source broke off.
     Broken(Error),
+    /// Ended by us between two events, as asked.
+    BetweenEvents,
 }
 
 /// Moves one body into one stream.
@@ -40,6 +43,9 @@ pub(super) struct Pump {
     ahead: Option<Frame<Bytes>>,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    events: Option<Events>,
+    /// Nothing is sent beyond the next boundary between events.
+    ending: bool,
 }
 
 impl Pump {
@@ -53,11 +59,22 @@ impl Pump {
             ahead: None,
             patience,
             stalled: None,
+            events: None,
+            ending: false,
         }
+    }
+
+    /// The body may end between two events, if it is a stream of such.
+    pub(super) fn with_events(mut self, events: Option<Events>) -> Self {
+        self.events = events;
+        self
     }
 
     /// Move what can be moved; ready once nothing more will be.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.between_events() {
+            return Poll::Ready(self.end(Bytes::new()));
+        }
         loop {
             if !self.hand.is_empty() {
                 if let Some(end) = ready!(self.poll_send(cx)) {
@@ -107,7 +124,17 @@ impl Pump {
             Poll::Pending => return self.poll_blocked(cx),
         };
         self.stalled = None;
-        let chunk = self.hand.split_to(room.min(self.hand.len()));
+        let mut chunk = self.hand.split_to(room.min(self.hand.len()));
+        if let Some(events) = &mut self.events {
+            if self.ending {
+                chunk.truncate(events.pass_to_boundary(&chunk));
+            } else {
+                events.pass(&chunk);
+            }
+        }
+        if self.between_events() {
+            return Poll::Ready(Some(self.end(chunk)));
+        }
         let last = self.hand.is_empty() && self.ahead.is_none() && self.body.is_end_stream();
         let end = match self.sink.send_data(chunk, last) {
             Err(_) => Some(End::Refused),
@@ -152,6 +179,26 @@ impl Pump {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Some(End::Stalled))
+    }
+
+    /// From now on, send no more than the event under way; whether the body is
+    /// an event stream at all. Between two events the end comes at once,
+    /// whatever the window says: it is not flow-controlled (RFC 9113, section
+    /// 6.9).
+    pub(super) fn end_between_events(&mut self) -> bool {
+        self.ending = self.events.is_some();
+        self.ending
+    }
+
+    fn between_events(&self) -> bool {
+        self.ending && self.events.as_ref().is_some_and(Events::at_boundary)
+    }
+
+    /// End the stream with `chunk`; what is in hand is not for it any more.
+    fn end(&mut self, chunk: Bytes) -> End {
+        self.hand = Bytes::new();
+        let sent = self.sink.send_data(chunk, true);
+        sent.map_or(End::Refused, |()| End::BetweenEvents)
     }
 
     /// Stop, and give the rest of the body back.

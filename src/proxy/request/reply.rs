@@ -5,6 +5,7 @@
 //! the last chunk and closes. Only an event stream has an end of its own, at
 //! a boundary between events.
 
+use super::events::Events;
 use super::forward::Carrier;
 use super::http1::Answers;
 use crate::drain::{Farewell, Outcome};
@@ -48,9 +49,9 @@ impl Reply {
         }
     }
 
-    /// The response is an event stream: it may end between two events.
-    pub(super) fn with_events(mut self, yes: bool) -> Self {
-        self.events = yes.then(Events::default);
+    /// The body may end between two events, if it is a stream of such.
+    pub(super) fn with_events(mut self, events: Option<Events>) -> Self {
+        self.events = events;
         self
     }
 
@@ -74,7 +75,7 @@ impl Reply {
     /// The deadline came: end now, or, pending, let the event under way pass.
     fn poll_overdue(&mut self) -> Poll<Pulled> {
         match &self.events {
-            Some(events) if events.at_boundary => {
+            Some(events) if events.at_boundary() => {
                 self.answers.retire();
                 self.conclude(Farewell::EventStream);
                 self.body = Body::Empty;
@@ -112,7 +113,13 @@ impl http_body::Body for Reply {
                 if let Some(events) = &mut this.events
                     && let Some(data) = frame.data_ref()
                 {
-                    return Poll::Ready(Some(Ok(Frame::data(events.pass(data, due)))));
+                    let passed = if due {
+                        events.pass_to_boundary(data)
+                    } else {
+                        events.pass(data);
+                        data.len()
+                    };
+                    return Poll::Ready(Some(Ok(Frame::data(data.slice(..passed)))));
                 }
             }
         }
@@ -134,62 +141,5 @@ impl Drop for Reply {
         if self.body.is_end_stream() {
             self.finish();
         }
-    }
-}
-
-/// Where an event stream stands: events end with an empty line.
-#[derive(Debug)]
-struct Events {
-    at_boundary: bool,
-    /// The line ends that were the last bytes, at most one empty line's worth.
-    tail: u8,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self {
-            at_boundary: true,
-            tail: 2,
-        }
-    }
-}
-
-impl Events {
-    /// Follow the bytes; once `last` is set, pass no more than to the next
-    /// boundary.
-    fn pass(&mut self, data: &Bytes, last: bool) -> Bytes {
-        let mut passed = data.len();
-        for (index, byte) in data.iter().enumerate() {
-            match byte {
-                b'\n' => self.tail += 1,
-                b'\r' => {}
-                _ => self.tail = 0,
-            }
-            self.at_boundary = self.tail >= 2;
-            self.tail = self.tail.min(2);
-            if last && self.at_boundary {
-                passed = index + 1;
-                break;
-            }
-        }
-        data.slice(..passed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_stream_ends_between_events() {
-        let mut events = Events::default();
-        assert!(events.at_boundary, "before the first event");
-        events.pass(&Bytes::from_static(b"data: a\n"), false);
-        assert!(!events.at_boundary);
-        events.pass(&Bytes::from_static(b"\n"), false);
-        assert!(events.at_boundary);
-        let passed = events.pass(&Bytes::from_static(b"data: b\r\n\r\ndata: c\r\n"), true);
-        assert_eq!(passed, "data: b\r\n\r\n");
-        assert!(events.at_boundary);
     }
 }

@@ -1,7 +1,7 @@
 //! The farewell of HTTP exchanges: told what can be told, never faked.
 
 use super::scene::{Plan, Scene, Via, call, ended};
-use crate::support::clients::{Ended, Http1, Http2, Raw, WebSocket};
+use crate::support::clients::{Ended, Http2, Raw, WebSocket};
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::within;
 use h2::Reason;
@@ -199,31 +199,6 @@ async fn a_begun_http2_response_is_reset_and_cancelled_at_the_server() {
         .await;
     one.until("their ends", |seen| seen.cancelled == 2).await;
     assert_eq!(scene.over().await.farewelled, 3);
-}
-
-#[tokio::test]
-async fn an_event_stream_ends_between_two_events() {
-    let scene = Scene::start(&SHORT).await;
-    let mut streams = Vec::new();
-    for via in Via::BOTH {
-        let mut client = Http1::over(scene.wire(via, "http/1.1").await).await;
-        let response = client.send(Http1::request("/events")).await;
-        streams.push((client, response.expect("a head")));
-    }
-    scene.proxy.signal(Signal::TERM);
-    for (client, response) in streams {
-        let reply = Http1::whole(response).await.expect("an end in order");
-        let events = reply.text();
-        assert!(events.starts_with("data: 0\n\n"), "{events}");
-        assert!(events.ends_with("\n\n"), "{events}");
-        client.closed().await.expect("an end in order");
-    }
-    let seen = scene
-        .http1
-        .desk
-        .until("their ends", |seen| seen.cancelled == 2);
-    seen.await;
-    assert_eq!(scene.over().await.farewelled, 2);
 }
 
 #[tokio::test]

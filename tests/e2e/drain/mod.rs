@@ -4,6 +4,7 @@
 //! receipt, which must add up whatever the scene was ([`scene::Scene::over`]).
 
 mod announce;
+mod farewell_events;
 mod farewell_grpc;
 mod farewell_http;
 mod farewell_tunnel;

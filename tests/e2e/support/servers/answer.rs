@@ -9,6 +9,7 @@
 //! | `/bytes/N` | N bytes of [`pattern`] |
 //! | `/status/N` | that status, no body |
 //! | `/events` | an event stream without an end |
+//! | `/events/half` | an event and a half of another, the rest and more when released |
 //! | what [`bulk`] has | bodies too large to be held |
 //! | anything else | `ok` |
 
@@ -90,8 +91,12 @@ where
                 .insert(TRAILER, HeaderValue::from_static("x-check"));
             response
         }
-        "/events" => {
-            let mut response = feed(exchange, events);
+        "/events" | "/events/half" => {
+            let mut response = if path == "/events" {
+                feed(exchange, events)
+            } else {
+                feed(exchange, move |frames| half_an_event(frames, desk))
+            };
             let kind = HeaderValue::from_static("text/event-stream");
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
@@ -182,4 +187,12 @@ async fn events(frames: Frames) -> Option<()> {
         piece(&frames, format!("data: {number}\n\n")).await?;
     }
     None
+}
+
+async fn half_an_event(frames: Frames, desk: Desk) -> Option<()> {
+    piece(&frames, "data: 0\r\n\r\ndata: ").await?;
+    desk.released().await;
+    piece(&frames, "1\r\n\r\ndata: 2\r\n\r\n").await?;
+    // Without an end of its own.
+    std::future::pending().await
 }

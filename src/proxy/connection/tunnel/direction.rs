@@ -74,8 +74,7 @@ enum Source {
 /// The side that is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sink {
-    Clean,
-    Unflushed,
+    Open,
     Shut,
     Failed,
 }
@@ -89,6 +88,7 @@ pub(super) struct Direction<G> {
     source: Source,
     sink: Sink,
     spoke: bool,
+    gave_way: bool,
 }
 
 impl<G: Grammar> Direction<G> {
@@ -100,8 +100,9 @@ impl<G: Grammar> Direction<G> {
             buffer: Buffer::holding(early),
             stage: Stage::Passing,
             source: Source::Open,
-            sink: Sink::Clean,
+            sink: Sink::Open,
             spoke: false,
+            gave_way: false,
         }
     }
 
@@ -136,6 +137,7 @@ impl<G: Grammar> Direction<G> {
                 Poll::Pending => {
                     // Nothing more is at hand, so what the sink holds back
                     // must go: its reader may be whom the source waits for.
+                    // And one that is gone may say so only when asked.
                     if self.poll_flush(cx, to).is_ready() && self.sink == Sink::Failed {
                         return Poll::Ready(());
                     }
@@ -315,8 +317,6 @@ impl<G: Grammar> Direction<G> {
         if self.buffer.in_hand().is_empty() {
             return Poll::Ready(true);
         }
-        // Part of it may have gone even when the rest must wait.
-        self.sink = Sink::Unflushed;
         let written = ready!(self.buffer.poll_write(cx, to));
         if written.is_err() {
             self.fail_sink();
@@ -328,24 +328,31 @@ impl<G: Grammar> Direction<G> {
     where
         W: AsyncWrite + Unpin,
     {
-        if self.sink == Sink::Unflushed {
-            match ready!(Pin::new(to).poll_flush(cx)) {
-                Ok(()) => self.sink = Sink::Clean,
-                Err(_) => self.fail_sink(),
-            }
+        if !self.sink_done() && ready!(Pin::new(to).poll_flush(cx)).is_err() {
+            self.fail_sink();
         }
         Poll::Ready(())
     }
 
     /// Flush and shut down. An error tells that the peer is gone, which is
-    /// what was to be told to it.
+    /// what was to be told to it. A source that broke off must not seem to
+    /// have ended: its sink is dropped as it is, and shows it if it can (TLS by
+    /// the missing alert, HTTP/2 by a reset).
     fn poll_shut<W>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<()>
     where
         W: AsyncWrite + Unpin,
     {
         ready!(self.poll_flush(cx, to));
         if !self.sink_done() {
-            let _ = ready!(Pin::new(to).poll_shutdown(cx));
+            if self.spoke || self.source != Source::Failed {
+                let _ = ready!(Pin::new(to).poll_shutdown(cx));
+            } else if !self.gave_way {
+                // A reset overtakes what an HTTP/2 connection has in hand:
+                // its task gets a turn to send that.
+                self.gave_way = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.sink = Sink::Shut;
         }
         Poll::Ready(())
@@ -356,3 +363,6 @@ impl<G: Grammar> Direction<G> {
         self.buffer.release();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,16 @@ pub enum Error {
     /// The request's target cannot be said in the server's version of HTTP.
     #[error("the request's target cannot be passed on")]
     Target,
+    /// A server that speaks HTTP/2 takes no WebSocket: its SETTINGS do not
+    /// allow extended CONNECT (RFC 8441, section 3).
+    #[error("the server's HTTP/2 settings allow no WebSocket (extended CONNECT)")]
+    NoWebSocket,
+    /// A client's WebSocket handshake cannot be passed on.
+    #[error("the client's WebSocket handshake is wrong: {0}")]
+    Asked(&'static str),
+    /// A server's answer to a WebSocket handshake is not one.
+    #[error("the server's WebSocket handshake is wrong: {0}")]
+    Agreed(&'static str),
     /// The rest of a request's body is not wanted any more: the server has
     /// answered without it.
     #[error("the rest of the request is not wanted")]

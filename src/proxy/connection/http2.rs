@@ -12,16 +12,19 @@
 use super::edge::Edge;
 use super::half_open::bounded;
 use super::pace::{self, Act, Alarm, View};
+use super::tunnel::Stream;
+use super::websocket;
 use crate::clock;
 use crate::config::Limits;
 use crate::drain::{Farewell, Outcome, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
-use crate::proxy::request::{Site, serve_http2};
+use crate::proxy::request::{Agreed, Site, StreamEnd, serve_http2};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -88,7 +91,8 @@ fn settings(limits: &Limits) -> Builder {
         .initial_connection_window_size(connection_window)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
     builder
 }
 
@@ -136,6 +140,19 @@ impl Loop {
     /// in between, the connection would seem idle.
     fn stream(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (site, guard) = (Arc::clone(&self.site), Arc::clone(&self.guard));
-        tokio::spawn(serve_http2(site, guard, request, respond));
+        tokio::spawn(serve_http2(site, guard, request, respond, tunnel));
     }
+}
+
+/// Run a tunnel over one of the streams.
+fn tunnel(agreed: Agreed<StreamEnd>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async {
+        let StreamEnd { source, sink } = agreed.client;
+        let client = Stream::new(source, sink);
+        if let Err(error) =
+            websocket::relay_to(agreed.server, agreed.exchange, client, Bytes::new()).await
+        {
+            tracing::debug!(%error, "upgrade failed");
+        }
+    })
 }

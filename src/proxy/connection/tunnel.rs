@@ -16,8 +16,10 @@
 
 mod buffer;
 mod direction;
+mod stream;
 
 pub(super) use direction::Grammar;
+pub(super) use stream::Stream;
 
 use crate::drain::{Farewell, Outcome};
 use crate::proxy::registry::RequestGuard;

@@ -13,9 +13,11 @@
 
 mod frames;
 
-use super::tunnel::{Early, Grammar, Tunnel};
+use super::tunnel::{Early, Grammar, Stream, Tunnel};
 use crate::drain::Farewell;
 use crate::proxy::registry::RequestGuard;
+use crate::proxy::request::{ServerEnd, StreamEnd};
+use crate::proxy::upstream::ServerIo;
 use bytes::Bytes;
 use frames::Frames;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,6 +45,40 @@ pub(in crate::proxy) async fn relay<D, U>(
     Tunnel::new(client, server, early, grammars)
         .run(exchange)
         .await;
+}
+
+/// The same with the server that agreed, whatever version it speaks.
+/// `from_client` was read from the client before.
+///
+/// # Errors
+/// If its connection is gone by now. The client's side is dropped then.
+pub(super) async fn relay_to<D>(
+    server: ServerEnd,
+    exchange: RequestGuard,
+    client: D,
+    from_client: Bytes,
+) -> Result<(), hyper::Error>
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut early = Early {
+        from_client,
+        from_server: Bytes::new(),
+    };
+    match server {
+        ServerEnd::Http1(upgrade) => {
+            // The transport is of our own making, so no other is ever met.
+            if let Ok(server) = upgrade.await?.downcast::<ServerIo>() {
+                early.from_server = server.read_buf;
+                relay(exchange, client, server.io.into_inner(), early).await;
+            }
+        }
+        ServerEnd::Http2(end) => {
+            let (StreamEnd { source, sink }, _slot) = *end;
+            relay(exchange, client, Stream::new(source, sink), early).await;
+        }
+    }
+    Ok(())
 }
 
 /// Who receives the frames.

@@ -35,6 +35,15 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::REQUEST_TIMEOUT,
             "the request body took too long",
         ),
+        Error::NoWebSocket => (
+            StatusCode::NOT_IMPLEMENTED,
+            "the server takes no WebSocket over HTTP/2",
+        ),
+        Error::Asked(_) => (StatusCode::BAD_REQUEST, "the WebSocket handshake is wrong"),
+        Error::Agreed(_) => (
+            StatusCode::BAD_GATEWAY,
+            "the server's WebSocket handshake is wrong",
+        ),
         Error::Target => (StatusCode::BAD_REQUEST, "the target cannot be passed on"),
         Error::Timeout(_) => (
             StatusCode::GATEWAY_TIMEOUT,

@@ -10,6 +10,7 @@
 use super::headers;
 use super::pump::{End, Pump};
 use super::route::Route;
+use super::websocket::{self, StreamEnd};
 use crate::proxy::body::{Body, Progress, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
@@ -44,6 +45,8 @@ pub(super) enum Carrier {
         _slot: Http2Lease,
         upload: Option<Box<Pump>>,
     },
+    /// HTTP/2, a tunnel that is to be run.
+    WebSocket(Box<(StreamEnd, Http2Lease)>),
 }
 
 impl Carrier {
@@ -90,6 +93,8 @@ pub(super) struct Outgoing {
     pub(super) body: Body,
     /// How long the client's body may be silent.
     pub(super) silence: Option<Duration>,
+    /// Whether it is a WebSocket's handshake.
+    pub(super) websocket: bool,
 }
 
 /// Send a request along its route and await the response's head.
@@ -136,6 +141,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
         head,
         body,
         silence,
+        websocket,
     } = outgoing;
     let (body, progress) = match body {
         Body::Empty => (Body::Empty, None),
@@ -158,6 +164,11 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
         let (server, reused) = (lease.server_index(), lease.reused());
         let sent = match lease {
             Lease::Http1(lease) => over_http1(lease, request, progress.clone()).await,
+            Lease::Http2(lease) if websocket => {
+                let secure = route.pool.upstream().secure();
+                // Boxed: rare, and every exchange would have to have room for it.
+                Box::pin(websocket::over_http2(lease, request, secure)).await
+            }
             Lease::Http2(lease) => over_http2(lease, request, route.pool.upstream().secure()).await,
         };
         match sent {
@@ -179,11 +190,11 @@ fn blame(error: Error, progress: Option<&Progress>) -> Error {
 }
 
 /// Why it failed, and the request if the server did not process it.
-type Failed = (Error, Option<Box<Request<Body>>>);
+pub(super) type Failed = (Error, Option<Box<Request<Body>>>);
 
 /// A copy of a request that may be sent again even if nobody can tell whether
 /// the server saw it: it has no body, and doing it twice is doing it once.
-fn spare(request: &Request<Body>) -> Option<Box<Request<Body>>> {
+pub(super) fn spare(request: &Request<Body>) -> Option<Box<Request<Body>>> {
     let harmless = matches!(request.body(), Body::Empty) && request.method().is_idempotent();
     harmless.then(|| {
         let mut copy = Request::new(Body::Empty);
@@ -275,7 +286,7 @@ async fn over_http2(
 
 /// What a server says of a stream that it has not looked at (RFC 9113,
 /// sections 6.8 and 8.7).
-fn unprocessed(error: &Error) -> bool {
+pub(super) fn unprocessed(error: &Error) -> bool {
     match error {
         Error::Http2(error) => {
             let away = error.is_go_away() && error.is_remote();

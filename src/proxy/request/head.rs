@@ -1,7 +1,8 @@
 //! Reading a request's head strictly: who is asked, and for what.
 //!
 //! The two places that can name the host must agree; what is not a plain
-//! request to a service (CONNECT, a missing host) is refused with its status.
+//! request to a service (CONNECT, a missing host) is refused with its status,
+//! save for the one CONNECT that is: to a WebSocket (RFC 8441).
 //! Nothing is repaired on the way.
 
 use crate::drain::Protocol;
@@ -12,7 +13,9 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 /// The protocol of an exchange, by its head.
 pub(super) fn protocol(head: &Parts) -> Protocol {
-    if grpc::is_request(&head.headers) {
+    if head.method == Method::CONNECT && connects(head) == Some("websocket") {
+        Protocol::WebSocket
+    } else if grpc::is_request(&head.headers) {
         Protocol::Grpc
     } else if head.version == Version::HTTP_2 {
         Protocol::Http2
@@ -21,6 +24,12 @@ pub(super) fn protocol(head: &Parts) -> Protocol {
     } else {
         Protocol::Http1
     }
+}
+
+/// What an extended CONNECT asks to speak (RFC 8441, section 4).
+fn connects(head: &Parts) -> Option<&str> {
+    let protocol = head.extensions.get::<h2::ext::Protocol>()?;
+    Some(protocol.as_str())
 }
 
 /// A WebSocket handshake of HTTP/1.1 (RFC 6455, section 4.1).
@@ -36,7 +45,7 @@ fn is_websocket(head: &Parts) -> bool {
 }
 
 /// Whether `Connection` lists an option.
-fn lists(headers: &HeaderMap, option: &str) -> bool {
+pub(super) fn lists(headers: &HeaderMap, option: &str) -> bool {
     headers
         .get_all(CONNECTION)
         .iter()
@@ -48,7 +57,14 @@ fn lists(headers: &HeaderMap, option: &str) -> bool {
 /// The host that is asked, without its port, or why the request is refused.
 pub(super) fn host(head: &Parts) -> Result<&str, (StatusCode, &'static str)> {
     if head.method == Method::CONNECT {
-        return Err((StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
+        match connects(head) {
+            Some("websocket") => {}
+            Some(_) => {
+                let says = "of extended CONNECT only :protocol websocket is served here";
+                return Err((StatusCode::NOT_IMPLEMENTED, says));
+            }
+            None => return Err((StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here")),
+        }
     }
     let mut named = head.headers.get_all(HOST).iter();
     let field = match (named.next(), named.next()) {
@@ -114,6 +130,27 @@ mod tests {
         head.method = Method::CONNECT;
         let refused = host(&head).map_err(|(code, _)| code);
         assert_eq!(refused, Err(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn an_extended_connect_is_served_to_a_websocket_only() {
+        let connect = |protocol: Option<&'static str>| {
+            let mut head = parts("https://a/x", None);
+            head.method = Method::CONNECT;
+            head.version = Version::HTTP_2;
+            if let Some(protocol) = protocol {
+                let protocol = h2::ext::Protocol::from_static(protocol);
+                head.extensions.insert(protocol);
+            }
+            let refused = host(&head).map_err(|(code, _)| code.as_u16());
+            (super::protocol(&head), refused.map(str::to_owned))
+        };
+        assert_eq!(
+            connect(Some("websocket")),
+            (Protocol::WebSocket, Ok("a".to_owned()))
+        );
+        assert_eq!(connect(Some("connect-udp")), (Protocol::Http2, Err(501)));
+        assert_eq!(connect(None), (Protocol::Http2, Err(501)));
     }
 
     #[test]

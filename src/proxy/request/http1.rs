@@ -9,6 +9,7 @@ use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::reply::Reply;
 use super::route::{Route, Site};
+use super::websocket::{Agreed, ServerEnd};
 use super::{deadline, head, headers};
 use crate::drain::Protocol;
 use crate::proxy::body::Body;
@@ -30,15 +31,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub(in crate::proxy) struct Answers {
     retired: AtomicBool,
     broken_off: AtomicBool,
-    upgrade: Mutex<Option<Upgrade>>,
+    upgrade: Mutex<Option<Agreed<OnUpgrade>>>,
     asked: Mutex<Option<OnUpgrade>>,
-}
-
-/// A tunnel that begins when both engines have let go of their connections.
-pub(in crate::proxy) struct Upgrade {
-    pub(in crate::proxy) exchange: RequestGuard,
-    pub(in crate::proxy) client: OnUpgrade,
-    pub(in crate::proxy) server: OnUpgrade,
 }
 
 impl Answers {
@@ -71,8 +65,9 @@ impl Answers {
         self.asked.lock().take()
     }
 
-    /// The tunnel that was agreed on, if any.
-    pub(in crate::proxy) fn take_upgrade(&self) -> Option<Upgrade> {
+    /// The tunnel that was agreed on, if any. It begins when both engines have
+    /// let go of their connections.
+    pub(in crate::proxy) fn take_upgrade(&self) -> Option<Agreed<OnUpgrade>> {
         self.upgrade.lock().take()
     }
 }
@@ -144,6 +139,7 @@ async fn relay(
         head: parts,
         body,
         silence: silence(site, exchange.protocol()),
+        websocket,
     };
     let forwarded = tokio::select! {
         biased;
@@ -168,7 +164,7 @@ async fn relay(
     };
     exchange.answered(parts.status.as_u16());
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade(parts, route, exchange, answers);
+        return upgrade(parts, carrier, route, exchange, answers);
     }
     headers::response(&mut parts.headers, &route.rule.set_response_headers);
     parts.version = Version::HTTP_11;
@@ -198,11 +194,12 @@ fn own(
 
 fn upgrade(
     mut parts: http::response::Parts,
+    carrier: Carrier,
     route: &Route,
     mut exchange: RequestGuard,
     answers: &Arc<Answers>,
 ) -> Response<Reply> {
-    let server = parts.extensions.remove::<OnUpgrade>();
+    let server = ServerEnd::of(&mut parts, carrier);
     let asked = exchange.protocol() == Protocol::WebSocket;
     let client = asked.then(|| answers.take_asked()).flatten();
     let (Some(server), Some(client)) = (server, client) else {
@@ -217,7 +214,7 @@ fn upgrade(
     parts
         .headers
         .insert(UPGRADE, HeaderValue::from_static("websocket"));
-    *answers.upgrade.lock() = Some(Upgrade {
+    *answers.upgrade.lock() = Some(Agreed {
         exchange,
         client,
         server,

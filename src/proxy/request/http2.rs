@@ -2,14 +2,16 @@
 //!
 //! The task moves both bodies at once and listens for three things besides:
 //! the client's reset, the server's, and the deadline. Dropping what it holds
-//! cancels the exchange at the server.
+//! cancels the exchange at the server. A stream that becomes a tunnel is handed
+//! to its connection, which knows how to run one.
 
 use super::answer;
 use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::http1::{find, silence};
 use super::pump::{End, Pump};
-use super::route::Site;
+use super::route::{Route, Site};
+use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
 use super::{deadline, grpc, head, headers};
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Request, Response, Version, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::future::poll_fn;
@@ -35,24 +37,27 @@ struct Stream {
     site: Arc<Site>,
     exchange: RequestGuard,
     respond: SendResponse<Bytes>,
+    tunnel: Run,
     /// Keeps the connection in the registry for as long as it has streams.
-    _guard: Arc<ConnectionGuard>,
+    guard: Arc<ConnectionGuard>,
 }
 
-/// Serve one stream. It is entered in the registry by the call, before the
+/// Serve one stream; what becomes a tunnel is run by `tunnel`. It is entered in the registry by the call, before the
 /// future first runs: in between, its connection would seem idle.
 pub(in crate::proxy) fn serve_http2(
     site: Arc<Site>,
     guard: Arc<ConnectionGuard>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
+    tunnel: Run,
 ) -> impl Future<Output = ()> + Send {
     let (parts, incoming) = request.into_parts();
     let stream = Stream {
         exchange: guard.begin(head::protocol(&parts)),
         site,
         respond,
-        _guard: guard,
+        tunnel,
+        guard,
     };
     stream.run(parts, incoming)
 }
@@ -67,10 +72,18 @@ impl Stream {
             Err((code, says)) => {
                 self.exchange.routed(site.unrouted());
                 let response = answer::refuse(&mut self.exchange, code, says);
-                return self.answer(response);
+                self.answer(response);
+                if !incoming.is_end_stream() {
+                    Box::pin(self.hear(Body::Http2(incoming))).await;
+                }
+                return;
             }
         };
         self.exchange.routed(&route.metrics);
+        if self.exchange.protocol() == Protocol::WebSocket {
+            // Boxed: rare, and every stream would have to have room for it.
+            return Box::pin(self.websocket(route, parts, incoming)).await;
+        }
         headers::request(&mut parts, self.exchange.record(), site.secure(), false);
         let body = if incoming.is_end_stream() {
             Body::Empty
@@ -81,6 +94,7 @@ impl Stream {
             head: parts,
             body,
             silence: silence(&site, self.exchange.protocol()),
+            websocket: false,
         };
         match self.begin(forward(route, outgoing)).await {
             None => {}
@@ -94,6 +108,60 @@ impl Stream {
                 self.answer(response);
             }
         }
+    }
+
+    /// A WebSocket over a stream (RFC 8441).
+    async fn websocket(mut self, route: &Route, mut parts: Parts, incoming: RecvStream) {
+        headers::request(&mut parts, self.exchange.record(), self.site.secure(), true);
+        let said = match websocket::ask(&mut parts) {
+            Err(error) => Err(error),
+            Ok(key) => {
+                let outgoing = Outgoing {
+                    head: parts,
+                    body: Body::Empty,
+                    silence: None,
+                    websocket: true,
+                };
+                let Some(forwarded) = self.begin(forward(route, outgoing)).await else {
+                    return;
+                };
+                forwarded.and_then(|forwarded| websocket::accepted(forwarded, &key))
+            }
+        };
+        let set = &route.rule.set_response_headers;
+        match said {
+            Ok(Said::Yes(mut head, server)) => {
+                headers::response(&mut head.headers, set);
+                self.tunnel(head, server, incoming).await;
+            }
+            Ok(Said::No(mut forwarded)) => {
+                headers::response(&mut forwarded.head.headers, set);
+                let guard = Arc::clone(&self.guard);
+                self.relay(forwarded).await;
+                hear(Body::Http2(incoming)).await;
+                drop(guard);
+            }
+            Err(error) => {
+                let response = answer::fail(&mut self.exchange, &error);
+                self.answer(response);
+                self.hear(Body::Http2(incoming)).await;
+            }
+        }
+    }
+
+    async fn tunnel(mut self, mut head: response::Parts, server: ServerEnd, source: RecvStream) {
+        head.version = Version::HTTP_2;
+        self.exchange.answered(head.status.as_u16());
+        let response = Response::from_parts(head, ());
+        let Ok(sink) = self.respond.send_response(response, false) else {
+            return;
+        };
+        let agreed = Agreed {
+            exchange: self.exchange,
+            client: StreamEnd { source, sink },
+            server,
+        };
+        (self.tunnel)(agreed).await;
     }
 
     /// Await the response's head; `None` if the client left first.
@@ -118,7 +186,7 @@ impl Stream {
     }
 
     /// Send an answer of our own.
-    fn answer(mut self, response: Response<Body>) {
+    fn answer(&mut self, response: Response<Body>) {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_2;
         let Body::Full(bytes) = body else {
@@ -179,18 +247,18 @@ impl Stream {
         }
     }
 
-    /// The answer is out. A client that still sends its request is heard for
-    /// a moment, then told to stop by `RST_STREAM(NO_ERROR)`, which dropping the
-    /// stream sends (RFC 9113, section 8.1): told at once, many a client takes
-    /// the reset for a failure and throws the answer away.
+    /// The answer is out.
     async fn done(self, carrier: Carrier) {
-        let Some(mut rest) = carrier.done_early() else {
+        let Some(rest) = carrier.done_early() else {
             return;
         };
+        self.hear(rest).await;
+    }
+
+    /// The exchange is over, but its client still sends.
+    async fn hear(self, rest: Body) {
         drop(self.exchange);
-        let heard = async { while let Some(Ok(_)) = rest.frame().await {} };
-        // Its end, or the end of our patience: either way it is over.
-        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        hear(rest).await;
     }
 
     /// Move both bodies until the response's is through; `None` if the
@@ -219,6 +287,16 @@ impl Stream {
     fn told(mut self, farewell: Farewell) {
         self.exchange.conclude(Outcome::Farewelled(farewell));
     }
+}
+
+/// A client that was answered and still sends is heard for a moment, then told
+/// to stop by `RST_STREAM(NO_ERROR)`, which dropping the stream sends (RFC 9113,
+/// section 8.1): told at once, many a client takes the reset for a failure and
+/// throws the answer away.
+async fn hear(mut rest: Body) {
+    let heard = async { while let Some(Ok(_)) = rest.frame().await {} };
+    // Its end, or the end of our patience: either way it is over.
+    let _ = tokio::time::timeout(LAST_WORDS, heard).await;
 }
 
 fn poll_transfer(

@@ -6,7 +6,8 @@
 //! sends it to a server and awaits the answer's head, and the answer's body is
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
 //! stream (`pump`); `events` knows where an event stream may end early.
-//! Whatever the proxy must say itself is said by `answer`.
+//! A tunnel's handshake is `websocket`'s. Whatever the proxy must say itself is
+//! said by `answer`.
 //!
 //! Invariant: at any moment of this a deadline can end the exchange in its
 //! own protocol, also while the client's window is shut.
@@ -23,8 +24,10 @@ mod http2;
 mod pump;
 mod reply;
 mod route;
+mod websocket;
 
-pub(super) use http1::{Answers, Upgrade, serve_http1};
+pub(super) use http1::{Answers, serve_http1};
 pub(super) use http2::serve_http2;
 pub(super) use route::TcpExchange;
 pub use route::{Route, Site};
+pub(super) use websocket::{Agreed, ServerEnd, StreamEnd};

@@ -202,6 +202,13 @@ impl Http2Lease {
         self.sender.send_request(head, end_of_stream)
     }
 
+    /// Whether the server takes CONNECT to a protocol, as its SETTINGS say
+    /// (RFC 8441, section 3).
+    #[must_use]
+    pub fn takes_extended_connect(&self) -> bool {
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+
     /// Whether the connection has carried a stream before this one.
     #[must_use]
     pub fn reused(&self) -> bool {

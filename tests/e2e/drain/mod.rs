@@ -8,6 +8,7 @@ mod farewell_events;
 mod farewell_grpc;
 mod farewell_http;
 mod farewell_tunnel;
+mod farewell_websocket;
 mod finish;
 mod goaway;
 mod listeners;

@@ -13,3 +13,5 @@ mod script;
 mod trailers;
 mod tunnels;
 mod upstreams;
+mod websocket_http2;
+mod websocket_streams;

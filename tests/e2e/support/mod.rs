@@ -13,6 +13,7 @@ pub(crate) mod clients;
 pub(crate) mod proxy;
 pub(crate) mod seen;
 pub(crate) mod servers;
+pub(crate) mod stream;
 
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -12,17 +12,16 @@ mod gate;
 
 use super::edge::Edge;
 use super::pace::{self, Act, Alarm, View};
-use super::tunnel::Early;
 use super::websocket;
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
-use crate::proxy::request::{Answers, Site, Upgrade, serve_http1};
-use crate::proxy::upstream::ServerIo;
+use crate::proxy::request::{Agreed, Answers, Site, serve_http1};
 use bytes::Bytes;
 use framing::{Framing, Refusal};
 use gate::{Gate, Signs};
 use hyper::server::conn::http1::Builder;
+use hyper::upgrade::OnUpgrade;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -219,21 +218,16 @@ impl Loop {
     }
 }
 
-async fn tunnel(upgrade: Upgrade) -> Result<(), hyper::Error> {
-    let (client, server) = (upgrade.client.await?, upgrade.server.await?);
-    let (Ok(client), Ok(server)) = (client.downcast::<Gate>(), server.downcast::<ServerIo>())
-    else {
-        // Both transports are of our own making, so this is never reached.
+async fn tunnel(agreed: Agreed<OnUpgrade>) -> Result<(), hyper::Error> {
+    let client = agreed.client.await?;
+    let Ok(client) = client.downcast::<Gate>() else {
+        // The transport is of our own making, so this is never reached.
         return Ok(());
     };
     let (mut edge, held) = client.io.into_edge();
     edge.set_patient();
-    let early = Early {
-        from_client: join(client.read_buf, held),
-        from_server: server.read_buf,
-    };
-    websocket::relay(upgrade.exchange, edge, server.io.into_inner(), early).await;
-    Ok(())
+    let from_client = join(client.read_buf, held);
+    websocket::relay_to(agreed.server, agreed.exchange, edge, from_client).await
 }
 
 fn join(first: Bytes, second: Bytes) -> Bytes {

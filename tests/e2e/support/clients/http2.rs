@@ -1,19 +1,26 @@
 //! HTTP/2, by the `h2` crate itself, with an eye on the frames that come.
 
+use super::super::stream::Stream;
 use super::super::{BoxWire, within};
 use super::{Frame, Reply, connect};
 use bytes::{Buf, Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{self, ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::{Reason, SendStream};
-use http::{Request, Response};
+use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
+use http::{Method, Request, Response, response};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// How long to wait between two looks at something that publishes nothing.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A GOAWAY that came (RFC 9113, section 6.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +69,34 @@ impl Http2 {
         Request::get(format!("http://localhost{path}"))
             .body(())
             .expect("a request")
+    }
+
+    /// An extended CONNECT to a `protocol` (RFC 8441, section 4).
+    pub(crate) fn connect_to(protocol: &'static str, path: &str) -> Request<()> {
+        let mut request = Self::request(path);
+        *request.method_mut() = Method::CONNECT;
+        let protocol = Protocol::from_static(protocol);
+        request.extensions_mut().insert(protocol);
+        let version = HeaderValue::from_static("13");
+        request.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
+        request
+    }
+
+    /// Send an extended CONNECT, once the server's SETTINGS allow it: the
+    /// answer's head, and the stream's two halves.
+    pub(crate) async fn tunnel(
+        &self,
+        request: Request<()>,
+    ) -> Result<(response::Parts, Stream), h2::Error> {
+        let allowed = async {
+            while !self.sender.is_extended_connect_protocol_enabled() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within("SETTINGS_ENABLE_CONNECT_PROTOCOL", allowed).await;
+        let (answer, sink) = self.open(request, false).await?;
+        let (head, source) = within("a response", answer).await?.into_parts();
+        Ok((head, Stream::new(source, sink)))
     }
 
     /// Open a stream; `end` if the request has no body.

@@ -1,9 +1,11 @@
 //! WebSocket, by tokio-tungstenite.
 
+use super::super::stream::Stream;
 use super::super::{BoxWire, within};
-use super::connect;
+use super::{Http2, connect};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -23,6 +25,21 @@ impl WebSocket {
     pub(crate) async fn over(wire: BoxWire, path: &str) -> Self {
         let asked = client_async(format!("ws://localhost{path}"), wire);
         let (socket, _) = within("the upgrade", asked).await.expect("101");
+        Self { socket }
+    }
+
+    /// Over a stream of an HTTP/2 connection (RFC 8441).
+    pub(crate) async fn over_stream(client: &Http2, path: &str) -> Self {
+        let asked = client.tunnel(Http2::connect_to("websocket", path));
+        let (head, stream) = asked.await.expect("an answer");
+        assert_eq!(head.status, 200, "{head:?}");
+        Self::on(stream).await
+    }
+
+    /// On a stream whose handshake is done.
+    pub(crate) async fn on(stream: Stream) -> Self {
+        let wire: BoxWire = Box::new(stream);
+        let socket = WebSocketStream::from_raw_socket(wire, Role::Client, None).await;
         Self { socket }
     }
 

@@ -65,6 +65,11 @@ impl Server {
         Self::start(None, websocket::connection).await
     }
 
+    /// WebSocket over HTTP/2 (RFC 8441), with prior knowledge.
+    pub(crate) async fn websocket_http2() -> Self {
+        Self::start(None, websocket::connection_http2).await
+    }
+
     /// TCP: every byte comes back, an end is answered by an end.
     pub(crate) async fn tcp() -> Self {
         Self::start(None, tcp::connection).await

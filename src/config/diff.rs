@@ -211,7 +211,7 @@ impl fmt::Display for Diff {
                     Change::Removed => writeln!(f, "drains {kind} {name} and takes it away")?,
                     Change::Replaced => writeln!(f, "adds the new {kind} {name}, drains the old")?,
                     Change::Changed(what) => {
-                        writeln!(f, "changes {kind} {name}: {}", what.join(", "))?
+                        writeln!(f, "changes {kind} {name}: {}", what.join(", "))?;
                     }
                 }
             }

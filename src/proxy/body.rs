@@ -8,19 +8,17 @@
 //! Invariant: HTTP/2 flow-control capacity is released exactly for the bytes
 //! that were handed out. Absent: any buffering, any rewriting of bytes.
 
+mod upload;
+
+pub use upload::{Progress, Rein, Upload, Watched};
+
 use super::error::Error;
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use h2::RecvStream;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::time::Sleep;
 
 /// A message body.
 #[derive(Debug, Default)]
@@ -92,7 +90,7 @@ impl http_body::Body for Body {
             // kept; a hint from here would be a second truth.
             Self::Http2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(_) => SizeHint::default(),
-            Self::Watched(watched) => watched.progress.0.body.lock().size_hint(),
+            Self::Watched(watched) => watched.size_hint(),
         }
     }
 }
@@ -114,124 +112,5 @@ fn poll_stream(
             Ok(None) => Poll::Ready(None),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
         },
-    }
-}
-
-/// How far a request body has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Upload {
-    /// Bytes are still to come.
-    Running,
-    /// It was passed on whole.
-    Done,
-    /// The client sent nothing for too long.
-    Stalled,
-    /// The client left in the middle.
-    Broken,
-}
-
-/// A hold on a body that somebody else is sending.
-#[derive(Clone, Debug)]
-pub struct Progress(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    upload: AtomicU8,
-    body: Mutex<Body>,
-    sender: AtomicWaker,
-}
-
-impl Progress {
-    /// How far the body has come.
-    #[must_use]
-    pub fn get(&self) -> Upload {
-        match self.0.upload.load(Relaxed) {
-            0 => Upload::Running,
-            1 => Upload::Done,
-            2 => Upload::Stalled,
-            _ => Upload::Broken,
-        }
-    }
-
-    /// Take the body away from its sender, which fails.
-    #[must_use]
-    pub fn take(&self) -> Body {
-        self.set(Upload::Broken);
-        let body = std::mem::take(&mut *self.0.body.lock());
-        // The sender may wait for a frame that will never come now.
-        self.0.sender.wake();
-        body
-    }
-
-    fn set(&self, upload: Upload) {
-        self.0.upload.store(upload as u8, Relaxed);
-    }
-}
-
-/// A client's body with a limit on its silence, and a hold on it: the engine
-/// that sends it to a server gives neither.
-#[derive(Debug)]
-pub struct Watched {
-    progress: Progress,
-    limit: Option<Duration>,
-    silence: Option<Pin<Box<Sleep>>>,
-}
-
-impl Watched {
-    /// Watch a body; `limit` is how long the client may send nothing.
-    pub fn over(body: Body, limit: Option<Duration>) -> (Body, Progress) {
-        let progress = Progress(Arc::new(Shared {
-            upload: AtomicU8::new(Upload::Running as u8),
-            body: Mutex::new(body),
-            sender: AtomicWaker::new(),
-        }));
-        let watched = Self {
-            progress: progress.clone(),
-            limit: limit.filter(|limit| !limit.is_zero()),
-            silence: None,
-        };
-        (Body::Watched(Box::new(watched)), progress)
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        // Enlisted before the look, or a stop between the two goes unnoticed.
-        self.progress.0.sender.register(cx.waker());
-        if self.progress.get() == Upload::Broken {
-            return Poll::Ready(Some(Err(Error::Unwanted)));
-        }
-        let (poll, over) = {
-            let mut body = self.progress.0.body.lock();
-            let poll = Pin::new(&mut *body).poll_frame(cx);
-            (poll, body.is_end_stream())
-        };
-        match &poll {
-            Poll::Pending => return self.poll_silence(cx),
-            Poll::Ready(None) => self.progress.set(Upload::Done),
-            Poll::Ready(Some(Err(_))) => self.progress.set(Upload::Broken),
-            Poll::Ready(Some(Ok(_))) if over => self.progress.set(Upload::Done),
-            Poll::Ready(Some(Ok(_))) => {}
-        }
-        if self.silence.is_some() {
-            self.silence = None;
-        }
-        poll
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let stopped = self.progress.get() == Upload::Broken;
-        !stopped && self.progress.0.body.lock().is_end_stream()
-    }
-
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Some(limit) = self.limit else {
-            return Poll::Pending;
-        };
-        let silence = self
-            .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(silence.as_mut().poll(cx));
-        self.progress.set(Upload::Stalled);
-        Poll::Ready(Some(Err(Error::Timeout("the request body"))))
     }
 }

@@ -11,10 +11,11 @@ use super::headers;
 use super::pump::{End, Pump};
 use super::route::Route;
 use super::websocket::{self, StreamEnd};
-use crate::proxy::body::{Body, Progress, Upload, Watched};
+use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
-use h2::Reason;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
 use http::request::Parts;
 use http::{Request, response};
 use hyper::body::Incoming;
@@ -23,8 +24,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How often a pooled connection may turn out to be closed already.
-const STALE_TRIES: u32 = 3;
+/// How often what was provably not processed is sent again because of the
+/// connection that it was sent on: closed while it was idle, or on its way out.
+const STALE_TRIES: u32 = 8;
 
 /// A response that has begun, and what its body still needs.
 pub(super) struct Forwarded {
@@ -118,9 +120,11 @@ struct Tries {
 
 impl Tries {
     /// Whether to send once more what this lease did not get processed.
-    fn again(&mut self, server: usize, reused: bool) -> bool {
-        // A pooled connection that had closed says nothing of its server.
-        let left = if reused {
+    fn again(&mut self, server: usize, failed: &Failed, reused: bool) -> bool {
+        // A pooled connection that had closed says nothing of its server, nor
+        // does one that its server is leaving.
+        let of_connection = reused || unprocessed(&failed.error);
+        let left = if of_connection {
             &mut self.stale
         } else {
             &mut self.retries
@@ -129,7 +133,7 @@ impl Tries {
             return false;
         }
         *left -= 1;
-        if !reused {
+        if !of_connection {
             self.tried.mark(server);
         }
         true
@@ -150,6 +154,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
             (body, Some(progress))
         }
     };
+    let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries {
         tried: Tried::default(),
@@ -162,21 +167,31 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
             None => Box::pin(route.pool.lease(&mut tries.tried)).await?,
         };
         let (server, reused) = (lease.server_index(), lease.reused());
+        headers::name_host(&mut request, lease.server());
+        let secure = route.pool.upstream().secure();
         let sent = match lease {
-            Lease::Http1(lease) => over_http1(lease, request, progress.clone()).await,
+            Lease::Http1(lease) => over_http1(lease, request, rein.progress()).await,
             Lease::Http2(lease) if websocket => {
-                let secure = route.pool.upstream().secure();
                 // Boxed: rare, and every exchange would have to have room for it.
                 Box::pin(websocket::over_http2(lease, request, secure)).await
             }
-            Lease::Http2(lease) => over_http2(lease, request, route.pool.upstream().secure()).await,
+            Lease::Http2(lease) => over_http2(lease, request, secure, rein.progress()).await,
         };
         match sent {
-            Ok(forwarded) => return Ok(forwarded),
-            Err((_, Some(unprocessed))) if tries.again(server, reused) => {
-                request = *unprocessed;
+            Ok(forwarded) => {
+                if let Some(progress) = rein.progress() {
+                    progress.settle();
+                }
+                rein.slip();
+                return Ok(forwarded);
             }
-            Err((error, _)) => return Err(blame(error, progress.as_ref())),
+            Err(failed) => {
+                let again = failed.request.is_some() && tries.again(server, &failed, reused);
+                match failed.request {
+                    Some(unprocessed) if again => request = *unprocessed,
+                    _ => return Err(blame(failed.error, rein.progress())),
+                }
+            }
         }
     }
 }
@@ -190,26 +205,42 @@ fn blame(error: Error, progress: Option<&Progress>) -> Error {
 }
 
 /// Why it failed, and the request if the server did not process it.
-pub(super) type Failed = (Error, Option<Box<Request<Body>>>);
+pub(super) struct Failed {
+    pub(super) error: Error,
+    pub(super) request: Option<Box<Request<Body>>>,
+}
+
+impl Failed {
+    /// For good.
+    pub(super) fn of(error: Error) -> Self {
+        Self {
+            error,
+            request: None,
+        }
+    }
+}
 
 /// A copy of a request that may be sent again even if nobody can tell whether
 /// the server saw it: it has no body, and doing it twice is doing it once.
 pub(super) fn spare(request: &Request<Body>) -> Option<Box<Request<Body>>> {
     let harmless = matches!(request.body(), Body::Empty) && request.method().is_idempotent();
-    harmless.then(|| {
-        let mut copy = Request::new(Body::Empty);
-        copy.method_mut().clone_from(request.method());
-        copy.uri_mut().clone_from(request.uri());
-        copy.headers_mut().clone_from(request.headers());
-        *copy.version_mut() = request.version();
-        Box::new(copy)
-    })
+    harmless.then(|| Box::new(copy(request)))
+}
+
+/// A request of the same head, and without a body.
+pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::Empty);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    *copy.version_mut() = request.version();
+    copy
 }
 
 async fn over_http1(
     mut lease: Http1Lease,
     mut request: Request<Body>,
-    progress: Option<Progress>,
+    progress: Option<&Progress>,
 ) -> Result<Forwarded, Failed> {
     headers::to_http1(&mut request);
     if !matches!(request.body(), Body::Empty) {
@@ -227,10 +258,13 @@ async fn over_http1(
             Ok(Forwarded {
                 head,
                 body: Body::Http1(body),
-                carrier: Carrier::Http1(lease, progress),
+                carrier: Carrier::Http1(lease, progress.cloned()),
             })
         }
-        Err(failed) => Err((failed.error, failed.request.or(spare))),
+        Err(failed) => Err(Failed {
+            error: failed.error,
+            request: failed.request.or(spare),
+        }),
     }
 }
 
@@ -238,50 +272,79 @@ async fn over_http2(
     mut lease: Http2Lease,
     mut request: Request<Body>,
     secure: bool,
+    progress: Option<&Progress>,
 ) -> Result<Forwarded, Failed> {
     if headers::to_http2(&mut request, secure).is_none() {
-        return Err((Error::Target, None));
+        return Err(Failed::of(Error::Target));
     }
-    let spare = spare(&request);
+    let spare = copy(&request);
     let (head, body) = request.into_parts();
     let empty = matches!(body, Body::Empty);
-    let (response, sink) = match lease.send(Request::from_parts(head, ()), empty) {
-        Ok(sent) => sent,
-        Err(error) => return Err((error.into(), spare)),
+    let sent = match lease.send(Request::from_parts(head, ()), empty) {
+        Ok(sent) => Ok(sent),
+        Err(error) => Err((Error::from(error), true)),
     };
-    let mut upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
+    let failed = match sent {
+        Err(failed) => failed,
+        Ok((response, sink)) => {
+            let mut upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
+            match answer(response, &mut upload).await {
+                Ok(response) => {
+                    let (head, stream) = response.into_parts();
+                    return Ok(Forwarded {
+                        head,
+                        body: Body::Http2(stream),
+                        carrier: Carrier::Http2 {
+                            _slot: lease,
+                            upload,
+                        },
+                    });
+                }
+                Err(error) => {
+                    let unprocessed = unprocessed(&error);
+                    (error, unprocessed)
+                }
+            }
+        }
+    };
+    let (error, unprocessed) = failed;
+    if !unprocessed {
+        return Err(Failed::of(error));
+    }
+    lease.retire();
+    let body = match progress {
+        None => Some(Body::Empty),
+        Some(progress) => progress.again(),
+    };
+    Err(Failed {
+        error,
+        request: body.map(|body| Box::new(spare.map(|_| body))),
+    })
+}
+
+/// Await the head of a response while the request's body is on its way.
+async fn answer(
+    response: ResponseFuture,
+    upload: &mut Option<Box<Pump>>,
+) -> Result<http::Response<RecvStream>> {
     let mut response = pin!(response);
-    let answered = poll_fn(|cx| {
-        if let Some(pump) = &mut upload
+    let ended = poll_fn(|cx| {
+        if let Some(pump) = upload
             && let Poll::Ready(end) = pump.poll(cx)
         {
-            upload = None;
+            *upload = None;
             if let End::Broken(error) = end {
                 return Poll::Ready(Err(error));
             }
         }
         response.as_mut().poll(cx).map_err(Error::Http2)
-    });
-    match answered.await {
-        Ok(response) => {
-            let (head, stream) = response.into_parts();
-            Ok(Forwarded {
-                head,
-                body: Body::Http2(stream),
-                carrier: Carrier::Http2 {
-                    _slot: lease,
-                    upload,
-                },
-            })
-        }
-        Err(error) => {
-            let spare = spare.filter(|_| unprocessed(&error));
-            if spare.is_some() {
-                lease.retire();
-            }
-            Err((error, spare))
-        }
+    })
+    .await;
+    if ended.is_err() {
+        // Its sender is gone before it may begin again.
+        *upload = None;
     }
+    ended
 }
 
 /// What a server says of a stream that it has not looked at (RFC 9113,

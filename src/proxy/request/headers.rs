@@ -146,6 +146,17 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
     join_cookies(request.headers_mut());
 }
 
+/// Name the server where a client named no host, as HTTP/1.0 allows: a request
+/// of a later version must have one (RFC 9112, section 3.2).
+pub(super) fn name_host<B>(request: &mut Request<B>, server: &str) {
+    if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
+        let named = HeaderValue::from_str(server).ok();
+        let named = named.filter(|_| !server.starts_with("unix:"));
+        let host = named.unwrap_or(HeaderValue::from_static("localhost"));
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
 /// Say how a body ends whose length is not declared. The engine would work it
 /// out, but takes for granted that GET and HEAD have no body, and then drops
 /// what was sent with them: the server would get another request.
@@ -287,6 +298,17 @@ mod tests {
         assert_eq!(head.headers[VIA], "1.0 edge, 1.1 ebbtide");
         assert_eq!(head.headers[FORWARDED_PROTO], "https");
         assert_eq!(head.headers[FORWARDED_HOST], "a");
+    }
+
+    #[test]
+    fn a_request_without_a_host_names_the_server() {
+        for (server, named) in [("10.0.0.1:80", "10.0.0.1:80"), ("unix:/s", "localhost")] {
+            let mut request = Request::from_parts(prepared(&[]), ());
+            name_host(&mut request, server);
+            assert_eq!(request.headers()[HOST], named);
+            name_host(&mut request, "other");
+            assert_eq!(request.headers()[HOST], named);
+        }
     }
 
     #[test]

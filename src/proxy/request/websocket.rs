@@ -13,7 +13,7 @@
 //! Deliberately absent: frames. What was agreed on goes to the connection,
 //! which runs the tunnel.
 
-use super::forward::{Carrier, Failed, Forwarded, spare, unprocessed};
+use super::forward::{Carrier, Failed, Forwarded, copy, unprocessed};
 use super::{head, headers};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
@@ -142,31 +142,39 @@ pub(super) async fn over_http2(
     secure: bool,
 ) -> Result<Forwarded, Failed> {
     if !lease.takes_extended_connect() {
-        return Err((Error::NoWebSocket, None));
+        return Err(Failed::of(Error::NoWebSocket));
     }
     if !matches!(request.body(), Body::Empty) {
-        return Err((Error::Asked("it has a body"), None));
+        return Err(Failed::of(Error::Asked("it has a body")));
     }
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).cloned() else {
-        return Err((Error::Asked("Sec-WebSocket-Key is missing"), None));
+        return Err(Failed::of(Error::Asked("Sec-WebSocket-Key is missing")));
     };
-    let again = spare(&request);
+    let again = copy(&request);
     let Some(connect) = connect(request, secure) else {
-        return Err((Error::Target, None));
+        return Err(Failed::of(Error::Target));
     };
     let (answer, mut sink) = match lease.send(connect, false) {
         Ok(sent) => sent,
-        Err(error) => return Err((error.into(), again)),
+        Err(error) => {
+            return Err(Failed {
+                error: error.into(),
+                request: Some(Box::new(again)),
+            });
+        }
     };
     let (mut head, source) = match answer.await {
         Ok(answer) => answer.into_parts(),
         Err(error) => {
             let error = Error::Http2(error);
-            let again = again.filter(|_| unprocessed(&error));
-            if again.is_some() {
+            let unprocessed = unprocessed(&error);
+            if unprocessed {
                 lease.retire();
             }
-            return Err((error, again));
+            return Err(Failed {
+                error,
+                request: unprocessed.then(|| Box::new(again)),
+            });
         }
     };
     if !head.status.is_success() {

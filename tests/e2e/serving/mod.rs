@@ -12,6 +12,7 @@ mod routes;
 mod script;
 mod trailers;
 mod tunnels;
+mod unprocessed;
 mod upstreams;
 mod websocket_http2;
 mod websocket_streams;

@@ -1,0 +1,306 @@
+//! A request's body on its way to a server: watched, and held by a rein.
+//!
+//! Whoever sends a body pulls it and says nothing of how far it came; and a
+//! sender that waits for its server holds the body, and with it the client's
+//! stream, for as long as it likes. So the body is lent, not given:
+//! [`Progress`] tells how far it came, takes it back at any moment, and begins
+//! it again where a server has provably not looked at it.
+//!
+//! Invariant: what is kept for a second beginning is bounded, and given up as
+//! soon as the response begins.
+
+use super::Body;
+use crate::proxy::error::Error;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// Bytes of a body that are kept so that it can be sent again.
+const KEPT: usize = 64 * 1024;
+
+type Pulled = Option<Result<Frame<Bytes>, Error>>;
+
+/// How far a request body has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Upload {
+    /// Bytes are still to come.
+    Running,
+    /// It was passed on whole.
+    Done,
+    /// The client sent nothing for too long.
+    Stalled,
+    /// The client left in the middle.
+    Broken,
+}
+
+/// A hold on a body that somebody else is sending.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    upload: AtomicU8,
+    /// How long the client may send nothing.
+    limit: Option<Duration>,
+    lent: Mutex<Lent>,
+    sender: AtomicWaker,
+}
+
+/// The body, and what of it was sent already.
+#[derive(Debug, Default)]
+struct Lent {
+    body: Body,
+    kept: Vec<Bytes>,
+    size: usize,
+    /// The next of `kept` to be sent again; its length if none is.
+    next: usize,
+    /// Something was sent that was not kept.
+    lost: bool,
+}
+
+impl Lent {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        if let Some(again) = self.kept.get(self.next) {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(again.clone()))));
+        }
+        let pulled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &pulled {
+            match frame.data_ref() {
+                Some(data) if !self.lost && self.size + data.len() <= KEPT => {
+                    self.size += data.len();
+                    self.kept.push(data.clone());
+                    self.next = self.kept.len();
+                }
+                _ => self.forget(),
+            }
+        }
+        Poll::Ready(pulled)
+    }
+
+    fn forget(&mut self) {
+        self.lost = true;
+        self.kept = Vec::new();
+        self.next = 0;
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next == self.kept.len() && self.body.is_end_stream()
+    }
+}
+
+impl Progress {
+    /// How far the body has come.
+    #[must_use]
+    pub fn get(&self) -> Upload {
+        match self.0.upload.load(Relaxed) {
+            0 => Upload::Running,
+            1 => Upload::Done,
+            2 => Upload::Stalled,
+            _ => Upload::Broken,
+        }
+    }
+
+    /// Take the body away from its sender, which fails.
+    #[must_use]
+    pub fn take(&self) -> Body {
+        self.set(Upload::Broken);
+        let lent = std::mem::take(&mut *self.0.lent.lock());
+        // The sender may wait for a frame that will never come now.
+        self.0.sender.wake();
+        lent.body
+    }
+
+    /// Keep nothing any more: the body will not be sent again.
+    pub fn settle(&self) {
+        self.0.lent.lock().forget();
+    }
+
+    /// The body once more from its beginning, for another sender; `None` if
+    /// that is not at hand any more. The sender before must be gone.
+    #[must_use]
+    pub fn again(&self) -> Option<Body> {
+        let mut lent = self.0.lent.lock();
+        if lent.lost || matches!(self.get(), Upload::Stalled | Upload::Broken) {
+            return None;
+        }
+        lent.next = 0;
+        drop(lent);
+        self.set(Upload::Running);
+        Some(Watched::lend(self.clone()))
+    }
+
+    fn set(&self, upload: Upload) {
+        self.0.upload.store(upload as u8, Relaxed);
+    }
+}
+
+/// Takes a body back when it is dropped: from a sender that hangs on to it.
+#[derive(Debug)]
+pub struct Rein(Option<Progress>);
+
+impl Rein {
+    /// Hold this body by a rein.
+    #[must_use]
+    pub fn on(progress: Option<Progress>) -> Self {
+        Self(progress)
+    }
+
+    /// The hold, if there is a body.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Progress> {
+        self.0.as_ref()
+    }
+
+    /// Let the sender go on.
+    pub fn slip(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Rein {
+    fn drop(&mut self) {
+        if let Some(progress) = self.0.take() {
+            drop(progress.take());
+        }
+    }
+}
+
+/// A client's body with a limit on its silence, and a hold on it: the engine
+/// that sends it to a server gives neither.
+#[derive(Debug)]
+pub struct Watched {
+    progress: Progress,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    /// Watch a body; `limit` is how long the client may send nothing.
+    pub fn over(body: Body, limit: Option<Duration>) -> (Body, Progress) {
+        let lent = Lent {
+            body,
+            ..Lent::default()
+        };
+        let progress = Progress(Arc::new(Shared {
+            upload: AtomicU8::new(Upload::Running as u8),
+            limit: limit.filter(|limit| !limit.is_zero()),
+            lent: Mutex::new(lent),
+            sender: AtomicWaker::new(),
+        }));
+        (Self::lend(progress.clone()), progress)
+    }
+
+    fn lend(progress: Progress) -> Body {
+        Body::Watched(Box::new(Self {
+            progress,
+            silence: None,
+        }))
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        // Enlisted before the look, or a stop between the two goes unnoticed.
+        self.progress.0.sender.register(cx.waker());
+        if self.progress.get() == Upload::Broken {
+            return Poll::Ready(Some(Err(Error::Unwanted)));
+        }
+        let (poll, over) = {
+            let mut lent = self.progress.0.lent.lock();
+            let poll = lent.poll_frame(cx);
+            (poll, lent.is_end_stream())
+        };
+        match &poll {
+            Poll::Pending => return self.poll_silence(cx),
+            Poll::Ready(None) => self.progress.set(Upload::Done),
+            Poll::Ready(Some(Err(_))) => self.progress.set(Upload::Broken),
+            Poll::Ready(Some(Ok(_))) if over => self.progress.set(Upload::Done),
+            Poll::Ready(Some(Ok(_))) => {}
+        }
+        if self.silence.is_some() {
+            self.silence = None;
+        }
+        poll
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let stopped = self.progress.get() == Upload::Broken;
+        !stopped && self.progress.0.lent.lock().is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let lent = self.progress.0.lent.lock();
+        if lent.next < lent.kept.len() {
+            // The declared length stands in the head.
+            return SizeHint::default();
+        }
+        lent.body.size_hint()
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        let Some(limit) = self.progress.0.limit else {
+            return Poll::Pending;
+        };
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(silence.as_mut().poll(cx));
+        self.progress.set(Upload::Stalled);
+        Poll::Ready(Some(Err(Error::Timeout("the request body"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn text(body: &mut Body) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.expect("a frame");
+            all.extend_from_slice(frame.data_ref().expect("data"));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_body_begins_again_until_its_response_does() {
+        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        assert_eq!(text(&mut body).await, b"hello");
+        drop(body);
+        let mut again = progress.again().expect("it is small");
+        assert_eq!(progress.get(), Upload::Running);
+        assert_eq!(text(&mut again).await, b"hello");
+        assert_eq!(progress.get(), Upload::Done);
+        drop(again);
+        progress.settle();
+        assert!(progress.again().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded() {
+        let (mut body, progress) = Watched::over(Body::full(vec![7; KEPT + 1]), None);
+        assert_eq!(text(&mut body).await.len(), KEPT + 1);
+        assert!(progress.again().is_none());
+        assert!(progress.0.lent.lock().kept.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_rein_takes_the_body_back() {
+        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        let rein = Rein::on(Some(progress.clone()));
+        drop(rein);
+        assert!(matches!(body.frame().await, Some(Err(Error::Unwanted))));
+        assert!(progress.again().is_none());
+        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        Rein::on(Some(progress)).slip();
+        assert_eq!(text(&mut body).await, b"hello");
+    }
+}

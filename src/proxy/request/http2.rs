@@ -42,8 +42,9 @@ struct Stream {
     guard: Arc<ConnectionGuard>,
 }
 
-/// Serve one stream; what becomes a tunnel is run by `tunnel`. It is entered in the registry by the call, before the
-/// future first runs: in between, its connection would seem idle.
+/// Serve one stream; what becomes a tunnel is run by `tunnel`. It is entered in
+/// the registry by the call, before the future first runs: in between, its
+/// connection would seem idle.
 pub(in crate::proxy) fn serve_http2(
     site: Arc<Site>,
     guard: Arc<ConnectionGuard>,

@@ -215,3 +215,77 @@ fn connect(mut request: Request<Body>, secure: bool) -> Option<Request<()>> {
     headers.remove(SEC_WEBSOCKET_KEY);
     Some(request.map(|_| ()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{HOST, SEC_WEBSOCKET_PROTOCOL};
+    use http::{Response, Version};
+
+    // The key and what it becomes are those of RFC 6455, section 1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn judged(fields: &[(&str, &str)]) -> Option<&'static str> {
+        let mut answer = Response::builder().status(101);
+        for (name, value) in fields {
+            answer = answer.header(*name, *value);
+        }
+        let head = answer.body(()).expect("an answer").into_parts().0;
+        wrong(&head, &Key(HeaderValue::from_static(KEY)))
+    }
+
+    #[test]
+    fn an_agreement_is_judged_as_a_client_must() {
+        let accept = ("sec-websocket-accept", ACCEPT);
+        let upgrade = ("upgrade", "WebSocket");
+        let connection = ("connection", "keep-alive, Upgrade");
+        assert_eq!(judged(&[accept, upgrade, connection]), None);
+        assert!(judged(&[accept, upgrade]).is_some());
+        assert!(judged(&[accept, connection]).is_some());
+        assert!(judged(&[upgrade, connection]).is_some());
+        assert!(judged(&[accept, ("upgrade", "h2c"), connection]).is_some());
+        let other = ("sec-websocket-accept", KEY);
+        assert!(judged(&[other, upgrade, connection]).is_some());
+    }
+
+    #[test]
+    fn an_extended_connect_becomes_a_handshake_and_back() {
+        let mut asked = Request::new(());
+        *asked.method_mut() = Method::CONNECT;
+        *asked.uri_mut() = "https://a/chat?x=1".parse().expect("a target");
+        asked
+            .extensions_mut()
+            .insert(Protocol::from_static("websocket"));
+        let chat = HeaderValue::from_static("chat");
+        asked.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chat);
+        let (mut head, ()) = asked.into_parts();
+        let Key(key) = ask(&mut head).expect("a handshake");
+        assert_eq!(head.method, Method::GET);
+        assert_eq!(head.headers[SEC_WEBSOCKET_KEY], key);
+        assert_eq!(key.len(), 24, "16 bytes");
+        assert!(head.extensions.get::<Protocol>().is_none());
+        let mut asked = Request::from_parts(head, Body::Empty);
+        for name in [CONNECTION, UPGRADE] {
+            let value = HeaderValue::from_static("upgrade");
+            asked.headers_mut().insert(name, value);
+        }
+        headers::to_http1(&mut asked);
+        let asked = connect(asked, false).expect("a host");
+        assert_eq!(asked.method(), Method::CONNECT);
+        assert_eq!(asked.version(), Version::HTTP_2);
+        assert_eq!(*asked.uri(), "http://a/chat?x=1");
+        let protocol = asked.extensions().get().map(Protocol::as_str);
+        assert_eq!(protocol, Some("websocket"));
+        assert_eq!(asked.headers()[SEC_WEBSOCKET_PROTOCOL], "chat");
+        assert_eq!(asked.headers().len(), 1, "{:?}", asked.headers());
+        assert!(!asked.headers().contains_key(HOST));
+    }
+
+    #[test]
+    fn a_connect_with_a_length_is_refused() {
+        let asked = Request::builder().header(CONTENT_LENGTH, "5").body(());
+        let mut head = asked.expect("a request").into_parts().0;
+        assert!(matches!(ask(&mut head), Err(Error::Asked(_))));
+    }
+}

@@ -74,8 +74,8 @@ impl RouteMetrics {
     }
 
     /// Count one exchange that has ended: its protocol, the status code that
-    /// the client was sent (0 for a tunnel without one, 101 for an upgrade),
-    /// and the time from its beginning to its end.
+    /// the client was sent (0 for a tunnel without one, 101 for an upgrade, 200
+    /// for one over HTTP/2), and the time from its beginning to its end.
     pub fn record(&self, protocol: Protocol, code: u16, took: Duration) {
         let counters = &self.by_protocol[protocol as usize];
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -3,7 +3,9 @@
 //! What a test sees through a proxy is worth as much as what it sees without.
 
 use crate::support::certificate::Certificate;
-use crate::support::clients::{Ended, Frame, GoAway, Grpc, Http1, Http2, Raw, WebSocket};
+use crate::support::clients::{
+    Ended, Frame, Frames, GoAway, Grpc, Http1, Http2, Raw, WebSocket, connect,
+};
 use crate::support::servers::{Line, Server, pattern};
 use crate::support::within;
 use bytes::Bytes;
@@ -182,14 +184,12 @@ async fn an_http2_client_sees_each_goaway() {
 }
 
 #[tokio::test]
-async fn a_raw_client_sees_each_frame() {
+async fn a_client_in_frames_sees_each_of_them() {
     let server = Server::http2().await;
-    let mut client = Raw::connect(server.address).await;
-    client.send(Frame::PREFACE).await.expect("sent");
+    let mut client = Frames::over(connect(server.address).await).await;
     client
-        .send(Frame::new(Frame::PING, 0, 0, *b"12345678").bytes())
-        .await
-        .expect("sent");
+        .send(Frame::new(Frame::PING, 0, 0, *b"12345678"))
+        .await;
     let settings = client.frame().await.expect("a frame");
     assert_eq!(
         (settings.kind, settings.flags, settings.stream),

@@ -1,94 +1,25 @@
 //! Retire, over HTTP/2: GOAWAY in two steps, and no stream lost between them.
 
 use super::scene::{Plan, Scene, Via};
-use crate::support::clients::{Frame, Http2, Raw};
+use crate::support::clients::{Frame, Frames, Http2};
 use crate::support::proxy::Signal;
 use crate::support::within;
 use std::time::{Duration, Instant};
 
 const LAST: u32 = 0x7fff_ffff;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
-/// A client that speaks in frames, and answers no PING unasked.
-struct Client(Raw);
-
-impl Client {
-    async fn connect(scene: &Scene, via: Via) -> Self {
-        let mut raw = Raw::over(scene.wire(via, "h2").await);
-        raw.send(Frame::PREFACE).await.expect("sent");
-        Self(raw)
-    }
-
-    async fn send(&mut self, frame: Frame) {
-        self.0.send(frame.bytes()).await.expect("sent");
-    }
-
-    /// A GET on `stream`.
-    async fn get(&mut self, stream: u32, path: &str) {
-        // HPACK (RFC 7541): GET and http from the static table, then the
-        // names of :authority and :path with values of our own.
-        let mut block = vec![0x82, 0x86, 0x01, 9];
-        block.extend(b"localhost");
-        block.extend([0x04, u8::try_from(path.len()).expect("a short path")]);
-        block.extend(path.as_bytes());
-        let flags = END_STREAM | END_HEADERS;
-        self.send(Frame::new(HEADERS, flags, stream, block)).await;
-    }
-
-    /// Read on to a frame of this kind, answers to our own SETTINGS aside.
-    async fn until(&mut self, kind: u8) -> Frame {
-        loop {
-            let frame = self.0.frame().await.expect("a frame");
-            if frame.kind == kind && frame.flags & Frame::ACK == 0 {
-                return frame;
-            }
-        }
-    }
-
-    /// Read to the end of the answer on `stream`.
-    async fn answer(&mut self, stream: u32) -> Vec<u8> {
-        let mut body = Vec::new();
-        loop {
-            let frame = self.0.frame().await.expect("a frame");
-            if frame.stream == stream {
-                assert!([HEADERS, DATA].contains(&frame.kind), "{frame:?}");
-                if frame.kind == DATA {
-                    body.extend(&frame.payload);
-                }
-                if frame.flags & END_STREAM != 0 {
-                    return body;
-                }
-            }
-        }
-    }
-
-    /// The last stream of the next GOAWAY.
-    async fn goaway(&mut self) -> u32 {
-        let frame = self.until(Frame::GOAWAY).await;
-        assert_eq!(frame.payload[4..8], [0; 4], "NO_ERROR");
-        let last = frame.payload[..4].try_into().expect("four bytes");
-        u32::from_be_bytes(last)
-    }
-
-    /// Answer the PING that is on its way.
-    async fn pong(&mut self) {
-        let ping = self.until(Frame::PING).await;
-        let answer = Frame::new(Frame::PING, Frame::ACK, 0, ping.payload);
-        self.send(answer).await;
-    }
+async fn connect(scene: &Scene, via: Via) -> Frames {
+    Frames::over(scene.wire(via, "h2").await).await
 }
 
 #[tokio::test]
 async fn an_idle_connection_sees_both_goaways() {
     for via in Via::BOTH {
         let scene = Scene::start(&Plan::CALM).await;
-        let mut used = Client::connect(&scene, via).await;
+        let mut used = connect(&scene, via).await;
         used.get(1, "/").await;
         assert_eq!(used.answer(1).await, b"ok");
-        let mut unused = Client::connect(&scene, via).await;
+        let mut unused = connect(&scene, via).await;
         unused.until(Frame::SETTINGS).await;
         scene
             .until_connections("two connections", |all| {
@@ -166,7 +97,7 @@ async fn a_connection_of_one_long_stream_sees_both_goaways() {
 async fn a_stream_that_races_goaway_is_served() {
     for via in Via::BOTH {
         let scene = Scene::start(&Plan::CALM).await;
-        let mut client = Client::connect(&scene, via).await;
+        let mut client = connect(&scene, via).await;
         client.get(1, "/").await;
         assert_eq!(client.answer(1).await, b"ok");
         scene.proxy.signal(Signal::TERM);
@@ -179,10 +110,10 @@ async fn a_stream_that_races_goaway_is_served() {
         let mut ended = Vec::new();
         let mut last = None;
         while ended.len() < 3 || last.is_none() {
-            let frame = client.0.frame().await.expect("a frame");
+            let frame = client.frame().await.expect("a frame");
             if frame.kind == Frame::GOAWAY {
                 last = Some(frame.payload[3]);
-            } else if frame.kind == DATA && frame.flags & END_STREAM != 0 {
+            } else if frame.kind == Frame::DATA && frame.flags & Frame::END_STREAM != 0 {
                 assert_eq!(frame.payload, b"ok");
                 ended.push(frame.stream);
             }
@@ -196,9 +127,9 @@ async fn a_stream_that_races_goaway_is_served() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_does_not_hold_the_exit() {
     let scene = Scene::start(&Plan::CALM).await;
-    let mut busy = Client::connect(&scene, Via::Clear).await;
+    let mut busy = connect(&scene, Via::Clear).await;
     busy.get(1, "/hold").await;
-    let mut idle = Client::connect(&scene, Via::Clear).await;
+    let mut idle = connect(&scene, Via::Clear).await;
     idle.until(Frame::SETTINGS).await;
     let desk = scene.http1.desk.clone();
     desk.until("the request", |seen| seen.requests == 1).await;

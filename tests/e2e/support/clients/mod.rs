@@ -1,15 +1,17 @@
 //! The clients before the proxy, one per protocol.
 
+mod frames;
 mod grpc;
 mod http1;
 mod http2;
 mod raw;
 mod websocket;
 
+pub(crate) use frames::{Frame, Frames, block};
 pub(crate) use grpc::Grpc;
 pub(crate) use http1::Http1;
 pub(crate) use http2::{GoAway, Http2};
-pub(crate) use raw::{Ended, Frame, Raw};
+pub(crate) use raw::{Ended, Raw};
 pub(crate) use websocket::WebSocket;
 
 use super::{BoxWire, within};

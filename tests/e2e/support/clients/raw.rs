@@ -16,42 +16,6 @@ pub(crate) enum Ended {
     Reset,
 }
 
-/// An HTTP/2 frame (RFC 9113, section 4.1), for clients that want each of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Frame {
-    pub(crate) const SETTINGS: u8 = 4;
-    pub(crate) const PING: u8 = 6;
-    pub(crate) const GOAWAY: u8 = 7;
-    pub(crate) const ACK: u8 = 1;
-    /// What a client opens with: the preface and empty SETTINGS.
-    pub(crate) const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-    pub(crate) fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
-        Self {
-            kind,
-            flags,
-            stream,
-            payload: payload.into(),
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let length = u32::try_from(self.payload.len()).expect("a short frame");
-        let mut bytes = length.to_be_bytes()[1..].to_vec();
-        bytes.extend([self.kind, self.flags]);
-        bytes.extend(self.stream.to_be_bytes());
-        bytes.extend(&self.payload);
-        bytes
-    }
-}
-
 /// One connection.
 pub(crate) struct Raw {
     wire: BoxWire,
@@ -115,21 +79,8 @@ impl Raw {
         self.read_until("\r\n\r\n").await
     }
 
-    /// Read one HTTP/2 frame.
-    pub(crate) async fn frame(&mut self) -> io::Result<Frame> {
-        let head = self.read_exactly(9).await?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-        let payload = self.read_exactly(length as usize).await?;
-        Ok(Frame {
-            kind: head[3],
-            flags: head[4],
-            stream,
-            payload,
-        })
-    }
-
-    async fn read_exactly(&mut self, size: usize) -> io::Result<Vec<u8>> {
+    /// Read this many bytes.
+    pub(super) async fn read_exactly(&mut self, size: usize) -> io::Result<Vec<u8>> {
         while self.ahead.len() < size {
             if self.read_some().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -7,7 +7,7 @@
 //! Deliberately absent: any knowledge of what the bytes mean.
 
 use crate::proxy::registry::{Record, State};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -43,6 +43,14 @@ pub(in crate::proxy) struct Edge {
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Option<Duration>,
     lingering: Option<Linger>,
+}
+
+/// Whether the kernel holds bytes that nobody has read. Asked of the kernel
+/// itself: the runtime learns of readiness a turn later, and that turn is when
+/// a request on a connection about to close would be lost.
+pub(in crate::proxy) fn unread(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(SockRef::from(socket).peek(&mut byte), Ok(1..))
 }
 
 impl Edge {
@@ -88,12 +96,18 @@ impl Edge {
         }
     }
 
-    /// Whether the kernel holds bytes that nobody has read. Asked of the
-    /// kernel itself: the runtime learns of readiness a turn later, and that
-    /// turn is when a request on a connection about to close would be lost.
+    /// Whether the kernel holds bytes that nobody has read, see [`unread`].
     pub(in crate::proxy) fn unread(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        matches!(SockRef::from(self.socket()).peek(&mut byte), Ok(1..))
+        unread(self.socket())
+    }
+
+    /// Have bytes that were read be read once more.
+    pub(in crate::proxy) fn put_back(&mut self, bytes: BytesMut) {
+        self.early = if self.early.is_empty() {
+            bytes.freeze()
+        } else {
+            [&bytes[..], &self.early].concat().into()
+        };
     }
 
     /// Make the close that follows look like a failure: a response whose end

@@ -14,8 +14,9 @@ mod pace;
 mod tunnel;
 mod websocket;
 
-pub(super) use edge::{Edge, Transport};
+pub(super) use edge::{Edge, Transport, unread};
 pub(super) use half_open::bounded;
+pub(super) use http2::PREFACE;
 pub(super) use pace::Act;
 
 use super::registry::ConnectionGuard;

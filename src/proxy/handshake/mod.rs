@@ -6,26 +6,28 @@
 //! own name, and each has its own farewell: a FIN before the first byte or in
 //! the middle of a preface, an alert in the middle of a TLS handshake.
 
+mod shake;
 mod tls;
 
 pub(super) use tls::server_config;
 
-use super::connection::{Act, Edge, Spoken, Transport, bounded, serve};
+use super::connection::{Act, Edge, PREFACE, Spoken, Transport, bounded, serve, unread};
 use super::registry::{ConnectionGuard, State};
 use super::request::Site;
 use crate::config::Serves;
 use crate::drain::{Farewell, Outcome};
 use bytes::{Bytes, BytesMut};
 use rustls::ServerConfig;
+use shake::Shaking;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, Interest};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How an HTTP/2 client with prior knowledge begins.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long an alert is guarded from a reset.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Room for a first request, so that the usual one needs no second read.
 const FIRST_READ: usize = 2048;
@@ -91,6 +93,22 @@ async fn open_plain(
     Ok((edge(site, guard, Transport::Plain(socket), early), spoken))
 }
 
+/// Wait until there is something to read, were it the end.
+async fn first_byte(site: &Site, guard: &ConnectionGuard, socket: &TcpStream) -> Result<(), Ended> {
+    loop {
+        // Looked at, since readiness is but a hint: of a new socket it is
+        // given before anything has come.
+        let mut byte = [0];
+        match bounded(guard, site.listener(), socket.peek(&mut byte)).await {
+            Ok(seen) => return Ok(seen.map(drop)?),
+            // The runtime learns of bytes a turn later than the kernel. What
+            // came in time is heard, as far as this side can tell.
+            Err(Act::Farewell | Act::Close) if unread(socket) => tokio::task::yield_now().await,
+            Err(act) => return Err(act.into()),
+        }
+    }
+}
+
 /// Read until the bytes cannot or must be the HTTP/2 preface.
 async fn sniff(
     site: &Site,
@@ -98,7 +116,7 @@ async fn sniff(
     socket: &mut TcpStream,
 ) -> Result<(Spoken, Bytes), Ended> {
     // Before the first byte there is no buffer: such connections are many.
-    bounded(guard, site.listener(), socket.ready(Interest::READABLE)).await??;
+    first_byte(site, guard, socket).await?;
     let mut early = BytesMut::with_capacity(FIRST_READ);
     loop {
         let read = bounded(guard, site.listener(), socket.read_buf(&mut early)).await??;
@@ -121,15 +139,15 @@ async fn open_tls(
     socket: TcpStream,
     config: Arc<ServerConfig>,
 ) -> Result<(Edge, Spoken), Ended> {
-    bounded(guard, site.listener(), socket.ready(Interest::READABLE)).await??;
+    first_byte(site, guard, &socket).await?;
     guard.enter(State::TlsHandshake);
     let tls = Box::pin(shake_hands(site, guard, socket, config)).await?;
     let spoken = match site.listener().serves {
         Serves::Tcp { .. } => Spoken::Tcp,
         Serves::Http { .. } if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Spoken::Http2,
         Serves::Http { .. } => {
-            // The handshake is behind; what is awaited now is a request.
-            guard.enter(State::Accepted);
+            // The handshake is behind: it can carry a request.
+            guard.enter(State::Idle);
             Spoken::Http1
         }
     };
@@ -143,17 +161,34 @@ async fn shake_hands(
     socket: TcpStream,
     config: Arc<ServerConfig>,
 ) -> Result<TlsStream<TcpStream>, Ended> {
-    let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
-    let hello = match bounded(guard, site.listener(), &mut acceptor).await {
-        Ok(hello) => hello?,
-        Err(act) => {
-            if let (Act::Farewell, Some(socket)) = (act, acceptor.take_io()) {
-                tls::cancel(&socket);
-                guard.conclude(Outcome::Farewelled(Farewell::TlsAlert));
-                return Err(Ended::Due(Act::Close));
+    let mut shaking = Shaking::new(socket);
+    let shaken = bounded(guard, site.listener(), shaking.finish(&config)).await;
+    match shaken {
+        Ok(Ok(())) => Ok(shaking.into_stream(config).await?),
+        Ok(Err(error)) => {
+            // The alert that says why must not be destroyed by a reset, and
+            // who spoke no TLS may have more to say.
+            if error.kind() == io::ErrorKind::InvalidData {
+                part(site, guard, shaking.into_socket(), LINGER).await;
             }
-            return Err(act.into());
+            Err(error.into())
         }
-    };
-    Ok(bounded(guard, site.listener(), hello.into_stream(config)).await??)
+        Err(Act::Cut) => Err(Act::Cut.into()),
+        Err(act) => {
+            shaking.call_off();
+            if act == Act::Farewell {
+                guard.conclude(Outcome::Farewelled(Farewell::TlsAlert));
+            }
+            part(site, guard, shaking.into_socket(), Duration::ZERO).await;
+            Err(Act::Close.into())
+        }
+    }
+}
+
+/// Close once the peer has what it was sent.
+async fn part(site: &Site, guard: &ConnectionGuard, socket: TcpStream, settle: Duration) {
+    let mut edge = edge(site, guard, Transport::Plain(socket), Bytes::new());
+    edge.set_linger(settle);
+    // A peer that acknowledges nothing is gone: whatever holds, not this.
+    let _ = tokio::time::timeout(LINGER, edge.close()).await;
 }

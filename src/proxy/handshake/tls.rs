@@ -1,4 +1,4 @@
-//! The server's side of TLS: settings, certificates by name, the alert.
+//! The server's side of TLS: its settings, and certificates by name.
 //!
 //! TLS 1.2 and 1.3 only, keys already loaded and matched by the config floor.
 //! The certificate is chosen by SNI: an exact name first, then a wildcard of
@@ -14,17 +14,6 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::net::TcpStream;
-
-/// Two plaintext alerts, `user_canceled` and `close_notify`: the handshake is
-/// given up for a reason that is not a failure (RFC 8446, section 6.1).
-const CANCEL: [u8; 14] = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
-
-/// Tell a client whose `ClientHello` is not complete that it is not awaited.
-pub(super) fn cancel(socket: &TcpStream) {
-    // Fourteen bytes fit an empty socket buffer; a peer that is gone needs none.
-    let _ = socket.try_write(&CANCEL);
-}
 
 /// The TLS settings of one listener.
 ///

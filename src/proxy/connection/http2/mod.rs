@@ -9,6 +9,10 @@
 //! Invariant: a stream that was opened is served; nothing here resets one.
 //! Deliberately absent: the streams' deadlines, which their own tasks keep.
 
+mod preface;
+
+pub(in crate::proxy) use preface::PREFACE;
+
 use super::edge::Edge;
 use super::half_open::bounded;
 use super::pace::{self, Act, Alarm, View};
@@ -28,6 +32,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 /// How long the client may take to end its side after the last GOAWAY.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,21 +55,26 @@ struct Loop {
 /// Serve a connection that speaks HTTP/2 until it is over.
 pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge: Edge) {
     guard.enter(State::Preface);
-    edge.set_linger(LINGER);
     let listener = site.listener();
-    let preface = settings(&listener.limits).handshake::<_, Bytes>(edge);
-    let mut conn = match bounded(&guard, listener, preface).await {
-        Ok(Ok(conn)) => conn,
-        Ok(Err(error)) => {
-            tracing::debug!(connection = guard.id, %error, "no HTTP/2 preface");
-            return;
-        }
+    let begun = bounded(&guard, listener, preface::read(&mut edge)).await;
+    match begun {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(reason))) => return refuse(edge, reason).await,
+        Ok(Err(error)) => return no_preface(&guard, &error),
+        Err(Act::Cut) => return,
         Err(act) => {
             if act == Act::Farewell {
                 guard.conclude(Outcome::Farewelled(Farewell::Fin));
             }
-            return;
+            return edge.close().await;
         }
+    }
+    edge.set_linger(LINGER);
+    let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
+    let mut conn = match bounded(&guard, listener, engine).await {
+        Ok(Ok(conn)) => conn,
+        Ok(Err(error)) => return no_preface(&guard, &error),
+        Err(_) => return,
     };
     guard.enter(State::Idle);
     let mut this = Loop {
@@ -76,6 +86,21 @@ pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge
         alarm: Alarm::default(),
     };
     poll_fn(|cx| this.poll(cx, &mut conn)).await;
+}
+
+fn no_preface(guard: &ConnectionGuard, error: &impl std::fmt::Display) {
+    tracing::debug!(connection = guard.id, %error, "no HTTP/2 preface");
+}
+
+/// Say why, and close so that it is heard.
+async fn refuse(mut edge: Edge, reason: Reason) {
+    edge.set_linger(LINGER);
+    let says = preface::refusal(reason);
+    // A client that does not take it will not miss it.
+    let said = tokio::time::timeout(LINGER, edge.write_all(&says)).await;
+    if matches!(said, Ok(Ok(()))) {
+        edge.close().await;
+    }
 }
 
 /// Windows: the connection's exceeds what all streams may hold, so that

@@ -75,7 +75,11 @@ impl Loop {
         loop {
             gate = match self.engine(gate).await {
                 // A request came between the decision and now: serve it.
-                Left::Taken(Act::Close, gate) if !gate.mid_request() && gate.unread() => gate,
+                Left::Taken(Act::Close | Act::Farewell, gate)
+                    if !gate.mid_request() && gate.unread() =>
+                {
+                    gate
+                }
                 Left::Taken(act, gate) => return self.taken(act, gate).await,
                 Left::Ended(gate, unserved) => return self.ended(gate, unserved).await,
                 Left::Upgraded => return self.upgraded().await,
@@ -125,7 +129,8 @@ impl Loop {
             return Poll::Ready(None);
         }
         loop {
-            if self.signs.half_head() && self.guard.state() == State::Idle {
+            let awaits_head = !matches!(self.guard.state(), State::InFlight | State::Closing);
+            if self.signs.half_head() && awaits_head {
                 self.guard.enter(State::Head);
             }
             let orders = self.heard.refresh(self.guard.scope());

@@ -11,6 +11,7 @@ mod farewell_tunnel;
 mod farewell_websocket;
 mod finish;
 mod goaway;
+mod half_open;
 mod listeners;
 mod policy;
 mod retire;

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 /// How long to wait between two looks at something that publishes nothing.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// The `[drain]` of a test. By default no stage passes by itself: what a test
 /// does not ask for does not happen.
@@ -215,22 +215,31 @@ upstream = "tcp"
 
     /// Wait until the proxy has connections that are as `wanted`.
     pub(super) async fn until_connections(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) {
-        let look = async {
-            loop {
-                let view = self.proxy.json("/v1/connections").await;
-                if wanted(view["connections"].as_array().expect("a list")) {
-                    return;
-                }
-                sleep(LOOK).await;
-            }
-        };
-        within(what, look).await;
+        until_connections(&self.proxy, what, wanted).await;
     }
 
     /// Wait for the exit, which is good, and for the books, which balance.
     pub(super) async fn over(mut self) -> Sums {
         ended(&mut self.proxy).await
     }
+}
+
+/// Wait until `proxy` has connections that are as `wanted`.
+pub(super) async fn until_connections(
+    proxy: &Proxy,
+    what: &str,
+    wanted: impl Fn(&[Value]) -> bool,
+) {
+    let look = async {
+        loop {
+            let view = proxy.json("/v1/connections").await;
+            if wanted(view["connections"].as_array().expect("a list")) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    within(what, look).await;
 }
 
 /// The same for a proxy alone.

@@ -94,14 +94,24 @@ impl Certificate {
     }
 
     async fn offer_over(&self, stream: TcpStream, protocols: &[&str]) -> BoxWire {
-        let connector = TlsConnector::from(self.client(protocols));
-        let stream = within("a TLS handshake", connector.connect(name(), stream))
-            .await
-            .expect("handshake");
-        let agreed = stream.get_ref().1.alpn_protocol();
-        let wanted = protocols.first().map(|name| name.as_bytes());
-        assert_eq!(agreed, wanted, "ALPN");
-        Box::new(stream)
+        let config = self.client(protocols);
+        let client = ClientConnection::new(Arc::clone(&config), name()).expect("a client");
+        shaken(config, stream, client, protocols.first()).await
+    }
+
+    /// A handshake that is not on any wire yet.
+    pub(crate) fn handshake(&self, protocol: &str) -> ClientConnection {
+        ClientConnection::new(self.client(&[protocol]), name()).expect("a client")
+    }
+
+    /// Go on with a handshake whose beginning is sent.
+    pub(crate) async fn go_on(
+        &self,
+        stream: TcpStream,
+        client: ClientConnection,
+        protocol: &str,
+    ) -> BoxWire {
+        shaken(self.client(&[protocol]), stream, client, Some(&protocol)).await
     }
 
     /// The first flight of a TLS handshake, for those that stop half-way.
@@ -112,6 +122,20 @@ impl Certificate {
         connection.write_tls(&mut hello).expect("a ClientHello");
         hello
     }
+}
+
+async fn shaken(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+    client: ClientConnection,
+    wanted: Option<&&str>,
+) -> BoxWire {
+    let connector = TlsConnector::from(config);
+    let shaken = connector.connect_with(name(), stream, |fresh| *fresh = client);
+    let stream = within("a TLS handshake", shaken).await.expect("handshake");
+    let agreed = stream.get_ref().1.alpn_protocol();
+    assert_eq!(agreed, wanted.map(|name| name.as_bytes()), "ALPN");
+    Box::new(stream)
 }
 
 fn name() -> ServerName<'static> {

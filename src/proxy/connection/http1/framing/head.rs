@@ -99,9 +99,7 @@ impl Head {
                 if self.chunked {
                     return Err(Refusal::Malformed);
                 }
-                if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::UnknownCoding);
-                }
+                coding(value)?;
                 self.chunked = true;
             }
             _ => {}
@@ -128,8 +126,7 @@ impl Head {
     }
 }
 
-/// Whether the version is HTTP/1.0. The target's own form is the engine's to
-/// judge; here it must merely be one word.
+/// Whether the version is HTTP/1.0.
 fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -137,30 +134,100 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     else {
         return Err(Refusal::Malformed);
     };
-    let target_ok = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
-    if !token(method) || !target_ok {
+    if !token(method) {
         return Err(Refusal::Malformed);
     }
-    match version {
-        b"HTTP/1.1" => Ok(false),
-        b"HTTP/1.0" => Ok(true),
+    let old = match version {
+        b"HTTP/1.1" => false,
+        b"HTTP/1.0" => true,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Err(Refusal::Version)
+            return Err(Refusal::Version);
         }
-        _ => Err(Refusal::Malformed),
+        _ => return Err(Refusal::Malformed),
+    };
+    if is_target(target, method) {
+        Ok(old)
+    } else {
+        Err(Refusal::Malformed)
     }
 }
 
-fn host(value: &[u8]) -> bool {
-    value
+/// Whether the target has a form that its method allows (RFC 9112, section
+/// 3.2). A fragment is in none of them, and would be cut off by the engine.
+fn is_target(target: &[u8], method: &[u8]) -> bool {
+    let clean = target
         .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte))
+        .all(|byte| *byte > b' ' && *byte != 0x7f && *byte != b'#');
+    clean
+        && match target {
+            [] => false,
+            // Answered with 501, whatever its target.
+            _ if method == b"CONNECT" => true,
+            [b'/', ..] => true,
+            b"*" => method == b"OPTIONS",
+            _ => is_absolute(target),
+        }
+}
+
+fn is_absolute(target: &[u8]) -> bool {
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    schemes.iter().any(|scheme| {
+        let Some((begin, rest)) = target.split_at_checked(scheme.len()) else {
+            return false;
+        };
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let named = !matches!(authority, [] | [b':', ..]);
+        begin.eq_ignore_ascii_case(scheme) && named && host(authority)
+    })
+}
+
+/// A host with or without its port; it may be empty.
+fn host(value: &[u8]) -> bool {
+    let literal = value.strip_prefix(b"[").map(|inner| {
+        let end = inner.iter().position(|byte| *byte == b']');
+        end.map(|end| (&inner[..end], &inner[end + 1..], &b":.-_~%"[..]))
+    });
+    let (name, port, marks) = match literal {
+        Some(None) => return false,
+        Some(Some(parts)) => parts,
+        None => {
+            let end = value.iter().position(|byte| *byte == b':');
+            let (name, port) = value.split_at(end.unwrap_or(value.len()));
+            (name, port, &b"-._~!$&'()*+;=%"[..])
+        }
+    };
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || marks.contains(byte);
+    let port_ok = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    port_ok && name.iter().all(in_name)
+}
+
+/// Only `chunked`, and only once, can end a request (RFC 9112, section 6.3);
+/// codings before it are not implemented.
+fn coding(value: &[u8]) -> Result<(), Refusal> {
+    let chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if chunked(value) {
+        return Ok(());
+    }
+    let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let last = codings.next_back().is_some_and(chunked);
+    if last && codings.all(|coding| token(coding) && !chunked(coding)) {
+        Err(Refusal::UnknownCoding)
+    } else {
+        Err(Refusal::Malformed)
+    }
 }
 
 fn length(value: &[u8]) -> Result<u64, Refusal> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+    // A leading zero makes it octal to some.
+    let odd = value.len() > 1 && value[0] == b'0';
+    if odd || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::Malformed);
     }
     let limit = i64::MAX as u64;

@@ -2,7 +2,8 @@
 //!
 //! A line ends with CRLF, both of them; nothing in it is a CR, an LF or a NUL
 //! (RFC 9112, section 2.2). A field is a token, a colon, a value, without
-//! white space before the colon (section 5.1).
+//! white space before the colon (section 5.1) and without other controls than
+//! tabs (RFC 9110, section 5.5).
 
 use super::Refusal;
 use memchr::memchr;
@@ -32,10 +33,20 @@ fn clean(line: &[u8]) -> bool {
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let colon = memchr(b':', line).ok_or(Refusal::Malformed)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if !token(name) {
+    if !token(name) || has_control(value) {
         return Err(Refusal::Malformed);
     }
+    // Without controls, all white space is blanks and tabs.
     Ok((name, value.trim_ascii()))
+}
+
+/// Every byte is looked at, so that many are looked at together.
+fn has_control(value: &[u8]) -> bool {
+    let odd = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    let found = value
+        .iter()
+        .fold(0, |found, byte| found | u8::from(odd(*byte)));
+    found != 0
 }
 
 pub(super) fn token(bytes: &[u8]) -> bool {

@@ -98,6 +98,77 @@ fn two_readings_are_refused() {
     }
 }
 
+fn get(target: &str, fields: &str) -> Result<usize, Refusal> {
+    both(format!("GET {target} HTTP/1.1\r\n{fields}\r\n").as_bytes())
+}
+
+#[test]
+fn a_target_has_one_of_the_forms() {
+    let host = "Host: a\r\n";
+    for good in [
+        "/",
+        "/a?b=/c",
+        "//a",
+        "http://a/b",
+        "HTTPS://a:1",
+        "http://[::1]:2?x",
+    ] {
+        assert!(get(good, host).is_ok(), "{good}");
+    }
+    for bad in [
+        "a",
+        "a:80",
+        "*",
+        "http://",
+        "http:///x",
+        "http://:80/",
+        "http://u@a/",
+        "ftp://a/",
+        "/a#b",
+        "http://a#b",
+        "http://a b",
+        "?x",
+    ] {
+        assert_eq!(get(bad, host), Err(Refusal::Malformed), "{bad}");
+    }
+    assert!(both(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
+    assert!(both(b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
+}
+
+#[test]
+fn a_host_is_a_name_and_a_port() {
+    for good in ["", "a", "a.b:80", "a:", "[::1]", "[::1]:80", "1.2.3.4:5"] {
+        assert!(get("/", &format!("Host: {good}\r\n")).is_ok(), "{good}");
+    }
+    for bad in [
+        "a/b", "u@a", "a,b", "a b", "a:b", "a:1:2", "[::1", "[::1]a", "[::1]:a", "a[1]",
+    ] {
+        let refused = get("/", &format!("Host: {bad}\r\n"));
+        assert_eq!(refused, Err(Refusal::Malformed), "{bad}");
+    }
+}
+
+#[test]
+fn only_chunked_ends_a_request() {
+    for (value, refusal) in [
+        ("gzip, chunked", Refusal::UnknownCoding),
+        ("gzip,\tdeflate , chunked", Refusal::UnknownCoding),
+        ("gzip", Refusal::Malformed),
+        ("identity", Refusal::Malformed),
+        ("xchunked", Refusal::Malformed),
+        ("chunked, chunked", Refusal::Malformed),
+        ("chunked, gzip", Refusal::Malformed),
+        ("chunked,", Refusal::Malformed),
+        (",chunked", Refusal::Malformed),
+        ("chunked;x=1", Refusal::Malformed),
+        ("\u{b}chunked", Refusal::Malformed),
+        ("", Refusal::Malformed),
+    ] {
+        let fields = format!("Host: a\r\nTransfer-Encoding: {value}\r\n");
+        assert_eq!(get("/", &fields), Err(refusal), "{value:?}");
+    }
+}
+
 #[test]
 fn limits_hold() {
     let long = [b"GET /".as_slice(), &[b'a'; 1100]].concat();

@@ -86,6 +86,9 @@ pub enum Error {
     /// answered without it.
     #[error("the rest of the request is not wanted")]
     Unwanted,
+    /// A request whose body ended in its middle, or could not be read.
+    #[error("the client broke its request off")]
+    Broken,
     /// A limit on time was reached.
     #[error("{0} took too long")]
     Timeout(&'static str),

@@ -44,6 +44,10 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::BAD_GATEWAY,
             "the server's WebSocket handshake is wrong",
         ),
+        Error::Broken => (
+            StatusCode::BAD_REQUEST,
+            "the request body is malformed or not whole",
+        ),
         Error::Target => (StatusCode::BAD_REQUEST, "the target cannot be passed on"),
         Error::Timeout(_) => (
             StatusCode::GATEWAY_TIMEOUT,

@@ -200,6 +200,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
 fn blame(error: Error, progress: Option<&Progress>) -> Error {
     match progress.map(Progress::get) {
         Some(Upload::Stalled) => Error::Timeout("the request body"),
+        Some(Upload::Broken) => Error::Broken,
         _ => error,
     }
 }

@@ -54,6 +54,33 @@ pub(super) fn lists(headers: &HeaderMap, option: &str) -> bool {
         .any(|listed| listed.trim().eq_ignore_ascii_case(option))
 }
 
+/// Whether the fields of an HTTP/2 head are as they must be; those of HTTP/1
+/// were looked at before its engine saw them. Blanks at the ends of a value
+/// are cut off by one reader and kept by another (RFC 9113, section 8.2.1).
+pub(super) fn fields(head: &Parts, most: usize) -> Result<(), (StatusCode, &'static str)> {
+    if head.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    if head.headers.len() > most {
+        return Err((
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too many header fields",
+        ));
+    }
+    let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &[u8]| white(value.first()) || white(value.last());
+    if head.headers.values().any(|value| padded(value.as_bytes())) {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "a value begins or ends with white space",
+        ));
+    }
+    if head.uri.path() == "*" && head.method != Method::OPTIONS {
+        return Err((StatusCode::BAD_REQUEST, "only OPTIONS may ask for *"));
+    }
+    Ok(())
+}
+
 /// The host that is asked, without its port, or why the request is refused.
 pub(super) fn host(head: &Parts) -> Result<&str, (StatusCode, &'static str)> {
     if head.method == Method::CONNECT {

@@ -94,6 +94,11 @@ pub(in crate::proxy) async fn serve_http1(
         }
         Err((code, says)) => {
             exchange.routed(site.unrouted());
+            if code != StatusCode::NOT_FOUND {
+                // Who sends what is refused as such may not be understood
+                // any further.
+                answers.retire();
+            }
             let response = answer::refuse(&mut exchange, code, says);
             own(response, exchange, &answers)
         }
@@ -107,6 +112,7 @@ pub(super) fn find<'a>(
     parts: &Parts,
     record: &Record,
 ) -> Result<&'a Route, (StatusCode, &'static str)> {
+    head::fields(parts, site.listener().limits.headers)?;
     let host = head::host(parts)?;
     let path = parts.uri.path();
     let route = site
@@ -153,9 +159,10 @@ async fn relay(
     } = match forwarded {
         Ok(forwarded) => forwarded,
         Err(error) => {
-            if matches!(error, Error::Told(_)) {
+            if matches!(error, Error::Told(_) | Error::Broken) {
                 // A deadline may come before the connection's time to retire,
-                // and what was told to leave must not come back here.
+                // and what was told to leave must not come back here. After
+                // a body that cannot be read nothing can.
                 answers.retire();
             }
             let response = answer::fail(&mut exchange, &error);

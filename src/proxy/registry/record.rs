@@ -105,6 +105,7 @@ pub struct Record {
     since: AtomicU64,
     in_flight: [AtomicU32; Protocol::ALL.len()],
     requests: AtomicU64,
+    taken_back: AtomicU64,
     /// Bytes read from the client, after TLS.
     pub received: AtomicU64,
     /// Bytes written to the client, before TLS.
@@ -138,6 +139,7 @@ impl Record {
             since: AtomicU64::new(micros(now)),
             in_flight: [const { AtomicU32::new(0) }; Protocol::ALL.len()],
             requests: AtomicU64::new(0),
+            taken_back: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
@@ -204,6 +206,16 @@ impl Record {
     /// Exchanges begun since the accept.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
+    }
+
+    /// Requests that the client took back at once.
+    pub fn taken_back(&self) -> u64 {
+        self.taken_back.load(Relaxed)
+    }
+
+    /// Note that the client took a request back at once.
+    pub(in crate::proxy) fn take_back(&self) {
+        self.taken_back.fetch_add(1, Relaxed);
     }
 
     pub(super) fn begin(&self, protocol: Protocol) {

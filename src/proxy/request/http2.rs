@@ -13,6 +13,7 @@ use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
 use super::{deadline, grpc, head, headers};
+use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
@@ -32,6 +33,9 @@ use std::time::Duration;
 
 /// How long a client is heard that was answered before it had asked.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A request that lived shorter was taken back at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 struct Stream {
     site: Arc<Site>,
@@ -174,7 +178,7 @@ impl Stream {
         let mut forwarding = pin!(forwarding);
         let mut due = pin!(self.exchange.due());
         let respond = &mut self.respond;
-        poll_fn(|cx| {
+        let begun = poll_fn(|cx| {
             if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
                 return Poll::Ready(Some(forwarded));
             }
@@ -183,7 +187,20 @@ impl Stream {
             }
             respond.poll_reset(cx).map(|_| None)
         })
-        .await
+        .await;
+        if begun.is_none() {
+            self.taken_back();
+        }
+        begun
+    }
+
+    /// The client left before its answer; at once, as attackers do, or after
+    /// a wait, as clients with a deadline do.
+    fn taken_back(&self) {
+        let waited = clock::now().saturating_since(self.exchange.began());
+        if waited < AT_ONCE {
+            self.exchange.record().take_back();
+        }
     }
 
     /// Send an answer of our own.

@@ -136,6 +136,12 @@ impl Loop {
                     None => return Poll::Ready(()),
                 }
             }
+            if !self.closing && pace::restless(&self.guard) {
+                tracing::warn!(connection = self.guard.id, peer = %self.guard.peer, "too many requests taken back");
+                self.closing = true;
+                conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
             match self.poll_due(cx, conn.has_streams()) {
                 None => return Poll::Pending,
                 Some(Act::Retire) => {

@@ -52,7 +52,7 @@ fn look(bytes: &[u8]) -> Begun {
         return Begun::Wrong(Reason::PROTOCOL_ERROR);
     }
     let length = u32::from_be_bytes([0, *a, *b, *c]);
-    if length % 6 != 0 || length > FRAME_MOST {
+    if !length.is_multiple_of(6) || length > FRAME_MOST {
         return Begun::Wrong(Reason::FRAME_SIZE_ERROR);
     }
     if frame.len() - FRAME_HEAD < length as usize {

@@ -5,3 +5,4 @@ mod harness;
 mod proxy;
 mod serving;
 mod support;
+mod wire;

@@ -15,4 +15,4 @@ mod half_open;
 mod listeners;
 mod policy;
 mod retire;
-mod scene;
+pub(crate) mod scene;

@@ -24,7 +24,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// The `[drain]` of a test. By default no stage passes by itself: what a test
 /// does not ask for does not happen.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub(super) announce: &'static str,
     pub(super) spread: &'static str,
     pub(super) handshake: &'static str,
@@ -39,7 +39,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) const CALM: Self = Self {
+    pub(crate) const CALM: Self = Self {
         announce: "0s",
         spread: "0s",
         handshake: "100ms",
@@ -98,10 +98,10 @@ pub(super) struct Scene {
 
 /// The sums of a receipt, over exchanges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) finished: u64,
-    pub(super) farewelled: u64,
-    pub(super) cut: u64,
+pub(crate) struct Sums {
+    pub(crate) finished: u64,
+    pub(crate) farewelled: u64,
+    pub(crate) cut: u64,
 }
 
 impl Scene {
@@ -225,7 +225,7 @@ upstream = "tcp"
 }
 
 /// Wait until `proxy` has connections that are as `wanted`.
-pub(super) async fn until_connections(
+pub(crate) async fn until_connections(
     proxy: &Proxy,
     what: &str,
     wanted: impl Fn(&[Value]) -> bool,
@@ -243,7 +243,7 @@ pub(super) async fn until_connections(
 }
 
 /// The same for a proxy alone.
-pub(super) async fn ended(proxy: &mut Proxy) -> Sums {
+pub(crate) async fn ended(proxy: &mut Proxy) -> Sums {
     assert_eq!(proxy.exit().await.code(), Some(0));
     let log = proxy.log();
     let mut last = log

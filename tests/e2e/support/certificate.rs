@@ -114,6 +114,13 @@ impl Certificate {
         shaken(self.client(&[protocol]), stream, client, Some(&protocol)).await
     }
 
+    /// Offer `protocol`, which the other side must refuse: what it says.
+    pub(crate) async fn refused(&self, stream: TcpStream, protocol: &str) -> String {
+        let connector = TlsConnector::from(self.client(&[protocol]));
+        let shaken = within("a refusal", connector.connect(name(), stream)).await;
+        format!("{:?}", shaken.expect_err("a refusal"))
+    }
+
     /// The first flight of a TLS handshake, for those that stop half-way.
     pub(crate) fn client_hello(&self) -> Vec<u8> {
         let config = self.client(&["h2", "http/1.1"]);

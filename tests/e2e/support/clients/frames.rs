@@ -143,7 +143,9 @@ impl Frames {
     pub(crate) async fn until(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self.frame().await.expect("a frame");
-            if frame.kind == kind && frame.flags & Frame::ACK == 0 {
+            // The same bit ends a stream in other frames.
+            let asks = [Frame::SETTINGS, Frame::PING].contains(&kind);
+            if frame.kind == kind && !(asks && frame.flags & Frame::ACK != 0) {
                 return frame;
             }
         }

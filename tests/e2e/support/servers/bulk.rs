@@ -131,15 +131,18 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut check = Check::default();
-    let mut all = true;
+    let (mut all, mut whole) = (true, true);
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data) {
             Ok(Ok(data)) => all = all && check.take(&data),
             Ok(Err(_)) => {}
-            Err(_) => all = false,
+            Err(_) => whole = false,
         }
     }
-    exchange.finish();
+    if whole {
+        exchange.finish();
+    }
+    all &= whole;
     let says = if all { "whole" } else { "broken" };
     let says = format!("{says} {}", check.right);
     Response::new(Full::new(Bytes::from(says)).boxed_unsync())

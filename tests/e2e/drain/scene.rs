@@ -201,8 +201,7 @@ upstream = "tcp"
 
     /// SIGTERM; returns when connections have been told to retire.
     pub(super) async fn drain(&self) {
-        self.proxy.signal(Signal::TERM);
-        self.stage("finish").await;
+        retire(&self.proxy).await;
     }
 
     /// Wait for a stage.
@@ -222,6 +221,30 @@ upstream = "tcp"
     pub(super) async fn over(mut self) -> Sums {
         ended(&mut self.proxy).await
     }
+}
+
+/// SIGTERM; returns when connections have been told to retire on every
+/// listener. The log tells of a stage when the first of them is there, and one
+/// that waits for another is not drained at all yet.
+pub(crate) async fn retire(proxy: &Proxy) {
+    proxy.signal(Signal::TERM);
+    let finish = proxy.until_event("stage", |line| line["stage"] == "finish");
+    finish.await;
+    let there = |listener: &Value| {
+        let told = ["finish", "farewell", "cut"].map(Value::from);
+        listener["phase"] != "draining" || told.contains(&listener["stage"])
+    };
+    let look = async {
+        loop {
+            let status = proxy.json("/v1/status").await;
+            let mut listeners = status["listeners"].as_array().expect("a list").iter();
+            if listeners.all(there) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    within("retirement everywhere", look).await;
 }
 
 /// Wait until `proxy` has connections that are as `wanted`.

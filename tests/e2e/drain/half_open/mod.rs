@@ -8,7 +8,7 @@ mod kind;
 mod sea;
 mod stopped;
 
-use super::scene::{Plan, ended, until_connections};
+use super::scene::{Plan, ended, retire, until_connections};
 use crate::support::clients::{Ended, Raw};
 use crate::support::proxy::Signal;
 use crate::support::within;
@@ -140,10 +140,7 @@ async fn one_that_becomes_a_request_in_time_is_served_and_retired() {
     let mut sea = Sea::new("", &plan).await;
     sea.hold().await;
     let all = sea.all().await;
-    sea.proxy.signal(Signal::TERM);
-    sea.proxy
-        .until_event("stage", |line| line["stage"] == "finish")
-        .await;
+    retire(&sea.proxy).await;
     let number = all.len();
     for stopped in all {
         stopped.served(sea.proxy.certificate()).await;
@@ -167,10 +164,7 @@ async fn a_handshake_done_is_no_longer_half_open() {
     let mut unused = Raw::connect_tls(address, certificate, "http/1.1").await;
     let idle = |view: &[Value]| view.iter().any(|one| one["state"] == "idle");
     until_connections(&sea.proxy, "an idle connection", idle).await;
-    sea.proxy.signal(Signal::TERM);
-    sea.proxy
-        .until_event("stage", |line| line["stage"] == "finish")
-        .await;
+    retire(&sea.proxy).await;
     // Older than `handshake` or not: it may send its last request.
     unused.send(REQUEST).await.expect("sent");
     let (bytes, end) = unused.rest().await;

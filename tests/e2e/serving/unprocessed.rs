@@ -1,7 +1,7 @@
 //! What a server says it has not looked at is sent again, whatever it is
 //! (RFC 9113, sections 6.8 and 8.7).
 
-use crate::support::clients::{Frame, Http1, Raw};
+use crate::support::clients::{Frame, Frames, Http1, Raw};
 use crate::support::proxy::Proxy;
 use bytes::Bytes;
 use h2::Reason;
@@ -132,16 +132,14 @@ async fn a_stream_above_the_last_of_a_goaway_is_sent_again() {
 
 /// Its first connection ends at once: GOAWAY, having processed nothing.
 async fn leaving(listener: TcpListener, asked: Arc<AtomicUsize>) {
-    const HEADERS: u8 = 1;
     let (stream, _) = listener.accept().await.expect("a connection");
     let mut first = Raw::over(Box::new(stream));
     first.read_until("SM\r\n\r\n").await.expect("a preface");
-    let settings = Frame::new(Frame::SETTINGS, 0, 0, []);
-    first.send(settings.bytes()).await.expect("open");
-    while first.frame().await.expect("a frame").kind != HEADERS {}
+    let mut first = Frames::begun(first);
+    first.send(Frame::new(Frame::SETTINGS, 0, 0, [])).await;
+    first.until(Frame::HEADERS).await;
     // No stream was processed; NO_ERROR.
-    let goaway = Frame::new(Frame::GOAWAY, 0, 0, [0; 8]);
-    first.send(goaway.bytes()).await.expect("open");
+    first.send(Frame::new(Frame::GOAWAY, 0, 0, [0; 8])).await;
     let (stream, _) = listener.accept().await.expect("another connection");
     serve(stream, asked).await;
     drop(first);

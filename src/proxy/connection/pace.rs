@@ -226,7 +226,8 @@ impl Alarm {
 mod tests {
     use super::*;
     use crate::config::{Limits, Serves};
-    use crate::drain::{Event, Machine, Phase, Plan, Trigger};
+    use crate::drain::{Event, Machine, Phase, Plan, Protocol, Trigger};
+    use crate::proxy::registry::Registry;
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_start(Duration::from_millis(millis))
@@ -351,6 +352,23 @@ mod tests {
         assert_eq!(http1(&busy, &listener(), &orders), cut);
         assert_eq!(http2(&busy, &listener(), &orders), cut);
         assert_eq!(half_open(&busy, &listener(), &orders), cut);
+    }
+
+    #[test]
+    fn one_that_takes_back_most_of_many_requests_is_restless() {
+        let registry = Registry::new();
+        let scope = registry.scope("web".into(), Orders::default());
+        let guard = registry.enter(&scope, ([127, 0, 0, 1], 9).into());
+        let ask = |times| (0..times).for_each(|_| drop(guard.begin(Protocol::Http2)));
+        let take_back = |times| (0..times).for_each(|_| guard.take_back());
+        ask(499);
+        take_back(499);
+        assert!(!restless(&guard), "few");
+        ask(502);
+        take_back(1);
+        assert!(!restless(&guard), "not the half of them");
+        take_back(1);
+        assert!(restless(&guard));
     }
 
     #[test]

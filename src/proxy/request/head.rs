@@ -150,6 +150,25 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_http2_are_bounded_and_bare() {
+        let with = |version, value: &'static str| {
+            let mut head = parts("http://a/x", None);
+            head.version = version;
+            head.headers.append("x", value.parse().expect("a value"));
+            head.headers.append("y", "z".parse().expect("a value"));
+            head
+        };
+        let refused = |head: &Parts, most| fields(head, most).map_err(|(code, _)| code.as_u16());
+        assert_eq!(refused(&with(Version::HTTP_2, "a b"), 2), Ok(()));
+        assert_eq!(refused(&with(Version::HTTP_2, "a b"), 1), Err(431));
+        for padded in [" a", "a ", "\ta", "a\t"] {
+            assert_eq!(refused(&with(Version::HTTP_2, padded), 2), Err(400));
+        }
+        // Those of HTTP/1 have been looked at.
+        assert_eq!(refused(&with(Version::HTTP_11, " a"), 1), Ok(()));
+    }
+
+    #[test]
     fn two_hosts_are_refused() {
         assert!(host(&parts("http://a/x", Some("b"))).is_err());
         assert!(host(&parts("http://u@a/x", None)).is_err());

@@ -10,8 +10,11 @@
 //! table at the scrape (see the admin floor), since a count that is kept twice
 //! is a count that disagrees.
 
+mod burst;
 pub mod logs;
 pub mod metrics;
+
+pub use burst::Burst;
 
 /// An error of telemetry.
 #[derive(Debug, thiserror::Error)]

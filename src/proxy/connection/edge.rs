@@ -211,7 +211,7 @@ struct Linger {
 
 /// The kernel does not tell when the last byte is acknowledged; it is asked,
 /// at once and then ever more seldom, up to this.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
 impl Linger {
     fn new(settle: Duration, limit: Duration) -> Self {

@@ -22,10 +22,15 @@ pub(super) use pace::Act;
 use super::registry::ConnectionGuard;
 use super::request::{Site, TcpExchange};
 use super::upstream::Tried;
+use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
+use crate::telemetry::Burst;
 use bytes::Bytes;
 use std::sync::Arc;
 use tunnel::Early;
+
+/// Tunnels without a server that are logged in a second.
+static REFUSED: Burst = Burst::of(10);
 
 /// What the handshake found out: who speaks what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +82,9 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
             tunnel::opaque(exchange, edge, server, early).await;
         }
         Err(error) => {
-            tracing::warn!(connection = guard.id, listener = %guard.listener(), %error, "tunnel refused");
+            if let Some(held_back) = REFUSED.pass(clock::now()) {
+                tracing::warn!(connection = guard.id, listener = %guard.listener(), %error, held_back, "tunnel refused");
+            }
             edge.close().await;
         }
     }

@@ -38,7 +38,7 @@ impl Access {
             protocol = answered.protocol.as_str(),
             method = %self.method,
             host = &*self.host,
-            target = &*self.target,
+            path = &*self.target,
             status = answered.code,
             took_us = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX),
             outcome = answered.outcome.as_str(),

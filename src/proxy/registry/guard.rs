@@ -16,6 +16,10 @@ use crate::telemetry::metrics::RouteMetrics;
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// What stands for the status of an exchange whose client left before it had
+/// one; nginx's word for it.
+const CLIENT_LEFT: u16 = 499;
+
 /// A connection's stay in the table.
 #[derive(Debug)]
 pub struct ConnectionGuard {
@@ -145,6 +149,9 @@ impl Drop for RequestGuard {
             .end(&self.record, self.protocol, outcome, self.began);
         self.record.end(self.protocol);
         let took = clock::now().saturating_since(self.began);
+        if self.code == 0 && !matches!(self.protocol, Protocol::Tcp) {
+            self.code = CLIENT_LEFT;
+        }
         if let Some(metrics) = &self.metrics {
             metrics.record(self.protocol, self.code, took);
         }

@@ -4,13 +4,18 @@
 //! for people and fixed: it never repeats what a client sent.
 
 use super::grpc;
+use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
 use crate::proxy::registry::RequestGuard;
+use crate::telemetry::Burst;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+
+/// Failures that are logged in a second; every one is in the metrics.
+static FAILURES: Burst = Burst::of(10);
 
 /// When a client that was turned away may come back, in seconds.
 const RETRY: HeaderValue = HeaderValue::from_static("1");
@@ -74,7 +79,9 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
         Error::Told(farewell) => Some(*farewell),
         other => {
             let record = exchange.record();
-            tracing::warn!(connection = record.id, listener = %record.listener(), error = %other, status = code.as_u16(), "request failed");
+            if let Some(held_back) = FAILURES.pass(clock::now()) {
+                tracing::warn!(connection = record.id, listener = %record.listener(), error = %other, status = code.as_u16(), held_back, "request failed");
+            }
             None
         }
     };

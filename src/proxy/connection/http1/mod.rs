@@ -32,6 +32,9 @@ use tokio::io::AsyncWriteExt;
 /// How long an answer that overtook its request is guarded from a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The same for a head that a drain ends.
+const LAST_LINGER: Duration = Duration::from_millis(200);
+
 /// How the engine was left.
 enum Left {
     /// It ended by itself; whether it had read what it did not serve.
@@ -244,7 +247,10 @@ fn join(first: Bytes, second: Bytes) -> Bytes {
 
 async fn refuse(gate: Gate, refusal: Refusal) {
     let (mut edge, _) = gate.into_edge();
-    edge.set_linger(LINGER);
+    // A client that was silent in the middle of a head says little more, and
+    // an exit waits for it.
+    let draining = refusal == Refusal::Draining;
+    edge.set_linger(if draining { LAST_LINGER } else { LINGER });
     let record = Arc::clone(edge.record());
     let answer = refusal.answer();
     let sent = edge.write_all(answer.as_bytes());
@@ -259,10 +265,13 @@ async fn refuse(gate: Gate, refusal: Refusal) {
 }
 
 /// Close, so that no answer is destroyed by a reset: a client that has sent,
-/// or may be sending, what nobody will read is waited for.
+/// or may be sending, what nobody will read is waited for. One that owes
+/// nothing was told to send no more, or had nothing on its way to it.
 async fn close(gate: Gate, unserved: bool) {
     let owes = unserved || gate.mid_request() || gate.unread();
     let (mut edge, _) = gate.into_edge();
-    edge.set_linger(if owes { LINGER } else { Duration::ZERO });
+    if owes {
+        edge.set_linger(LINGER);
+    }
     edge.close().await;
 }

@@ -34,7 +34,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
-/// How long the client may take to end its side after the last GOAWAY.
+/// How long a client whose preface was refused is guarded from a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A stream's window: what a client may send ahead of a slow server.
@@ -69,7 +69,9 @@ pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge
             return edge.close().await;
         }
     }
-    edge.set_linger(LINGER);
+    // Until all is acknowledged: a client answers the last bytes of a stream
+    // with a window update, and that with a reset would cost it those bytes.
+    edge.set_linger(Duration::ZERO);
     let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,

@@ -14,6 +14,7 @@
 //! Deliberately absent: the shell. Signals, sockets and timers are turned into
 //! events, and actions into effects, floors above.
 
+mod accept_filter;
 mod event;
 mod group;
 mod ledger;
@@ -28,6 +29,7 @@ mod stage;
 mod table;
 mod time;
 
+pub use accept_filter::AcceptFilter;
 pub use event::{Action, Answer, Event, Trigger};
 pub use group::{Group, Member, MemberId, Whom};
 pub use ledger::{CutReason, Farewell, Ledger, Outcome};

@@ -12,6 +12,7 @@
 //! Deliberately absent: looking anything up. Whoever has the books and the
 //! clock hands them in.
 
+use super::accept_filter::AcceptFilter;
 use super::event::Trigger;
 use super::ledger::{Ledger, Outcome};
 use super::plan::Plan;
@@ -24,6 +25,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// What is said where the kernel did not take the accept filter.
+const UNFILTERED: &str = "New connections could not be held off while listeners closed \
+    (no accept filter): clients that connected in that instant may have been lost.";
 
 /// What a drain did, or has done so far.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -56,6 +61,10 @@ pub struct Receipt {
     pub told_omitted: u64,
     /// Exchanges that ended without their client being told.
     pub lost: u64,
+    /// Whether new connections were held off while listeners closed; none if
+    /// they never opened.
+    #[serde(default)]
+    pub accept_filter: Option<AcceptFilter>,
 }
 
 /// When a stage was.
@@ -125,6 +134,8 @@ pub struct Accounts {
     pub told: Vec<Told>,
     /// How many more there were.
     pub told_omitted: u64,
+    /// What became of the filter on the listening sockets, once they closed.
+    pub accept_filter: Option<AcceptFilter>,
 }
 
 /// The course that a drain took, or is taking.
@@ -179,6 +190,7 @@ impl Receipt {
             told: told.collect(),
             told_omitted: accounts.told_omitted,
             lost: accounts.requests.iter().map(|ledger| ledger.cut).sum(),
+            accept_filter: accounts.accept_filter,
         }
     }
 
@@ -310,6 +322,9 @@ impl fmt::Display for Receipt {
                 writeln!(f, "... and {} more", self.told_omitted)?;
             }
             writeln!(f)?;
+        }
+        if self.accept_filter == Some(AcceptFilter::Unavailable) {
+            writeln!(f, "{UNFILTERED}\n")?;
         }
         writeln!(f, "{}", self.verdict())
     }

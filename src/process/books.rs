@@ -6,7 +6,7 @@
 //! Deliberately absent: what a receipt says (see `drain`).
 
 use crate::clock;
-use crate::drain::{Accounts, Course, Outcome, Receipt};
+use crate::drain::{AcceptFilter, Accounts, Course, Outcome, Receipt};
 use crate::proxy::registry::{Registry, Sums};
 use std::time::Duration;
 
@@ -26,7 +26,13 @@ impl Opening {
     }
 
     /// The receipt of the drain that took this course.
-    pub(super) fn receipt(&self, course: Course, registry: &Registry, sums: &Sums) -> Receipt {
+    pub(super) fn receipt(
+        &self,
+        course: Course,
+        registry: &Registry,
+        sums: &Sums,
+        accept_filter: Option<AcceptFilter>,
+    ) -> Receipt {
         let sums = sums.since(&self.before);
         let (mut told, told_omitted) = registry.told();
         told.retain(|one| one.outcome != Outcome::Finished);
@@ -38,6 +44,7 @@ impl Opening {
             requests: sums.exchanges,
             told,
             told_omitted,
+            accept_filter,
         };
         Receipt::of(course, self.unix, clock::now(), accounts)
     }

@@ -21,6 +21,7 @@ use crate::drain::{
     Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::registry::Registry;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Conductor {
     signals: Option<Streams>,
     hooks: Hooks,
     interrupted: bool,
+    /// Whether an operator asked to cut at once.
+    cut: bool,
     opening: Option<Opening>,
 }
 
@@ -61,22 +64,24 @@ impl Conductor {
             signals,
             hooks: Hooks::new(&config.hooks),
             interrupted: false,
+            cut: false,
             opening: None,
         }
     }
 
     /// Start the workers and conduct until the drain is over.
-    pub(super) async fn run(mut self, workers: Workers) {
+    ///
+    /// # Errors
+    /// When the workers cannot be started.
+    pub(super) async fn run(mut self, workers: Workers) -> io::Result<()> {
         self.step(Whom::Process, Event::Reached(Phase::Ready));
         self.pending_signals().await;
         if self.group.phase() == Phase::Terminated {
             // A signal during start-up: nothing was accepted, nothing to do.
-            return;
+            return Ok(());
         }
-        match workers.start() {
-            Ok(running) => self.conduct(running).await,
-            Err(error) => tracing::error!(%error, "cannot start the workers"),
-        }
+        self.conduct(workers.start()?).await;
+        Ok(())
     }
 
     async fn conduct(&mut self, running: Running) {
@@ -90,7 +95,19 @@ impl Conductor {
             }
         }
         running.stop();
-        self.hooks.finish().await;
+        self.last_hooks().await;
+    }
+
+    /// Hooks end in their own time, unless the operator has none: who asked
+    /// for the cut, or interrupts again now, waits for nobody's program.
+    async fn last_hooks(&mut self) {
+        tokio::select! {
+            biased;
+            () = interrupts(&mut self.signals, self.interrupted), if !self.cut => {}
+            () = self.hooks.finish(), if !self.cut => {}
+            else => {}
+        }
+        self.hooks.abandon();
     }
 
     async fn pending_signals(&mut self) {
@@ -176,6 +193,7 @@ impl Conductor {
 
     /// Tell a machine, publish orders, carry out actions.
     fn step(&mut self, whom: Whom, event: Event) {
+        self.cut |= (whom, event) == (Whom::Process, Event::CutNow);
         let fresh = self.group.started().is_none();
         let actions = self.group.handle(whom, event, clock::now());
         if fresh && self.group.started().is_some() {
@@ -240,6 +258,8 @@ impl Conductor {
             Action::EnterPhase(phase) => tracing::info!(event = "phase", phase = phase.as_str()),
             Action::EnterStage(stage) => self.enter(stage),
             Action::RestoreReadiness => {
+                // The next SIGINT is the first of its drain.
+                self.interrupted = false;
                 self.opening = None;
                 self.admin.metrics.shutdown_cancelled();
                 tracing::info!(event = "drain_cancelled", "ready again");
@@ -302,7 +322,8 @@ impl Conductor {
         let (Some(course), Some(opening)) = (self.group.course(), self.opening) else {
             return;
         };
-        let receipt = opening.receipt(course, registry, &registry.sums());
+        let filters = self.posts.iter().filter_map(|post| post.accept_filter);
+        let receipt = opening.receipt(course, registry, &registry.sums(), filters.max());
         let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
         self.admin.metrics.shutdown_took(took);
         completed(&receipt, "SHUTDOWN_COMPLETED");
@@ -334,6 +355,16 @@ async fn next(signals: &mut Option<Streams>) -> Wish {
     match signals {
         Some(signals) => signals.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Wait for the interrupt that is the second one of a drain.
+async fn interrupts(signals: &mut Option<Streams>, mut interrupted: bool) {
+    loop {
+        let wish = next(signals).await;
+        if wish == Wish::Interrupt && std::mem::replace(&mut interrupted, true) {
+            return;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Handle {
     listeners: Vec<(Arc<str>, SocketAddr)>,
     admin: AdminAddr,
     control: Control,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Result<(), Error>>,
 }
 
 /// Bind everything and begin to serve.
@@ -64,7 +64,8 @@ impl Handle {
     pub fn join(self) -> Result<Arc<Receipt>, Error> {
         let ended = self.thread.join();
         match (ended, self.control.receipt()) {
-            (Ok(()), Some(receipt)) => Ok(receipt),
+            (Ok(Ok(())), Some(receipt)) => Ok(receipt),
+            (Ok(Err(error)), _) => Err(error),
             _ => Err(Error::NoReceipt),
         }
     }

@@ -59,6 +59,15 @@ impl Hooks {
     pub(super) async fn finish(&mut self) {
         while self.running.join_next().await.is_some() {}
     }
+
+    /// End those still running at once.
+    pub(super) fn abandon(&mut self) {
+        if !self.running.is_empty() {
+            let hooks = self.running.len();
+            tracing::warn!(event = "hook", hooks, "hooks abandoned: cut by an operator");
+            self.running.abort_all();
+        }
+    }
 }
 
 async fn carry_out(hook: Arc<Hook>, stage: Stage) {
@@ -107,9 +116,14 @@ async fn request(method: &http::Method, url: &http::Uri) -> Result<(), Failure> 
         .header(HOST, authority.as_str())
         .body(Empty::<Bytes>::new())
         .map_err(|error| Failure::Url(error.to_string()))?;
-    let answering = sender.send_request(request);
-    let (answer, _) = tokio::join!(answering, connection);
-    match answer?.status() {
+    let answering = async move {
+        // With its status read and the sender gone, the connection is done:
+        // a server that would keep it alive is not waited for.
+        let answer = sender.send_request(request).await;
+        answer.map(|answer| answer.status())
+    };
+    let (status, _) = tokio::join!(answering, connection);
+    match status? {
         status if status.is_success() => Ok(()),
         status => Err(Failure::Status(status)),
     }

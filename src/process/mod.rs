@@ -75,8 +75,7 @@ pub struct Process {
 /// # Errors
 /// Any [`Error`]; nothing was accepted then.
 pub fn run(config: Config, signals: Signals) -> Result<(), Error> {
-    Process::bind(config, signals)?.run();
-    Ok(())
+    Process::bind(config, signals)?.run()
 }
 
 impl Process {
@@ -160,7 +159,10 @@ impl Process {
     }
 
     /// Accept, serve and drain; returns when the drain is over.
-    pub fn run(self) {
+    ///
+    /// # Errors
+    /// When the workers cannot be started.
+    pub fn run(self) -> Result<(), Error> {
         for (name, address) in self.listeners() {
             tracing::info!(event = "listening", listener = %name, %address);
         }
@@ -177,7 +179,7 @@ impl Process {
             config,
             ..
         } = self;
-        runtime.block_on(async move {
+        let ran = runtime.block_on(async move {
             for upstream in &admin.upstreams {
                 tokio::spawn(Arc::clone(upstream).watch_health());
             }
@@ -187,12 +189,14 @@ impl Process {
                 let _ = stopped.await;
             }));
             let conductor = Conductor::new(group, posts, inbox, &admin, &config, signals);
-            conductor.run(workers).await;
+            let ran = conductor.run(workers).await;
             drop(stop);
             // It bounds itself: answers in flight, the receipt above all.
             let _ = serving.await;
+            ran
         });
         tracing::debug!(event = "exit");
+        Ok(ran?)
     }
 }
 

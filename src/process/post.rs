@@ -7,7 +7,7 @@
 
 use super::books::Opening;
 use crate::control::{ListenerStatus, Position};
-use crate::drain::{Event, Group, MemberId, Phase, Receipt};
+use crate::drain::{AcceptFilter, Event, Group, MemberId, Phase, Receipt};
 use crate::proxy::listener::Gates;
 use crate::proxy::registry::{Registry, Scope};
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ pub(super) struct Post {
     pub(super) scope: Arc<Scope>,
     address: SocketAddr,
     gates: Option<Gates>,
+    pub(super) accept_filter: Option<AcceptFilter>,
     refused: bool,
     opening: Option<Opening>,
     receipt: Option<Arc<Receipt>>,
@@ -32,6 +33,7 @@ impl Post {
             scope,
             address,
             gates: Some(gates),
+            accept_filter: None,
             refused: false,
             opening: None,
             receipt: None,
@@ -58,7 +60,7 @@ impl Post {
     /// Keep new connections out.
     pub(super) fn shut(&mut self) {
         if let Some(gates) = self.gates.take() {
-            gates.shut();
+            self.accept_filter = Some(gates.shut());
         }
     }
 
@@ -84,7 +86,8 @@ impl Post {
     pub(super) fn close(&mut self, group: &Group, registry: &Registry) -> Option<Arc<Receipt>> {
         let machine = group.member(self.id)?.machine();
         let course = machine.course(Some(self.scope.listener()))?;
-        let receipt = self.opening?.receipt(course, registry, &self.scope.sums());
+        let (sums, filter) = (self.scope.sums(), self.accept_filter);
+        let receipt = self.opening?.receipt(course, registry, &sums, filter);
         self.receipt = Some(Arc::new(receipt));
         self.receipt.clone()
     }

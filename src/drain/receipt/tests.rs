@@ -149,6 +149,25 @@ fn a_connection_cut_without_work_loses_nothing_but_is_told() {
 }
 
 #[test]
+fn a_filter_that_was_not_taken_is_said_and_only_then() {
+    let receipt = |accept_filter| {
+        receipt(
+            &finished(),
+            Accounts {
+                accept_filter,
+                ..accounts()
+            },
+        )
+    };
+    let said = |filter| receipt(filter).to_string().contains("accept filter");
+    assert!(said(Some(AcceptFilter::Unavailable)));
+    assert!(!said(Some(AcceptFilter::Attached)));
+    assert!(!said(None));
+    let written = serde_json::to_value(receipt(Some(AcceptFilter::Attached)));
+    assert_eq!(written.expect("plain data")["accept_filter"], "attached");
+}
+
+#[test]
 fn a_receipt_can_be_had_while_draining() {
     let mut accounts = accounts();
     accounts.requests[Protocol::Tcp as usize] = ledger(2, 0, 0, 0);

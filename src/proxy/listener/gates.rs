@@ -1,0 +1,123 @@
+//! Holding new connections off before a socket closes.
+//!
+//! A filter on each listening socket drops what would begin a TCP handshake
+//! and passes what completes one. It is attached to every socket of every
+//! `SO_REUSEPORT` group before any of them closes: the kernel would give a
+//! closing socket's share of new connections to its siblings.
+//!
+//! Invariant: a socket without the filter is spoken of, in the log and in the
+//! receipt, since a client may then be lost between its last accept and its
+//! close. Deliberately absent: the accepts.
+
+use super::Bound;
+use crate::drain::AcceptFilter;
+use socket2::{SockFilter, SockRef};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+/// A hold on every socket of one listener, to keep new connections out.
+#[derive(Debug)]
+pub struct Gates {
+    listener: Arc<str>,
+    sockets: Vec<TcpListener>,
+}
+
+impl Gates {
+    /// Take hold of a listener's sockets.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn of(listener: &Arc<str>, bound: &Bound) -> io::Result<Self> {
+        let sockets = bound.sockets.iter().map(TcpListener::try_clone);
+        Ok(Self {
+            listener: Arc::clone(listener),
+            sockets: sockets.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Drop new SYNs on every socket, then let go of them. Where the kernel
+    /// does not take the filter, closing goes on without: what arrives
+    /// between a socket's last accept and its close is then lost.
+    #[must_use = "it is to be said whether clients may be lost"]
+    pub fn shut(self) -> AcceptFilter {
+        // "TCP flags & (SYN|ACK) == SYN": drop; anything else, above all the
+        // ACK that completes a handshake: pass. Offsets count from the TCP
+        // header.
+        let program = [
+            SockFilter::new(0x30, 0, 0, 13),
+            SockFilter::new(0x54, 0, 0, 0x12),
+            SockFilter::new(0x15, 0, 1, 0x02),
+            SockFilter::new(0x06, 0, 0, 0),
+            SockFilter::new(0x06, 0, 0, u32::MAX),
+        ];
+        let mut became = AcceptFilter::Attached;
+        let listener = &self.listener;
+        for socket in &self.sockets {
+            if let Err(error) = SockRef::from(socket).attach_filter(&program) {
+                became = AcceptFilter::Unavailable;
+                tracing::warn!(
+                    event = "accept_filter",
+                    %listener,
+                    %error,
+                    "new connections cannot be held off; accepting until the queue is empty instead"
+                );
+            }
+        }
+        became
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    /// Drop the segment that completes a handshake: for the client, whom our
+    /// SYN-ACK reaches, it is done then.
+    pub(in super::super) fn drop_last_segments(listener: &TcpListener) {
+        let program = [
+            SockFilter::new(0x30, 0, 0, 13),
+            SockFilter::new(0x54, 0, 0, 0x12),
+            SockFilter::new(0x15, 0, 1, 0x10),
+            SockFilter::new(0x06, 0, 0, 0),
+            SockFilter::new(0x06, 0, 0, u32::MAX),
+        ];
+        let socket = SockRef::from(listener);
+        socket.attach_filter(&program).expect("attached");
+    }
+
+    fn gates(socket: TcpListener) -> Gates {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Bound {
+            address,
+            sockets: vec![socket],
+        };
+        Gates::of(&"web".into(), &bound).expect("held")
+    }
+
+    #[test]
+    fn shut_gates_keep_new_clients_out_and_let_go_of_the_socket() {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = socket.local_addr().expect("known");
+        let before = TcpStream::connect(address).expect("connected");
+        let gates = gates(socket.try_clone().expect("cloned"));
+        assert_eq!(gates.shut(), AcceptFilter::Attached);
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        assert_eq!(late.expect_err("no").kind(), io::ErrorKind::TimedOut);
+        let (_, peer) = socket.accept().expect("it waits");
+        assert_eq!(peer, before.local_addr().expect("known"));
+        drop(socket);
+        let refused = TcpStream::connect(address).expect_err("closed");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_filter_that_is_not_taken_is_said() {
+        let file = tempfile::tempfile().expect("a file");
+        let no_socket = TcpListener::from(OwnedFd::from(file));
+        assert_eq!(gates(no_socket).shut(), AcceptFilter::Unavailable);
+    }
+}

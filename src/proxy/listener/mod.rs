@@ -1,0 +1,167 @@
+//! Bound sockets: accept, and stop accepting without losing anyone.
+//!
+//! Each worker has a socket of its own in one `SO_REUSEPORT` group, so that
+//! the kernel spreads connections and no worker wakes for another's. To stop,
+//! three steps: [`Gates::shut`] makes the kernel drop new SYNs on *every*
+//! socket of the group, each worker then accepts what has completed its TCP
+//! handshake, and only then are the sockets closed. Without the first step a
+//! client is always between the last accept and the close.
+//!
+//! Invariant: a connection whose TCP handshake was done is accepted and
+//! served; one whose last segment is still on its way gets its time for that.
+//! Deliberately absent: what is spoken on it.
+
+mod gates;
+mod half_done;
+mod queue;
+
+pub use gates::Gates;
+
+use super::error::{Error, Result};
+use super::handshake;
+use super::registry::{AcceptGuard, Registry, Scope};
+use super::request::Site;
+use crate::config as model;
+use crate::drain::Orders;
+use queue::Queue;
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Connections that may wait to be accepted, per socket; the kernel's own
+/// limit (`net.core.somaxconn`) may be lower.
+const BACKLOG: i32 = 4096;
+
+/// The sockets of one listener, one per worker.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address, with the port that the kernel chose if it was 0.
+    pub address: SocketAddr,
+    /// One socket per worker.
+    pub sockets: Vec<TcpListener>,
+}
+
+/// Bind one socket per worker to a listener's address.
+///
+/// # Errors
+/// [`Error::Bind`] with what the system said.
+pub fn bind(listener: &model::Listener, workers: usize) -> Result<Bound> {
+    let failed = |source| Error::Bind {
+        listener: Arc::clone(&listener.name),
+        address: listener.listen,
+        source,
+    };
+    let first = socket(listener.listen).map_err(failed)?;
+    let address = first.local_addr().map_err(failed)?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(socket(address).map_err(failed)?);
+    }
+    Ok(Bound { address, sockets })
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// One worker's share of a listener.
+#[derive(Debug)]
+pub struct Port {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Where its requests go.
+    pub site: Arc<Site>,
+    /// TLS settings, if it has any.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Shared by all workers: how many connections the listener may have.
+    pub room: Option<Arc<Semaphore>>,
+    /// What they belong to.
+    pub scope: Arc<Scope>,
+    /// Where its connections are entered.
+    pub registry: Arc<Registry>,
+    /// Held until the last connection is accepted.
+    pub accepting: AcceptGuard,
+}
+
+impl Port {
+    /// Accept until the scope's orders say to refuse, then empty the queue
+    /// and close. Connections go on in tasks of their own.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the socket.
+    pub async fn accept(self) -> io::Result<()> {
+        let Self {
+            socket,
+            site,
+            tls,
+            room,
+            scope,
+            registry,
+            accepting,
+        } = self;
+        let door = Door {
+            site,
+            tls,
+            scope,
+            registry,
+        };
+        let enter = |stream, peer, permit| door.enter(stream, peer, permit);
+        let mut queue = Queue::new(socket, door.site.name(), enter)?;
+        tokio::select! {
+            () = queue.admit(room) => {}
+            () = door.until(Orders::draining) => {}
+        }
+        // Who is accepted past a deadline would only be told to leave.
+        let hopeless = door.until(|orders| !orders.farewell.is_empty());
+        queue.empty(hopeless).await;
+        // Only now may anyone conclude that nobody is left.
+        drop(accepting);
+        Ok(())
+    }
+}
+
+struct Door {
+    site: Arc<Site>,
+    tls: Option<Arc<ServerConfig>>,
+    scope: Arc<Scope>,
+    registry: Arc<Registry>,
+}
+
+impl Door {
+    /// Wait until the orders are so.
+    async fn until(&self, so: impl Fn(&Orders) -> bool) {
+        let mut seen = 0;
+        loop {
+            let (orders, version) = self.scope.changed(seen).await;
+            if so(&orders) {
+                return;
+            }
+            seen = version;
+        }
+    }
+
+    fn enter(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        let guard = self.registry.enter(&self.scope, peer);
+        // Answers are written whole; waiting for more only delays them.
+        let _ = stream.set_nodelay(true);
+        let (site, tls) = (Arc::clone(&self.site), self.tls.clone());
+        tokio::spawn(async move {
+            handshake::run(site, tls, guard, stream).await;
+            drop(permit);
+        });
+    }
+}

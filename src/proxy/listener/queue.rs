@@ -1,0 +1,217 @@
+//! The accept queue: taken from while all is well, emptied at the end.
+//!
+//! The end is the delicate part. With new connections held off (see `gates`)
+//! three things can still be on their way: connections that nobody has
+//! accepted, handshakes of which the client's last segment is missing, and a
+//! runtime that has not yet been told of either. So the end waits as long as
+//! the kernel knows of such handshakes, within [`LAST_HANDSHAKES`], then asks
+//! the socket itself, not the runtime, until it has nobody left, and closes
+//! it in the same turn.
+//!
+//! Room is asked for with a client in hand, one at a time: with a place held
+//! by a worker that nobody comes to, another worker's clients would wait for
+//! ever. Everybody else waits in the kernel's queue.
+//!
+//! Invariant: an error of accept loses nobody. What concerns the process (no
+//! descriptors, no memory) is waited out, at the end too, until there is no
+//! hope for who would be accepted.
+//!
+//! Deliberately absent: what becomes of a connection.
+
+use super::{BACKLOG, half_done};
+use pingora_core::protocols::l4::ext::get_tcp_info;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long new connections are held off at least: what was under way when
+/// the filter came is known to the kernel by then. Longer would make a client
+/// wait for its SYN's retransmission, a second, only to be refused then.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// How long handshakes that were half done get to complete: a round trip to
+/// anywhere on earth, and well within the machine's limit for refusing.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(500);
+
+/// How long to leave a socket alone that cannot accept for want of
+/// descriptors or memory.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A listening socket, and what becomes of who is accepted on it.
+pub(super) struct Queue<'a, F> {
+    socket: tokio::net::TcpListener,
+    listener: &'a str,
+    enter: F,
+    /// Accepted, and waiting for room.
+    in_hand: Option<(TcpStream, SocketAddr)>,
+}
+
+impl<'a, F> Queue<'a, F>
+where
+    F: Fn(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>),
+{
+    /// Take over a socket that does not block.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub(super) fn new(socket: TcpListener, listener: &'a str, enter: F) -> io::Result<Self> {
+        Ok(Self {
+            socket: tokio::net::TcpListener::from_std(socket)?,
+            listener,
+            enter,
+            in_hand: None,
+        })
+    }
+
+    /// Accept for ever; a full listener leaves clients in the kernel's queue.
+    pub(super) async fn admit(&mut self, room: Option<Arc<Semaphore>>) {
+        loop {
+            if let Err(error) = self.admit_one(room.as_ref()).await {
+                tracing::warn!(listener = self.listener, %error, "cannot accept; backing off");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+
+    async fn admit_one(&mut self, room: Option<&Arc<Semaphore>>) -> io::Result<()> {
+        match self.socket.accept().await {
+            Ok(accepted) => self.in_hand = Some(accepted),
+            Err(error) if of_one_connection(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let permit = match room {
+            Some(room) => Arc::clone(room).acquire_owned().await.ok(),
+            None => None,
+        };
+        self.pass_in(permit);
+        Ok(())
+    }
+
+    fn pass_in(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        if let Some((stream, peer)) = self.in_hand.take() {
+            (self.enter)(stream, peer, permit);
+        }
+    }
+
+    /// Accept everyone who came before the gates were shut, and those whose
+    /// handshake completes in the last moment; then close. Who has waited for
+    /// room has waited enough. Gives up when `hopeless` says so.
+    pub(super) async fn empty(mut self, hopeless: impl Future<Output = ()>) {
+        self.pass_in(None);
+        self.last_handshakes().await;
+        match self.socket.into_std() {
+            Ok(socket) => {
+                let last = Last {
+                    socket,
+                    listener: self.listener,
+                    enter: self.enter,
+                };
+                last.empty(pin!(hopeless)).await;
+            }
+            Err(error) => {
+                let listener = self.listener;
+                tracing::error!(listener, %error, "connections in the accept queue are lost");
+            }
+        }
+    }
+
+    async fn last_handshakes(&mut self) {
+        let address = self.socket.local_addr();
+        let (mut wait, mut left) = (FIRST_WAIT, LAST_HANDSHAKES);
+        while !wait.is_zero() {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(wait) => {}
+                () = self.admit(None) => {}
+            }
+            left = left.saturating_sub(wait);
+            // A kernel that does not tell has had its first wait.
+            let under_way = address
+                .as_ref()
+                .is_ok_and(|address| half_done::any(*address).unwrap_or(false));
+            wait = if under_way {
+                (wait * 2).min(left)
+            } else {
+                Duration::ZERO
+            };
+        }
+    }
+}
+
+/// The same socket without the runtime, which would learn of a connection a
+/// turn after the kernel: that turn is when one would be lost.
+struct Last<'a, F> {
+    socket: TcpListener,
+    listener: &'a str,
+    enter: F,
+}
+
+impl<F> Last<'_, F>
+where
+    F: Fn(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>),
+{
+    async fn empty<H: Future<Output = ()>>(self, mut hopeless: Pin<&mut H>) {
+        let mut said = false;
+        while let Err(error) = self.sweep() {
+            if !said {
+                said = true;
+                let (listener, waiting) = (self.listener, self.waiting());
+                tracing::warn!(listener, %error, waiting, "cannot accept who waits; backing off");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BACK_OFF) => {}
+                () = hopeless.as_mut() => {
+                    let (listener, waiting) = (self.listener, self.waiting());
+                    tracing::error!(listener, %error, waiting, "connections in the accept queue are lost");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Accept until nobody is left, but no more than the queue can hold:
+    /// where new connections could not be held off, they would go on for ever.
+    fn sweep(&self) -> io::Result<()> {
+        for _ in 0..=BACKLOG {
+            match accept(&self.socket) {
+                Ok((stream, peer)) => (self.enter)(stream, peer, None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if of_one_connection(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Connections that wait to be accepted.
+    fn waiting(&self) -> Option<u32> {
+        // For a listening socket that is what the field means.
+        let info = get_tcp_info(self.socket.as_raw_fd()).ok()?;
+        Some(info.tcpi_unacked)
+    }
+}
+
+fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = socket.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((TcpStream::from_std(stream)?, peer))
+}
+
+/// Errors that concern the connection that was about to be accepted, not the
+/// listener (accept(2)).
+fn of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -110,21 +110,35 @@ impl Admin {
             Call::Connections => json(StatusCode::OK, &self.connections_view()),
             Call::Progress => self.progress(&query).await,
             Call::StartDrain => {
-                let asked = Asked::read(&collect(body).await?, query)?;
+                let asked = Asked::read(&self.collect(body).await?, query)?;
                 self.start_drain(&asked.query).await
             }
             Call::CancelDrain => {
-                let asked = Asked::read(&collect(body).await?, query)?;
+                let asked = Asked::read(&self.collect(body).await?, query)?;
                 let listener = asked.query.listener.as_deref();
                 self.control.cancel(listener).await.map_err(refused)?;
                 self.progress_of(StatusCode::OK, listener)
             }
             Call::Extend => {
-                let asked = Asked::read(&collect(body).await?, query)?;
+                let asked = Asked::read(&self.collect(body).await?, query)?;
                 self.extend(&asked).await
             }
             Call::Receipt => self.receipt(query.listener.as_deref()),
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
+        }
+    }
+
+    /// Read a body whole. A client that is slow to send it does not hold the
+    /// exit: there is nothing left that it could ask for.
+    async fn collect<B>(&self, body: B) -> Result<Bytes, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        tokio::select! {
+            biased;
+            body = collect(body) => body,
+            _ = self.control.finished() => Err(refused(Refusal::Terminated)),
         }
     }
 

@@ -2,19 +2,21 @@
 //!
 //! Invariant: bounded in every direction: so many connections at once, so
 //! long for a request head, and, when the interface stops, so long for the
-//! responses in flight.
+//! responses in flight; who has not asked by then is hardly waited for.
 //!
 //! Deliberately absent: the live table. These connections are not part of
 //! what is drained; they report it.
 
 use super::listener::Stream;
 use super::{Admin, AdminListener};
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,6 +24,10 @@ use tokio::time::{sleep, timeout};
 
 /// How long responses in flight may take when the interface stops.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long a request that has not wholly come may still take then: one that
+/// was sent in time is a moment away, and nobody else is waited for.
+const LAST_HEADS: Duration = Duration::from_millis(100);
 
 /// Connections at once; more wait in the accept queue.
 const CONNECTIONS: usize = 256;
@@ -58,6 +64,12 @@ impl Admin {
                 Some(_) = connections.join_next() => {}
             }
         }
+        // Who connected in time is in the queue, perhaps without the runtime
+        // knowing yet; a turn of it finds out.
+        tokio::task::yield_now().await;
+        while let Some(Ok(stream)) = listener.accept().now_or_never() {
+            connections.spawn(Arc::clone(&self).connection(stream, told.clone()));
+        }
         drop(listener);
         stopping.send_replace(true);
         let answered = async { while connections.join_next().await.is_some() {} };
@@ -71,7 +83,10 @@ impl Admin {
         stream: Box<dyn Stream>,
         mut stopping: watch::Receiver<bool>,
     ) {
+        let begun = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&begun);
         let service = service_fn(move |request| {
+            asked.store(true, Relaxed);
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(request).await) }
         });
@@ -85,7 +100,11 @@ impl Admin {
             ended = connection.as_mut() => ended,
             () = told_to_stop(&mut stopping) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                match timeout(LAST_HEADS, connection.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) if begun.load(Relaxed) => connection.await,
+                    Err(_) => return,
+                }
             }
         };
         if let Err(error) = ended {

@@ -238,6 +238,18 @@ async fn who_waits_gets_the_receipt_though_the_interface_stops() {
 }
 
 #[tokio::test]
+async fn a_slow_body_is_not_waited_for_past_the_drain() {
+    let house = House::open(None).await;
+    let mut slow = house.client();
+    let part = "POST /v1/drain HTTP/1.1\r\nhost: admin\r\ncontent-length: 2\r\n\r\n{";
+    slow.send_part(part).await;
+    house.post("/v1/drain", "").await;
+    let _inbox = house.conductor.let_go().await;
+    let detail = slow.receive().await.problem(409);
+    assert!(detail.contains("drained"), "{detail}");
+}
+
+#[tokio::test]
 async fn others_may_wait_for_a_drain_that_they_did_not_begin() {
     let house = House::open(None).await;
     let early = house.get("/v1/drain?wait=true").await.problem(409);

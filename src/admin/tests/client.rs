@@ -82,6 +82,12 @@ impl Client {
         socket.write_all(text.as_bytes()).await.expect("sent");
     }
 
+    /// A request of which the end is missing.
+    pub(super) async fn send_part(&mut self, part: &str) {
+        let socket = self.socket().await;
+        socket.write_all(part.as_bytes()).await.expect("sent");
+    }
+
     pub(super) async fn receive(&mut self) -> Answer {
         self.receive_answer(false).await
     }

@@ -5,4 +5,5 @@ mod harness;
 mod proxy;
 mod serving;
 mod support;
+mod triggers;
 mod wire;

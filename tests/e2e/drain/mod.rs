@@ -4,6 +4,7 @@
 //! receipt, which must add up whatever the scene was ([`scene::Scene::over`]).
 
 mod announce;
+mod books;
 mod farewell_events;
 mod farewell_grpc;
 mod farewell_http;
@@ -14,5 +15,6 @@ mod goaway;
 mod half_open;
 mod listeners;
 mod policy;
+mod refuse;
 mod retire;
 pub(crate) mod scene;

@@ -106,6 +106,11 @@ pub(crate) struct Sums {
 
 impl Scene {
     pub(super) async fn start(plan: &Plan) -> Self {
+        Self::start_with(plan, "").await
+    }
+
+    /// The same with further tables in the config.
+    pub(super) async fn start_with(plan: &Plan, further: &str) -> Self {
         let http1 = Server::http1().await;
         let http2 = Server::http2().await;
         let grpc = Server::grpc().await;
@@ -141,7 +146,7 @@ listen = "127.0.0.1:0"
 protocol = "tcp"
 upstream = "tcp"
 
-{plan}"#
+{plan}{further}"#
         );
         for (name, server, http) in [
             ("http1", &http1, None),
@@ -154,7 +159,7 @@ upstream = "tcp"
             let address = server.address;
             write!(
                 config,
-                "\n[upstream.{name}]\nservers = [\"{address}\"]\n{http}"
+                "\n[upstream.{name}]\nservers = [\"{address}\"]\nconnect_timeout = \"20s\"\n{http}"
             )
             .expect("a string takes all");
         }

@@ -10,7 +10,7 @@ use super::{LIMIT, within};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -122,9 +122,24 @@ impl Proxy {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).expect("signal it");
+    }
+
+    /// Let it open no descriptor beyond this one (setrlimit(2)); returns the
+    /// limit that it had.
+    pub(crate) fn limit_descriptors(&self, to: u64) -> u64 {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit {
+            current: Some(to),
+            maximum,
+        };
+        let before = prlimit(Some(self.id()), Resource::Nofile, limit);
+        before.expect("limit it").current.expect("a limit")
+    }
+
+    fn id(&self) -> Pid {
         let id = self.child.id().expect("it has exited");
-        let id = Pid::from_raw(id.try_into().expect("an id")).expect("an id");
-        kill_process(id, signal).expect("signal it");
+        Pid::from_raw(id.try_into().expect("an id")).expect("an id")
     }
 
     /// Wait for its exit.
@@ -169,6 +184,13 @@ impl Proxy {
         };
         let found = timeout(LIMIT, found).await.ok().flatten();
         found.unwrap_or_else(|| panic!("no log line: {what}"))
+    }
+
+    /// Wait until the log as a whole is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) {
+        let mut log = self.log.clone();
+        let found = timeout(LIMIT, log.wait_for(|log| wanted(log))).await;
+        assert!(matches!(found, Ok(Ok(_))), "never in the log: {what}");
     }
 
     /// Wait for the log line of an event.

@@ -47,9 +47,9 @@ impl AdminListener {
         };
         match bound {
             Ok(socket) => Ok(Self { socket }),
-            Err(source) => Err(Error::Bind {
+            Err(cause) => Err(Error::Bind {
                 address: address.clone(),
-                source,
+                cause,
             }),
         }
     }

@@ -41,12 +41,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The admin listener's socket could not be had.
-    #[error("admin: cannot listen on {address}: {source}")]
+    #[error("admin: cannot listen on {address}: {cause}")]
     Bind {
         /// The address asked for.
         address: AdminAddr,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 

@@ -12,6 +12,7 @@ use http::header::HOST;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -74,8 +75,8 @@ async fn carry_out(hook: Arc<Hook>, stage: Stage) {
     let stage = stage.as_str();
     let done = tokio::time::timeout(hook.timeout, run(&hook.run)).await;
     match done.unwrap_or(Err(Failure::Timeout)) {
-        Ok(()) => tracing::info!(event = "hook", stage, run = ?hook.run, "hook done"),
-        Err(error) => tracing::warn!(event = "hook", stage, run = ?hook.run, %error, "hook failed"),
+        Ok(()) => tracing::info!(event = "hook", stage, run = %hook.run, "hook done"),
+        Err(error) => tracing::warn!(event = "hook", stage, run = %hook.run, %error, "hook failed"),
     }
 }
 
@@ -95,11 +96,35 @@ async fn exec(command: &[String]) -> Result<(), Failure> {
         return Ok(());
     };
     let mut child = tokio::process::Command::new(program);
-    // A program that overstays its time does not outlive its hook.
-    child.args(arguments).kill_on_drop(true);
-    match child.status().await? {
-        status if status.success() => Ok(()),
-        status => Err(Failure::Program(status)),
+    child.args(arguments).process_group(0);
+    let mut child = child.spawn()?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    let group = KillGroup(group.and_then(Pid::from_raw));
+    let status = child.wait().await?;
+    group.spare();
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::Program(status))
+    }
+}
+
+/// A program that overstays its time does not outlive its hook, nor does what
+/// it started.
+struct KillGroup(Option<Pid>);
+
+impl KillGroup {
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Gone already is as good.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -160,6 +185,31 @@ mod tests {
             std::fs::read_to_string(file).expect("the file"),
             "draining\n"
         );
+    }
+
+    /// Whether a process is there, and not only its remains.
+    fn lives(id: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    #[tokio::test]
+    async fn what_a_program_started_does_not_outlive_its_hook() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("id");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let command = ["sh".into(), "-c".into(), script];
+        let running = tokio::spawn(async move { exec(&command).await });
+        let mut id = String::new();
+        while !id.ends_with('\n') {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            id = std::fs::read_to_string(&file).unwrap_or_default();
+        }
+        assert!(lives(id.trim()));
+        running.abort();
+        while lives(id.trim()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     #[tokio::test]

@@ -17,14 +17,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A listener's socket could not be had.
-    #[error("listener {listener}: cannot listen on {address}: {source}")]
+    #[error("listener {listener}: cannot listen on {address}: {cause}")]
     Bind {
         /// Name of the listener.
         listener: Arc<str>,
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. Part of the message, so not a source too:
+        /// whoever prints the chain of sources would say it twice.
+        cause: std::io::Error,
     },
     /// A TLS configuration could not be made from what the config names.
     #[error("{owner}: unusable TLS settings: {reason}")]

@@ -88,9 +88,9 @@ fn open(file: &LogFile) -> Result<(BoxMakeWriter, bool), Error> {
 /// do not mix, and nobody waits for a lock.
 fn append(path: &Path) -> Result<File, Error> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map_err(|source| Error::File {
+    opened.map_err(|cause| Error::File {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -21,12 +21,12 @@ pub use burst::Burst;
 #[non_exhaustive]
 pub enum Error {
     /// The log file could not be opened.
-    #[error("cannot log to {}: {source}", path.display())]
+    #[error("cannot log to {}: {cause}", path.display())]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The filter of the log level was not understood.
     #[error("log level {level:?} is not a filter: {reason}")]

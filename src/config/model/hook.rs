@@ -10,6 +10,7 @@
 use super::super::words::Word;
 use crate::drain::Stage;
 use http::{Method, Uri};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,4 +59,16 @@ pub enum HookRun {
         /// What is written; `None` writes an empty file.
         content: Option<String>,
     },
+}
+
+/// What it does, on one line; without arguments and content, which may be
+/// nobody else's business.
+impl fmt::Display for HookRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exec { command } => write!(f, "exec {}", command[0]),
+            Self::Http { method, url } => write!(f, "{method} {url}"),
+            Self::File { path, .. } => write!(f, "write {}", path.display()),
+        }
+    }
 }

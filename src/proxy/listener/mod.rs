@@ -50,10 +50,10 @@ pub struct Bound {
 /// # Errors
 /// [`Error::Bind`] with what the system said.
 pub fn bind(listener: &model::Listener, workers: usize) -> Result<Bound> {
-    let failed = |source| Error::Bind {
+    let failed = |cause| Error::Bind {
         listener: Arc::clone(&listener.name),
         address: listener.listen,
-        source,
+        cause,
     };
     let first = socket(listener.listen).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;

@@ -245,3 +245,29 @@ fn cut_reason(record: &Record) -> CutReason {
         CutReason::Farewell
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Orders;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn the_books_balance_after_a_panic() {
+        let registry = Registry::new();
+        let scope = registry.scope("web".into(), Orders::default());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let connection = registry.enter(&scope, ([127, 0, 0, 1], 9).into());
+            let _one = connection.begin(Protocol::Http2);
+            let _other = connection.begin(Protocol::Grpc);
+            assert_eq!(connection.in_flight(), 2);
+            std::panic::resume_unwind(Box::new("in the middle of it"));
+        }));
+        assert!(panicked.is_err());
+        let sums = registry.sums();
+        for ledger in sums.exchanges.iter().chain([&sums.connections]) {
+            assert!(ledger.balanced(), "{ledger:?}");
+        }
+        assert_eq!((registry.open(), scope.is_quiet()), (0, true));
+    }
+}

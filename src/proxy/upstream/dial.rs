@@ -73,7 +73,7 @@ impl From<Box<pingora_core::Error>> for Failure {
 }
 
 /// What happened, in words, without the layers that passed it on.
-fn innermost(error: &pingora_core::Error) -> String {
+pub(super) fn innermost(error: &pingora_core::Error) -> String {
     let cause = error.cause.as_deref();
     if let Some(inner) = cause.and_then(|cause| cause.downcast_ref::<Box<pingora_core::Error>>()) {
         return innermost(inner);

@@ -12,6 +12,7 @@
 //! exchange to the next server, it does not take one out of rotation.
 
 use super::balance::Addresses;
+use super::dial;
 use super::health_grpc::GrpcCheck;
 use super::server::{CHECK_READ, Server};
 use super::tls;
@@ -173,7 +174,7 @@ impl HealthCheck for Checks {
                 CheckError::e_explain(ErrorType::ReadTimedout, reason)
             });
         if let Err(error) = &verdict {
-            *self.reasons[index].lock() = error.to_string();
+            *self.reasons[index].lock() = dial::innermost(error);
         }
         verdict
     }

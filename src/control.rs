@@ -16,6 +16,7 @@
 //! module's.
 
 use crate::drain::{Answer, Event, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +96,92 @@ pub enum Refusal {
     /// Nothing is served any more.
     #[error("what was asked to drain has drained already")]
     Terminated,
+}
+
+/// A reload that was asked for.
+#[derive(Debug)]
+pub struct Reload {
+    /// Only say what it would do.
+    pub dry_run: bool,
+    /// Who waits for the answer; nobody, if a signal asked.
+    answer: Option<oneshot::Sender<Result<Reloaded, NotReloaded>>>,
+}
+
+impl Reload {
+    /// Asked for by somebody who does not wait.
+    #[must_use]
+    pub const fn by_signal() -> Self {
+        Self {
+            dry_run: false,
+            answer: None,
+        }
+    }
+
+    /// Whether somebody waits for the answer.
+    #[must_use]
+    pub const fn is_awaited(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Answer it.
+    pub fn answer(self, verdict: Result<Reloaded, NotReloaded>) {
+        if let Some(answer) = self.answer {
+            // Who asked may have left: what was done is done all the same.
+            let _ = answer.send(verdict);
+        }
+    }
+}
+
+/// What a reload did, or would do.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether it was done; not, if it was only to be told, or nothing is to
+    /// be done.
+    pub applied: bool,
+    /// A line for each change, in words.
+    pub changes: Vec<String>,
+    /// Connections that it leaves alone.
+    pub untouched: u64,
+    /// Listeners that are being drained by it.
+    pub drains: Vec<String>,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// The process is draining.
+    #[error("the process is draining; a reload is refused")]
+    Draining,
+    /// The config is wrong: its report.
+    #[error("{0}")]
+    Config(String),
+    /// It asks for what only a new process can have.
+    #[error("{0}")]
+    Fixed(String),
+    /// What it asks for could not be had.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl NotReloaded {
+    /// The name used in metrics and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Draining | Self::Fixed(_) => "refused",
+            Self::Config(_) => "invalid",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What can come through the door.
+#[derive(Debug)]
+pub enum Request {
+    /// A command about a drain.
+    Command(Asked),
+    /// A reload.
+    Reload(Reload),
 }
 
 /// How far something is on its way: the process, or one of its listeners.
@@ -187,7 +274,7 @@ impl Status {
 /// The asking end; clones ask the same conductor.
 #[derive(Clone, Debug)]
 pub struct Control {
-    commands: mpsc::Sender<Asked>,
+    requests: mpsc::Sender<Request>,
     status: watch::Receiver<Arc<Status>>,
     receipt: watch::Receiver<Option<Arc<Receipt>>>,
 }
@@ -195,7 +282,7 @@ pub struct Control {
 /// The conductor's end.
 #[derive(Debug)]
 pub struct Inbox {
-    commands: mpsc::Receiver<Asked>,
+    requests: mpsc::Receiver<Request>,
     status: watch::Sender<Arc<Status>>,
     receipt: watch::Sender<Option<Arc<Receipt>>>,
 }
@@ -220,16 +307,16 @@ impl Asked {
 /// A pair of ends, and the status that is read until one is published.
 #[must_use]
 pub fn channel(initial: Status) -> (Control, Inbox) {
-    let (asking, commands) = mpsc::channel(WAITING);
+    let (asking, requests) = mpsc::channel(WAITING);
     let (status, status_seen) = watch::channel(Arc::new(initial));
     let (receipt, receipt_seen) = watch::channel(None);
     let control = Control {
-        commands: asking,
+        requests: asking,
         status: status_seen,
         receipt: receipt_seen,
     };
     let inbox = Inbox {
-        commands,
+        requests,
         status,
         receipt,
     };
@@ -261,6 +348,20 @@ impl Control {
     /// Any [`Refusal`].
     pub async fn extend(&self, by: Duration, of: Option<&str>) -> Result<Arc<Status>, Refusal> {
         self.ask(Wish::Extend(by), of).await
+    }
+
+    /// Read the config anew and run by it, or only say what that would do.
+    /// Returns when it is done; drains that it begins go on.
+    ///
+    /// # Errors
+    /// A [`NotReloaded`]; nothing was changed then.
+    pub async fn reload(&self, dry_run: bool) -> Result<Reloaded, NotReloaded> {
+        let (answer, verdict) = oneshot::channel();
+        let answer = Some(answer);
+        let request = Request::Reload(Reload { dry_run, answer });
+        let sent = self.requests.send(request).await;
+        sent.map_err(|_| NotReloaded::Draining)?;
+        verdict.await.map_err(|_| NotReloaded::Draining)?
     }
 
     /// The status as it was published last.
@@ -312,7 +413,7 @@ impl Control {
         let listener = of.map(Arc::from);
         let command = Command { wish, listener };
         let asked = Asked { command, answer };
-        let sent = self.commands.send(asked).await;
+        let sent = self.requests.send(Request::Command(asked)).await;
         sent.map_err(|_| Refusal::Terminated)?;
         verdict.await.map_err(|_| Refusal::Terminated)??;
         Ok(self.status())
@@ -320,9 +421,9 @@ impl Control {
 }
 
 impl Inbox {
-    /// The next command; `None` when nobody is left who could ask.
-    pub async fn recv(&mut self) -> Option<Asked> {
-        self.commands.recv().await
+    /// The next request; `None` when nobody is left who could ask.
+    pub async fn recv(&mut self) -> Option<Request> {
+        self.requests.recv().await
     }
 
     /// Replace the status.
@@ -386,7 +487,7 @@ mod tests {
     async fn an_accepted_command_returns_the_status_that_it_led_to() {
         let (control, mut inbox) = channel(Status::new(Plan::default()));
         let conductor = tokio::spawn(async move {
-            while let Some(asked) = inbox.recv().await {
+            while let Some(Request::Command(asked)) = inbox.recv().await {
                 if let Wish::Drain(by) = asked.command.wish {
                     inbox.publish(announcing(by));
                     asked.answer(Ok(()));

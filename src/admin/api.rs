@@ -12,7 +12,7 @@
 use super::ask::{Asked, Query};
 use super::problem::Problem;
 use super::{Admin, auth, openapi};
-use crate::control::{Refusal, Status};
+use crate::control::{NotReloaded, Refusal, Status};
 use crate::drain::{Phase, Receipt, Trigger};
 use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
 use bytes::Bytes;
@@ -47,11 +47,12 @@ pub(super) enum Call {
     CancelDrain,
     Extend,
     Receipt,
+    Reload,
     Description,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 9] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 10] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -67,6 +68,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 9] = [
     ),
     ("/v1/drain/extend", &[(Method::POST, Call::Extend)]),
     ("/v1/drain/receipt", &[(Method::GET, Call::Receipt)]),
+    ("/v1/reload", &[(Method::POST, Call::Reload)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
 ];
 
@@ -92,7 +94,8 @@ impl Admin {
         let found = find(&head.method, head.uri.path());
         if !matches!(found, Ok(Call::Live | Call::Ready)) {
             // Also for what is not there: without the token nothing is told.
-            auth::authorize(&head.headers, self.token.as_deref())?;
+            let token = self.token.load_full();
+            auth::authorize(&head.headers, token.as_deref().map(String::as_str))?;
         }
         auth::refuse_pages(&head.method, &head.headers)?;
         let call = found?;
@@ -124,6 +127,10 @@ impl Admin {
                 self.extend(&asked).await
             }
             Call::Receipt => self.receipt(query.listener.as_deref()),
+            Call::Reload => {
+                let asked = Asked::read(&collect(body).await?, query)?;
+                self.reload(asked.query.dry_run).await
+            }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
         }
     }
@@ -179,6 +186,17 @@ impl Admin {
         let extended = self.control.extend(by, listener).await;
         extended.map_err(refused)?;
         self.progress_of(StatusCode::OK, listener)
+    }
+
+    async fn reload(&self, dry_run: bool) -> Answer {
+        let reloaded = self.control.reload(dry_run).await;
+        let status = |error: &NotReloaded| match error {
+            NotReloaded::Draining | NotReloaded::Fixed(_) => StatusCode::CONFLICT,
+            NotReloaded::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            NotReloaded::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let reloaded = reloaded.map_err(|error| Problem::new(status(&error), error.to_string()))?;
+        json(StatusCode::OK, &reloaded)
     }
 
     fn receipt_of(&self, listener: Option<&str>) -> Option<Arc<Receipt>> {

@@ -17,6 +17,8 @@ pub(super) struct Query {
     pub(super) wait: bool,
     /// The listener that is meant; none for the process.
     pub(super) listener: Option<String>,
+    /// Say what would be done, and do nothing.
+    pub(super) dry_run: bool,
 }
 
 impl Query {
@@ -26,10 +28,12 @@ impl Query {
             match pair.split_once('=') {
                 Some(("wait", "true")) => read.wait = true,
                 Some(("wait", "false")) => read.wait = false,
+                Some(("dry_run", "true")) => read.dry_run = true,
+                Some(("dry_run", "false")) => read.dry_run = false,
                 Some(("listener", name)) => read.listener = Some(name.to_owned()),
                 _ => {
                     return Err(Problem::bad_request(format!(
-                        "the query has {pair:?}; known are wait=true, wait=false and listener=NAME"
+                        "the query has {pair:?}; known are wait=true, listener=NAME and dry_run=true"
                     )));
                 }
             }

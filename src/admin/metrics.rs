@@ -160,7 +160,7 @@ impl Admin {
             "ebbtide_upstream_server_up",
             "Whether a server is given traffic",
         );
-        for upstream in &self.upstreams {
+        for upstream in self.upstreams.load().iter() {
             for server in upstream.servers() {
                 let labels = [
                     ("upstream", upstream.name().to_string()),

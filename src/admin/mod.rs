@@ -31,6 +31,7 @@ use crate::control::Control;
 use crate::proxy::registry::Registry;
 use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 
 /// Result of this floor.
@@ -57,13 +58,37 @@ pub struct Admin {
     pub control: Control,
     /// The live table.
     pub registry: Arc<Registry>,
-    /// Every upstream, in the order of the config.
-    pub upstreams: Vec<Arc<Upstream>>,
+    upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     /// The counters that a scrape reads.
     pub metrics: Arc<Metrics>,
-    /// The bearer token that requests must carry, if any; `/livez` and
-    /// `/readyz` are answered without.
-    pub token: Option<String>,
+    token: ArcSwapOption<String>,
+}
+
+impl Admin {
+    /// An interface to these. Requests must carry `token` as a bearer token, if
+    /// there is one; `/livez` and `/readyz` are answered without.
+    #[must_use]
+    pub fn new(
+        control: Control,
+        registry: Arc<Registry>,
+        upstreams: Vec<Arc<Upstream>>,
+        metrics: Arc<Metrics>,
+        token: Option<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            control,
+            registry,
+            upstreams: ArcSwap::from_pointee(upstreams),
+            metrics,
+            token: ArcSwapOption::from_pointee(token),
+        })
+    }
+
+    /// Show other upstreams, and ask for another token, from now on.
+    pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, token: Option<String>) {
+        self.upstreams.store(Arc::new(upstreams));
+        self.token.store(token.map(Arc::new));
+    }
 }
 
 #[cfg(test)]

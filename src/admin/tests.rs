@@ -75,7 +75,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
     loop {
         tokio::select! {
             _ = &mut quiescent => break,
-            Some(asked) = inbox.recv() => {
+            Some(control::Request::Command(asked)) = inbox.recv() => {
                 let now = crate::clock::now();
                 let whom = match asked.command.listener.as_deref() {
                     None => Whom::Process,
@@ -148,13 +148,13 @@ impl House {
             quiescent,
             done: tokio::spawn(conduct(inbox, told)),
         };
-        let admin = Arc::new(Admin {
-            control: control.clone(),
-            registry: Arc::clone(&registry),
-            upstreams: vec![upstream()],
+        let admin = Admin::new(
+            control.clone(),
+            Arc::clone(&registry),
+            vec![upstream()],
             metrics,
-            token: token.map(str::to_owned),
-        });
+            token.map(str::to_owned),
+        );
         while control.status().process.phase != Phase::Active {
             tokio::task::yield_now().await;
         }

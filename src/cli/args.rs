@@ -46,6 +46,8 @@ pub(super) enum Command {
     Drain(Drain),
     /// Show what the drain did
     Receipt(Remote),
+    /// Have a running proxy read its config anew
+    Reload(Reload),
 }
 
 /// What to do about a drain.
@@ -63,6 +65,19 @@ pub(super) struct Drain {
     /// Only this listener, not the process
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) listener: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What to do about a config.
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait until what the config has no place for any more has drained
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) wait: bool,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -202,6 +217,7 @@ mod tests {
             "ebbtide run a b",
             "ebbtide run --wait",
             "ebbtide drain --wait --cancel",
+            "ebbtide reload --wait --dry-run",
             "ebbtide drain --wait --extend 5s",
             "ebbtide drain --extend 5",
             "ebbtide drain --listener a&wait=true",

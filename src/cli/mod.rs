@@ -64,6 +64,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Status(remote) => remote::status(&remote)?,
         Command::Connections(remote) => remote::connections(&remote)?,
         Command::Drain(what) => remote::drain(&what)?,
+        Command::Reload(what) => remote::reload(&what)?,
         Command::Receipt(remote) => remote::receipt(&remote)?,
     };
     Ok(done.tell())

@@ -1,5 +1,5 @@
 //! Commands that ask a running proxy: `status`, `connections`, `drain`,
-//! `receipt`.
+//! `receipt`, `reload`.
 //!
 //! Invariant: with `--json` the answer is printed as it came, one document;
 //! without it, the same as text. The exit code is the same either way.
@@ -7,12 +7,13 @@
 //! Deliberately absent: polling. Who waits, waits in one request, and cannot
 //! miss the end of a drain whose process is gone a moment later.
 
-use super::args::{Drain, Remote};
+use super::args::{Drain, Reload, Remote};
 use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
 use super::{exit, output};
 use crate::admin::view::{Connections, Progress, Status};
+use crate::control::Reloaded;
 use crate::drain::{Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
 use http::Method;
@@ -60,6 +61,30 @@ pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
     let path = format!("{path}{of}");
     let body = ask_with(remote, method, &path, content, Patience::Short)?;
     Ok(read(remote, &body, progress_text)?.1)
+}
+
+pub(super) fn reload(what: &Reload) -> anyhow::Result<Done> {
+    let remote = &what.remote;
+    let query = if what.dry_run { "?dry_run=true" } else { "" };
+    let path = format!("/v1/reload{query}");
+    // Reading a config may take as long as its names take to be resolved.
+    let body = ask(remote, Method::POST, &path, Patience::Endless)?;
+    let (reloaded, done) = read(remote, &body, reloaded_text)?;
+    if what.wait {
+        for listener in &reloaded.drains {
+            output::remark(&format!("waiting for listener {listener} to drain"));
+            let path = format!("/v1/drain?listener={listener}&wait=true");
+            ask(remote, Method::GET, &path, Patience::Endless)?;
+        }
+    }
+    Ok(done)
+}
+
+fn reloaded_text(reloaded: &Reloaded) -> String {
+    let changes = reloaded.changes.join("\n");
+    let untouched = usize::try_from(reloaded.untouched).unwrap_or(usize::MAX);
+    let kept = many(untouched, "connection");
+    format!("{changes}\nkeeps {kept} untouched")
 }
 
 /// The answer as a value, and to be told: as it came, or as `text` has it.

@@ -127,8 +127,8 @@ fn listener(
     (old, before): (&Config, &Listener),
     (new, after): (&Config, &Listener),
 ) -> Option<Change> {
-    let http = |one: &Listener| matches!(one.serves, Serves::Http { .. });
-    if before.listen != after.listen || http(before) != http(after) {
+    let kind = |one: &Listener| (one.tls.is_some(), matches!(one.serves, Serves::Http { .. }));
+    if before.listen != after.listen || kind(before) != kind(after) {
         return Some(Change::Replaced);
     }
     let settings = [

@@ -23,11 +23,13 @@ pub enum Trigger {
     Sigint,
     /// The admin interface, and with it the command line.
     Api,
+    /// A reload whose config has no place for it any more.
+    Reload,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 3] = [Self::Sigterm, Self::Sigint, Self::Api];
+    pub const ALL: [Self; 4] = [Self::Sigterm, Self::Sigint, Self::Api, Self::Reload];
 
     /// The name used in logs and the admin interface.
     #[must_use]
@@ -36,6 +38,7 @@ impl Trigger {
             Self::Sigterm => "sigterm",
             Self::Sigint => "sigint",
             Self::Api => "api",
+            Self::Reload => "reload",
         }
     }
 
@@ -46,6 +49,7 @@ impl Trigger {
             Self::Sigterm => "SIGTERM",
             Self::Sigint => "SIGINT",
             Self::Api => "the admin interface",
+            Self::Reload => "a reload",
         }
     }
 }

@@ -384,6 +384,13 @@ impl Group {
         free
     }
 
+    /// Let a listener come after others than before, in a drain to come.
+    pub fn set_after(&mut self, id: MemberId, after: Vec<Arc<str>>) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.after = after;
+        }
+    }
+
     /// Forget listeners that a reload took away and that are over.
     pub fn forget(&mut self, id: MemberId) {
         self.members

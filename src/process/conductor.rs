@@ -11,16 +11,23 @@
 use super::books::Opening;
 use super::hooks::Hooks;
 use super::post::Post;
+use super::reload::{Planned, Reloads};
+use super::setup::Setup;
 use super::signal::{Streams, Wish};
-use super::worker::{Running, Workers};
+use super::worker::Workers;
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::Config;
-use crate::control::{Asked, Inbox, Position, Refusal, Status};
+use crate::config::{Config, Listener};
+use crate::control::{
+    Asked, Inbox, NotReloaded, Position, Refusal, Reload, Reloaded, Request, Status,
+};
 use crate::drain::{
     Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
 };
+use crate::proxy::listener::{Bound, Port};
 use crate::proxy::registry::Registry;
+use crate::proxy::request::Site;
+use crate::telemetry::logs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +35,9 @@ use std::time::Duration;
 pub(super) struct Conductor {
     group: Group,
     posts: Vec<Post>,
+    setup: Setup,
+    workers: Option<Workers>,
+    reloads: Reloads,
     inbox: Inbox,
     admin: Arc<Admin>,
     signals: Option<Streams>,
@@ -41,7 +51,8 @@ pub(super) struct Conductor {
 /// What woke the conductor.
 enum Woken {
     Wish(Wish),
-    Asked(Asked),
+    Asked(Request),
+    Loaded(Reload, Result<Box<Config>, NotReloaded>),
     Event(Whom, Event),
     /// Something left; somebody's machine may have to be told.
     Released,
@@ -51,18 +62,21 @@ impl Conductor {
     pub(super) fn new(
         group: Group,
         posts: Vec<Post>,
+        setup: Setup,
         inbox: Inbox,
         admin: &Arc<Admin>,
-        config: &Config,
         signals: Option<Streams>,
     ) -> Self {
         Self {
             group,
             posts,
+            workers: None,
+            reloads: Reloads::of(setup.config.source.clone()),
             inbox,
             admin: Arc::clone(admin),
             signals,
-            hooks: Hooks::new(&config.hooks),
+            hooks: Hooks::new(&setup.config.hooks),
+            setup,
             interrupted: false,
             cut: false,
             opening: None,
@@ -73,28 +87,39 @@ impl Conductor {
     ///
     /// # Errors
     /// When the workers cannot be started.
-    pub(super) async fn run(mut self, workers: Workers) -> io::Result<()> {
+    pub(super) async fn run(mut self, shares: Vec<Vec<Port>>) -> io::Result<()> {
         self.step(Whom::Process, Event::Reached(Phase::Ready));
         self.pending_signals().await;
         if self.group.phase() == Phase::Terminated {
             // A signal during start-up: nothing was accepted, nothing to do.
             return Ok(());
         }
-        self.conduct(workers.start()?).await;
+        let workers = Workers::start(self.setup.workers)?;
+        for share in shares {
+            workers.open(share);
+        }
+        self.workers = Some(workers);
+        self.setup.watch_health();
+        self.conduct().await;
         Ok(())
     }
 
-    async fn conduct(&mut self, running: Running) {
+    async fn conduct(&mut self) {
         self.step(Whom::Process, Event::Reached(Phase::Active));
         while self.group.phase() != Phase::Terminated {
             match self.woken().await {
                 Woken::Wish(wish) => self.wish(wish),
-                Woken::Asked(asked) => self.asked(asked),
+                Woken::Asked(Request::Command(asked)) => self.asked(asked),
+                Woken::Asked(Request::Reload(reload)) => self.reload(reload),
+                Woken::Loaded(reload, config) => self.loaded(reload, config),
                 Woken::Event(whom, event) => self.step(whom, event),
                 Woken::Released => self.released(),
             }
         }
-        running.stop();
+        self.setup.close();
+        if let Some(workers) = self.workers.take() {
+            workers.stop();
+        }
         self.last_hooks().await;
     }
 
@@ -128,6 +153,7 @@ impl Conductor {
             biased;
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
+            (reload, config) = self.reloads.loaded() => Woken::Loaded(reload, config),
             () = self.admin.registry.until(news) => Woken::Released,
             () = until(deadline) => Woken::Event(Whom::Process, Event::Elapsed),
         }
@@ -152,20 +178,7 @@ impl Conductor {
                 self.step(Whom::Process, Event::Drain(Trigger::Sigint));
             }
             Wish::Dump => dump(&self.admin.registry),
-            Wish::Reload if self.group.started().is_some() => {
-                tracing::warn!(
-                    event = "reload",
-                    result = "refused",
-                    "draining: a reload is refused"
-                );
-            }
-            Wish::Reload => {
-                tracing::warn!(
-                    event = "reload",
-                    result = "refused",
-                    "not yet: this version reads its config at start only"
-                );
-            }
+            Wish::Reload => self.reload(Reload::by_signal()),
             Wish::Reopen | Wish::Handover => {
                 tracing::warn!(wish = ?wish, "not yet: this version does not act on this signal");
             }
@@ -189,6 +202,107 @@ impl Conductor {
             tracing::info!(event = "extended", listener, by_ms = millis(by));
         }
         asked.answer(verdict);
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        if self.group.started().is_some() {
+            return self.reloaded(reload, Err(NotReloaded::Draining));
+        }
+        self.reloads.ask(reload);
+    }
+
+    fn loaded(&mut self, reload: Reload, config: Result<Box<Config>, NotReloaded>) {
+        let done = config.and_then(|config| self.run_by(*config, reload.dry_run));
+        self.reloaded(reload, done);
+    }
+
+    /// Put a config in force, or say what that would do.
+    fn run_by(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, NotReloaded> {
+        if self.group.started().is_some() {
+            return Err(NotReloaded::Draining);
+        }
+        let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
+        let told = planned.told(!dry_run, &self.posts, &self.admin.registry);
+        if told.applied {
+            let added = planned.bind(&self.posts)?;
+            self.apply(planned, added);
+        }
+        Ok(told)
+    }
+
+    /// From here on nothing fails.
+    fn apply(&mut self, planned: Planned, added: Vec<(Listener, Bound, Vec<Site>)>) {
+        let config = Arc::clone(&planned.setup.config);
+        self.forget_the_gone();
+        for (id, listener, sites) in planned.changed {
+            self.group.set_after(id, listener.after);
+            if let Some(post) = self.posts.iter().find(|post| post.id == id) {
+                post.serve_by(sites, listener.limits.connections);
+            }
+        }
+        // A drain under way follows the plan that it began with.
+        let _kept = self.group.set_plan(config.plan);
+        for (listener, bound, sites) in added {
+            self.open(&listener, bound, sites);
+        }
+        self.hooks.replace(&config.hooks);
+        self.admin
+            .take_over(planned.setup.upstreams(), config.admin.token.clone());
+        if let Err(error) = logs::set_level(&config.process.logs.level) {
+            tracing::warn!(%error, "the log level stays as it was");
+        }
+        self.setup.close_all_but(&planned.setup);
+        self.setup = planned.setup;
+        self.setup.watch_health();
+        for id in planned.removed {
+            if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {
+                post.removed = true;
+            }
+            self.step(Whom::Listener(id), Event::Drain(Trigger::Reload));
+        }
+        self.step(Whom::Process, Event::Elapsed);
+    }
+
+    /// Listeners that an earlier reload took away, and that are over.
+    fn forget_the_gone(&mut self) {
+        let group = &mut self.group;
+        self.posts.retain(|post| {
+            let gone = post.removed && post.is_over(group);
+            if gone {
+                group.forget(post.id);
+            }
+            !gone
+        });
+    }
+
+    fn open(&mut self, listener: &Listener, bound: Bound, sites: Vec<Site>) {
+        let registry = &self.admin.registry;
+        let address = bound.address;
+        let (post, share) = Post::new(listener, bound, sites, registry, &mut self.group);
+        tracing::info!(event = "listening", listener = %listener.name, %address);
+        self.posts.push(post);
+        if let Some(workers) = &self.workers {
+            workers.open(share);
+        }
+    }
+
+    fn reloaded(&self, reload: Reload, done: Result<Reloaded, NotReloaded>) {
+        let result = match &done {
+            Ok(told) if told.applied => "applied",
+            Ok(_) if reload.dry_run => "dry_run",
+            Ok(_) => "unchanged",
+            Err(error) => error.as_str(),
+        };
+        match &done {
+            Ok(told) => {
+                let changes = told.changes.join("; ");
+                let untouched = told.untouched;
+                tracing::info!(event = "reload", result, untouched, "{changes}");
+            }
+            Err(error) => tracing::error!(event = "reload", result, "{error}"),
+        }
+        self.admin.metrics.reloaded(result);
+        reload.answer(done);
     }
 
     /// Tell a machine, publish orders, carry out actions.

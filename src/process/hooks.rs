@@ -48,6 +48,11 @@ impl Hooks {
         }
     }
 
+    /// Run others from now on; those that run already run on.
+    pub(super) fn replace(&mut self, hooks: &[Hook]) {
+        self.hooks = hooks.iter().cloned().map(Arc::new).collect();
+    }
+
     /// Start the hooks of a stage.
     pub(super) fn run(&mut self, stage: Stage) {
         let due = self.hooks.iter().filter(|hook| hook.on == stage);

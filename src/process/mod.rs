@@ -14,6 +14,8 @@ mod conductor;
 mod embedded;
 mod hooks;
 mod post;
+mod reload;
+mod setup;
 pub mod signal;
 mod worker;
 
@@ -22,19 +24,18 @@ pub use embedded::{Handle, start};
 use crate::admin::{self, Admin, AdminListener};
 use crate::config::{AdminAddr, Config};
 use crate::control::{self, Control, Inbox, Status};
-use crate::drain::{Event, Group, Orders, Phase, Whom};
-use crate::proxy::listener::{self, Bound, Gates};
+use crate::drain::{Event, Group, Phase, Whom};
+use crate::proxy::listener::{self, Bound, Port};
 use crate::proxy::registry::Registry;
-use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use conductor::Conductor;
 use post::Post;
+use setup::Setup;
 use signal::{Signals, Streams};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use worker::Workers;
 
 /// An error of the process floor. Each is fatal, and comes before anything
 /// was accepted.
@@ -66,8 +67,9 @@ pub struct Process {
     admin: Arc<Admin>,
     admin_listener: AdminListener,
     admin_address: AdminAddr,
-    workers: Workers,
-    config: Arc<Config>,
+    setup: Setup,
+    /// Each listener's ports, to be opened on the workers.
+    shares: Vec<Vec<Port>>,
 }
 
 /// Run a process with this config until it has drained.
@@ -88,22 +90,12 @@ impl Process {
         let mut group = Group::new(config.plan);
         let validating = Event::Reached(Phase::Validating);
         group.handle(Whom::Process, validating, crate::clock::now());
-        let config = Arc::new(config);
         let registry = Registry::new();
         let metrics = Metrics::new();
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(Upstream::new)
-            .collect::<Result<Vec<_>, _>>()?;
         let count = worker::count(config.process.workers);
-        let bound = config
-            .listeners
-            .iter()
-            .map(|one| listener::bind(one, count))
-            .collect::<Result<Vec<Bound>, _>>()?;
-        let posts = posts(&config, &bound, &registry, &mut group)?;
-        let scopes: Vec<_> = posts.iter().map(|post| Arc::clone(&post.scope)).collect();
+        let setup = Setup::new(Arc::new(config), &metrics, count)?;
+        let (posts, shares) = posts(&setup, &registry, &mut group)?;
+        let config = &setup.config;
         let mut status = Status::new(config.plan);
         status.listeners = posts
             .iter()
@@ -111,17 +103,9 @@ impl Process {
             .collect();
         let admin_listener = runtime.block_on(AdminListener::bind(&config.admin.listen))?;
         let admin_address = admin_listener.address()?;
-        let workers = Workers::build(
-            &config, &registry, &upstreams, &metrics, bound, &scopes, count,
-        )?;
         let (control, inbox) = control::channel(status);
-        let admin = Arc::new(Admin {
-            control,
-            registry,
-            upstreams,
-            metrics,
-            token: config.admin.token.clone(),
-        });
+        let token = config.admin.token.clone();
+        let admin = Admin::new(control, registry, setup.upstreams(), metrics, token);
         Ok(Self {
             runtime,
             signals: streams,
@@ -131,8 +115,8 @@ impl Process {
             admin,
             admin_listener,
             admin_address,
-            workers,
-            config,
+            setup,
+            shares,
         })
     }
 
@@ -175,21 +159,18 @@ impl Process {
             inbox,
             admin,
             admin_listener,
-            workers,
-            config,
+            setup,
+            shares,
             ..
         } = self;
         let ran = runtime.block_on(async move {
-            for upstream in &admin.upstreams {
-                tokio::spawn(Arc::clone(upstream).watch_health());
-            }
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
             let serving = tokio::spawn(Arc::clone(&admin).serve(admin_listener, async move {
                 // Dropped is as good as told.
                 let _ = stopped.await;
             }));
-            let conductor = Conductor::new(group, posts, inbox, &admin, &config, signals);
-            let ran = conductor.run(workers).await;
+            let conductor = Conductor::new(group, posts, setup, inbox, &admin, signals);
+            let ran = conductor.run(shares).await;
             drop(stop);
             // It bounds itself: answers in flight, the receipt above all.
             let _ = serving.await;
@@ -200,21 +181,24 @@ impl Process {
     }
 }
 
-/// Take every listener into the group of drains.
+/// Bind every listener, and take it into the group of drains.
 fn posts(
-    config: &Config,
-    bound: &[Bound],
-    registry: &Registry,
+    setup: &Setup,
+    registry: &Arc<Registry>,
     group: &mut Group,
-) -> io::Result<Vec<Post>> {
-    let listeners = config.listeners.iter().zip(bound);
-    let posts = listeners.map(|(listener, bound)| {
-        let name = &listener.name;
-        let id = group.add(Arc::clone(name), listener.after.clone());
-        let orders = Orders::carry_on(config.plan);
-        let scope = registry.scope(Arc::clone(name), orders);
-        let gates = Gates::of(name, bound)?;
-        Ok(Post::new(id, scope, bound.address, gates))
-    });
-    posts.collect()
+) -> Result<(Vec<Post>, Vec<Vec<Port>>), Error> {
+    let listeners = &setup.config.listeners;
+    let bound = listeners
+        .iter()
+        .map(|one| listener::bind(one, setup.workers));
+    let bound = bound.collect::<Result<Vec<Bound>, _>>()?;
+    let mut posts = Vec::new();
+    let mut shares = Vec::new();
+    for (listener, bound) in listeners.iter().zip(bound) {
+        let sites = setup.sites(listener, None)?;
+        let (post, own) = Post::new(listener, bound, sites, registry, group);
+        posts.push(post);
+        shares.push(own);
+    }
+    Ok((posts, shares))
 }

@@ -6,11 +6,13 @@
 //! Deliberately absent: its sockets, which the workers have.
 
 use super::books::Opening;
+use crate::config::Listener;
 use crate::control::{ListenerStatus, Position};
-use crate::drain::{AcceptFilter, Event, Group, MemberId, Phase, Receipt};
-use crate::proxy::listener::Gates;
+use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt};
+use crate::proxy::listener::{Bound, Gates, Port, Room};
 use crate::proxy::registry::{Registry, Scope};
-use std::net::SocketAddr;
+use crate::proxy::request::{Site, Sites};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// One listener.
@@ -18,26 +20,91 @@ use std::sync::Arc;
 pub(super) struct Post {
     pub(super) id: MemberId,
     pub(super) scope: Arc<Scope>,
+    /// Its site on each worker.
+    pub(super) sites: Vec<Arc<Sites>>,
+    pub(super) room: Arc<Room>,
     address: SocketAddr,
     gates: Option<Gates>,
     pub(super) accept_filter: Option<AcceptFilter>,
     refused: bool,
+    /// A reload took it away: it is forgotten once it is over.
+    pub(super) removed: bool,
     opening: Option<Opening>,
     receipt: Option<Arc<Receipt>>,
 }
 
 impl Post {
-    pub(super) fn new(id: MemberId, scope: Arc<Scope>, address: SocketAddr, gates: Gates) -> Self {
-        Self {
+    /// Give a bound listener its place, and make the ports that are to be
+    /// opened on the workers. Until then nothing is accepted, but the place
+    /// counts as accepting.
+    pub(super) fn new(
+        listener: &Listener,
+        bound: Bound,
+        sites: Vec<Site>,
+        registry: &Arc<Registry>,
+        group: &mut Group,
+    ) -> (Self, Vec<Port>) {
+        let name = &listener.name;
+        let id = group.add(Arc::clone(name), listener.after.clone());
+        let orders = Orders::carry_on(*group.plan());
+        let post = Self {
             id,
-            scope,
-            address,
-            gates: Some(gates),
+            scope: registry.scope(Arc::clone(name), orders),
+            sites: sites.into_iter().map(Sites::new).collect(),
+            room: Room::new(listener.limits.connections),
+            address: bound.address,
+            gates: Some(bound.gates),
             accept_filter: None,
             refused: false,
+            removed: false,
             opening: None,
             receipt: None,
+        };
+        let share = |(socket, sites): (TcpListener, &Arc<Sites>)| Port {
+            socket,
+            sites: Arc::clone(sites),
+            room: Arc::clone(&post.room),
+            registry: Arc::clone(registry),
+            accepting: post.scope.accepting(),
+            scope: Arc::clone(&post.scope),
+        };
+        let shares = bound
+            .sockets
+            .into_iter()
+            .zip(&post.sites)
+            .map(share)
+            .collect();
+        (post, shares)
+    }
+
+    /// Whether it is bound to this address.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address
+    }
+
+    /// The site that it serves by.
+    pub(super) fn site(&self) -> Option<Arc<Site>> {
+        self.sites.first().map(|sites| sites.now())
+    }
+
+    /// Serve requests to come by these, in the order of the workers.
+    pub(super) fn serve_by(&self, sites: Vec<Site>, connections: usize) {
+        for (place, site) in self.sites.iter().zip(sites) {
+            place.replace(site);
         }
+        self.room.set_limit(connections);
+    }
+
+    /// Whether its drain is over.
+    pub(super) fn is_over(&self, group: &Group) -> bool {
+        let member = group.member(self.id);
+        member.is_none_or(|member| member.machine().phase() == Phase::Terminated)
+    }
+
+    /// Whether its drain has begun, by whomever.
+    pub(super) fn leaves(&self, group: &Group) -> bool {
+        let member = group.member(self.id);
+        member.is_none_or(|member| member.machine().started().is_some())
     }
 
     /// What has happened that its machine waits to be told.

@@ -16,10 +16,11 @@ use crate::config::{LogFile, LogFormat, Logs};
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The borrowed engines report what we report too, in their own words: only
@@ -32,12 +33,33 @@ const ENGINES: &str = "pingora_core=error,pingora_load_balancing=error,pingora_p
 /// If the file cannot be opened or the level is no filter. Not if events go
 /// somewhere already: then nothing changes.
 pub fn init(logs: &Logs) -> Result<(), Error> {
+    let (subscriber, level) = subscriber(logs)?;
     // Refused if events go somewhere already: the first call decides.
-    let _ = subscriber(logs)?.try_init();
+    if subscriber.try_init().is_ok() {
+        let _ = LEVEL.set(level);
+    }
     Ok(())
 }
 
-fn subscriber(logs: &Logs) -> Result<Dispatch, Error> {
+/// Sets the level of the events that go where [`init`] said.
+type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Log at another level from now on. Does nothing where [`init`] was not the
+/// one who decided where events go.
+///
+/// # Errors
+/// If the level is no filter.
+pub fn set_level(level: &str) -> Result<(), Error> {
+    let filter = filter(level)?;
+    if let Some(set) = LEVEL.get() {
+        set(filter);
+    }
+    Ok(())
+}
+
+fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel), Error> {
     let filter = filter(&logs.level)?;
     let (writer, terminal) = open(&logs.file)?;
     let text = match logs.format {
@@ -50,13 +72,22 @@ fn subscriber(logs: &Logs) -> Result<Dispatch, Error> {
         .with_writer(writer)
         .with_ansi(terminal);
     Ok(if text {
-        builder.finish().into()
+        let builder = builder.with_filter_reloading();
+        let level = builder.reload_handle();
+        (builder.finish().into(), setter(level))
     } else {
         let json = builder.json().flatten_event(true);
-        json.with_current_span(false)
-            .with_span_list(false)
-            .finish()
-            .into()
+        let json = json.with_current_span(false).with_span_list(false);
+        let json = json.with_filter_reloading();
+        let level = json.reload_handle();
+        (json.finish().into(), setter(level))
+    })
+}
+
+fn setter<S: 'static>(handle: Handle<EnvFilter, S>) -> SetLevel {
+    Box::new(move |filter| {
+        // Only a subscriber that is gone refuses: nobody logs any more.
+        let _ = handle.reload(filter);
     })
 }
 
@@ -121,7 +152,8 @@ mod tests {
     fn a_file_gets_flat_json_lines_of_the_level_asked_for() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
-        let subscriber = subscriber(&logs(LogFile::Path(path.clone()), "info")).expect("opened");
+        let (subscriber, _) =
+            subscriber(&logs(LogFile::Path(path.clone()), "info")).expect("opened");
         tracing::dispatcher::with_default(&subscriber, || {
             tracing::info!(event = "stage", stage = "announce", "stage reached");
             tracing::debug!("below the level");

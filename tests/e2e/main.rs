@@ -3,6 +3,7 @@
 mod drain;
 mod harness;
 mod proxy;
+mod reload;
 mod serving;
 mod support;
 mod triggers;

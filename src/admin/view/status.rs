@@ -82,7 +82,8 @@ impl Admin {
             ready: one.position.ready && status.process.ready,
         });
         let process = &status.process;
-        let upstreams = self.upstreams.iter().map(|upstream| Upstream {
+        let upstreams = self.upstreams.load();
+        let upstreams = upstreams.iter().map(|upstream| Upstream {
             name: upstream.name().to_string(),
             servers: upstream
                 .servers()

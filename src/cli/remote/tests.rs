@@ -41,7 +41,7 @@ fn receipt_with(cuts: u64) -> Receipt {
 }
 
 async fn conduct(mut inbox: Inbox, cuts: u64) {
-    while let Some(asked) = inbox.recv().await {
+    while let Some(control::Request::Command(asked)) = inbox.recv().await {
         if asked.command.wish == control::Wish::Cancel {
             asked.answer(Err(control::Refusal::NotDraining));
             continue;
@@ -78,13 +78,7 @@ impl Proxy {
                 let plan = Plan::default();
                 let (control, inbox) = control::channel(control::Status::new(plan));
                 tokio::spawn(conduct(inbox, cuts));
-                let admin = Arc::new(Admin {
-                    control,
-                    registry: Registry::new(),
-                    upstreams: Vec::new(),
-                    metrics: Metrics::new(),
-                    token,
-                });
+                let admin = Admin::new(control, Registry::new(), Vec::new(), Metrics::new(), token);
                 let anywhere = AdminAddr::Inet(([127, 0, 0, 1], 0).into());
                 let listener = AdminListener::bind(&anywhere).await.expect("bound");
                 let address = listener.address().expect("known");

@@ -20,7 +20,7 @@ pub(super) use http2::PREFACE;
 pub(super) use pace::Act;
 
 use super::registry::ConnectionGuard;
-use super::request::{Site, TcpExchange};
+use super::request::{Site, Sites, TcpExchange};
 use super::upstream::Tried;
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
@@ -44,20 +44,20 @@ pub(super) enum Spoken {
 }
 
 /// Serve a connection whose handshake is done until it is over.
-pub(super) async fn serve(site: Arc<Site>, guard: ConnectionGuard, edge: Edge, spoken: Spoken) {
+pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge, spoken: Spoken) {
     let guard = Arc::new(guard);
     match spoken {
         Spoken::Http1 => {
             guard.set_protocol(Protocol::Http1);
-            http1::serve(site, guard, edge).await;
+            http1::serve(sites, guard, edge).await;
         }
         Spoken::Http2 => {
             guard.set_protocol(Protocol::Http2);
-            http2::serve(site, guard, edge).await;
+            http2::serve(sites, guard, edge).await;
         }
         Spoken::Tcp => {
             guard.set_protocol(Protocol::Tcp);
-            tcp(&site, &guard, edge).await;
+            tcp(&sites.now(), &guard, edge).await;
         }
     }
 }

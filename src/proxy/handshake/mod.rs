@@ -13,7 +13,7 @@ pub(super) use tls::server_config;
 
 use super::connection::{Act, Edge, PREFACE, Spoken, Transport, bounded, serve, unread};
 use super::registry::{ConnectionGuard, State};
-use super::request::Site;
+use super::request::{Site, Sites};
 use crate::config::Serves;
 use crate::drain::{Farewell, Outcome};
 use bytes::{Bytes, BytesMut};
@@ -53,18 +53,9 @@ impl From<Act> for Ended {
 }
 
 /// Take a connection from its accept to its end.
-pub(super) async fn run(
-    site: Arc<Site>,
-    tls: Option<Arc<ServerConfig>>,
-    guard: ConnectionGuard,
-    socket: TcpStream,
-) {
-    let opened = match tls {
-        Some(config) => open_tls(&site, &guard, socket, config).await,
-        None => open_plain(&site, &guard, socket).await,
-    };
-    match opened {
-        Ok((edge, spoken)) => serve(site, guard, edge, spoken).await,
+pub(super) async fn run(sites: Arc<Sites>, guard: ConnectionGuard, socket: TcpStream) {
+    match open(&sites.now(), &guard, socket).await {
+        Ok((edge, spoken)) => serve(sites, guard, edge, spoken).await,
         Err(Ended::Due(Act::Farewell)) => {
             guard.conclude(Outcome::Farewelled(Farewell::Fin));
         }
@@ -72,6 +63,17 @@ pub(super) async fn run(
         Err(Ended::Broken(error)) => {
             tracing::debug!(connection = guard.id, peer = %guard.peer, %error, "handshake failed");
         }
+    }
+}
+
+async fn open(
+    site: &Site,
+    guard: &ConnectionGuard,
+    socket: TcpStream,
+) -> Result<(Edge, Spoken), Ended> {
+    match site.tls() {
+        Some(config) => open_tls(site, guard, socket, Arc::clone(config)).await,
+        None => open_plain(site, guard, socket).await,
     }
 }
 

@@ -9,7 +9,6 @@
 //! receipt, since a client may then be lost between its last accept and its
 //! close. Deliberately absent: the accepts.
 
-use super::Bound;
 use crate::drain::AcceptFilter;
 use socket2::{SockFilter, SockRef};
 use std::io;
@@ -28,8 +27,8 @@ impl Gates {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn of(listener: &Arc<str>, bound: &Bound) -> io::Result<Self> {
-        let sockets = bound.sockets.iter().map(TcpListener::try_clone);
+    pub(super) fn of(listener: &Arc<str>, sockets: &[TcpListener]) -> io::Result<Self> {
+        let sockets = sockets.iter().map(TcpListener::try_clone);
         Ok(Self {
             listener: Arc::clone(listener),
             sockets: sockets.collect::<io::Result<_>>()?,
@@ -71,7 +70,7 @@ impl Gates {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::TcpStream;
     use std::os::fd::OwnedFd;
     use std::time::Duration;
 
@@ -90,12 +89,7 @@ pub(super) mod tests {
     }
 
     fn gates(socket: TcpListener) -> Gates {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = Bound {
-            address,
-            sockets: vec![socket],
-        };
-        Gates::of(&"web".into(), &bound).expect("held")
+        Gates::of(&"web".into(), &[socket]).expect("held")
     }
 
     #[test]

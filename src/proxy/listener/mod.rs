@@ -14,23 +14,24 @@
 mod gates;
 mod half_done;
 mod queue;
+mod room;
 
 pub use gates::Gates;
+pub use room::Room;
 
 use super::error::{Error, Result};
 use super::handshake;
 use super::registry::{AcceptGuard, Registry, Scope};
-use super::request::Site;
+use super::request::Sites;
 use crate::config as model;
 use crate::drain::Orders;
 use queue::Queue;
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Connections that may wait to be accepted, per socket; the kernel's own
 /// limit (`net.core.somaxconn`) may be lower.
@@ -43,6 +44,8 @@ pub struct Bound {
     pub address: SocketAddr,
     /// One socket per worker.
     pub sockets: Vec<TcpListener>,
+    /// The hold on them.
+    pub gates: Gates,
 }
 
 /// Bind one socket per worker to a listener's address.
@@ -61,7 +64,12 @@ pub fn bind(listener: &model::Listener, workers: usize) -> Result<Bound> {
     for _ in 1..workers {
         sockets.push(socket(address).map_err(failed)?);
     }
-    Ok(Bound { address, sockets })
+    let gates = Gates::of(&listener.name, &sockets).map_err(failed)?;
+    Ok(Bound {
+        address,
+        sockets,
+        gates,
+    })
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {
@@ -84,11 +92,9 @@ pub struct Port {
     /// The socket.
     pub socket: TcpListener,
     /// Where its requests go.
-    pub site: Arc<Site>,
-    /// TLS settings, if it has any.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub sites: Arc<Sites>,
     /// Shared by all workers: how many connections the listener may have.
-    pub room: Option<Arc<Semaphore>>,
+    pub room: Arc<Room>,
     /// What they belong to.
     pub scope: Arc<Scope>,
     /// Where its connections are entered.
@@ -106,23 +112,21 @@ impl Port {
     pub async fn accept(self) -> io::Result<()> {
         let Self {
             socket,
-            site,
-            tls,
+            sites,
             room,
             scope,
             registry,
             accepting,
         } = self;
         let door = Door {
-            site,
-            tls,
+            sites,
             scope,
             registry,
         };
         let enter = |stream, peer, permit| door.enter(stream, peer, permit);
-        let mut queue = Queue::new(socket, door.site.name(), enter)?;
+        let mut queue = Queue::new(socket, door.scope.listener(), enter)?;
         tokio::select! {
-            () = queue.admit(room) => {}
+            () = queue.admit(Some(&room)) => {}
             () = door.until(Orders::draining) => {}
         }
         // Who is accepted past a deadline would only be told to leave.
@@ -135,8 +139,7 @@ impl Port {
 }
 
 struct Door {
-    site: Arc<Site>,
-    tls: Option<Arc<ServerConfig>>,
+    sites: Arc<Sites>,
     scope: Arc<Scope>,
     registry: Arc<Registry>,
 }
@@ -158,9 +161,9 @@ impl Door {
         let guard = self.registry.enter(&self.scope, peer);
         // Answers are written whole; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
-        let (site, tls) = (Arc::clone(&self.site), self.tls.clone());
+        let sites = Arc::clone(&self.sites);
         tokio::spawn(async move {
-            handshake::run(site, tls, guard, stream).await;
+            handshake::run(sites, guard, stream).await;
             drop(permit);
         });
     }

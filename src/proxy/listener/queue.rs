@@ -18,16 +18,15 @@
 //!
 //! Deliberately absent: what becomes of a connection.
 
-use super::{BACKLOG, half_done};
+use super::{BACKLOG, Room, half_done};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long new connections are held off at least: what was under way when
 /// the filter came is known to the kernel by then. Longer would make a client
@@ -69,23 +68,23 @@ where
     }
 
     /// Accept for ever; a full listener leaves clients in the kernel's queue.
-    pub(super) async fn admit(&mut self, room: Option<Arc<Semaphore>>) {
+    pub(super) async fn admit(&mut self, room: Option<&Room>) {
         loop {
-            if let Err(error) = self.admit_one(room.as_ref()).await {
+            if let Err(error) = self.admit_one(room).await {
                 tracing::warn!(listener = self.listener, %error, "cannot accept; backing off");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
 
-    async fn admit_one(&mut self, room: Option<&Arc<Semaphore>>) -> io::Result<()> {
+    async fn admit_one(&mut self, room: Option<&Room>) -> io::Result<()> {
         match self.socket.accept().await {
             Ok(accepted) => self.in_hand = Some(accepted),
             Err(error) if of_one_connection(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
         let permit = match room {
-            Some(room) => Arc::clone(room).acquire_owned().await.ok(),
+            Some(room) => room.enter().await,
             None => None,
         };
         self.pass_in(permit);

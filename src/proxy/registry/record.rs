@@ -159,6 +159,11 @@ impl Record {
         self.scope.listener()
     }
 
+    /// Whether it belongs to one of these.
+    pub fn is_of(&self, scopes: &[Arc<Scope>]) -> bool {
+        scopes.iter().any(|scope| Arc::ptr_eq(scope, &self.scope))
+    }
+
     /// Whether the listener that accepted it is past refuse.
     pub fn draining(&self) -> bool {
         self.scope.orders().draining()

@@ -24,10 +24,12 @@ mod http2;
 mod pump;
 mod reply;
 mod route;
+mod sites;
 mod websocket;
 
 pub(super) use http1::{Answers, serve_http1};
 pub(super) use http2::serve_http2;
 pub(super) use route::TcpExchange;
 pub use route::{Route, Site};
+pub use sites::Sites;
 pub(super) use websocket::{Agreed, ServerEnd, StreamEnd};

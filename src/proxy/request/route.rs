@@ -1,8 +1,8 @@
 //! Where a request goes: the first route whose host and path fit.
 //!
 //! A [`Site`] is one listener as one worker sees it: its policy, its routes
-//! and, behind them, this worker's pools. It is made once and shared by the
-//! worker's connections of that listener.
+//! and, behind them, this worker's pools. It is shared by the worker's
+//! connections of that listener, and made anew by a reload that changes it.
 
 use super::head;
 use crate::config::{self as model, HostPattern, Serves};
@@ -11,12 +11,14 @@ use crate::proxy::registry::{Access, ConnectionGuard, RequestGuard};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use http::request::Parts;
+use rustls::ServerConfig;
 use std::sync::Arc;
 
 /// One listener, as one worker sees it.
 #[derive(Debug)]
 pub struct Site {
     listener: Arc<model::Listener>,
+    tls: Option<Arc<ServerConfig>>,
     routes: Vec<Route>,
     /// Counts what no route took.
     unrouted: Arc<RouteMetrics>,
@@ -44,7 +46,8 @@ impl Site {
     #[must_use]
     pub fn new(
         listener: Arc<model::Listener>,
-        pools: &[Arc<Pool>],
+        tls: Option<Arc<ServerConfig>>,
+        pools: &[&Arc<Pool>],
         metrics: &Metrics,
         access: bool,
     ) -> Self {
@@ -55,7 +58,7 @@ impl Site {
         let routes = rules
             .into_iter()
             .map(|rule| {
-                let pool = Arc::clone(&pools[rule.upstream.0]);
+                let pool = Arc::clone(pools[rule.upstream.0]);
                 let upstream = pool.upstream().name();
                 let metrics = metrics.route(&listener.name, &rule.name, upstream);
                 Route {
@@ -68,6 +71,7 @@ impl Site {
         let unrouted = metrics.route(&listener.name, "", "");
         Self {
             listener,
+            tls,
             routes,
             unrouted,
             access,
@@ -84,6 +88,12 @@ impl Site {
     #[must_use]
     pub fn listener(&self) -> &model::Listener {
         &self.listener
+    }
+
+    /// Its TLS settings, if it has any.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.tls.as_ref()
     }
 
     /// Whether clients speak TLS to this listener.

@@ -166,6 +166,17 @@ impl Upstream {
         }
     }
 
+    /// Take over what another upstream, which this one replaces, has found out
+    /// about servers that both have.
+    pub fn believe(&self, before: &Self) {
+        for server in self.servers.iter() {
+            let mut known = before.servers.iter();
+            if let Some(known) = known.find(|known| known.name == server.name) {
+                server.set_up(known.up());
+            }
+        }
+    }
+
     /// A new pool, for one worker.
     #[must_use]
     pub fn pool(self: &Arc<Self>) -> Arc<Pool> {

@@ -34,6 +34,16 @@ const SHUTDOWN_BOUNDS: [f64; 12] = [
     0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0,
 ];
 
+/// How a reload can end.
+const RELOADS: [&str; 6] = [
+    "applied",
+    "unchanged",
+    "dry_run",
+    "refused",
+    "invalid",
+    "failed",
+];
+
 /// No time was noted.
 const NEVER: u64 = u64::MAX;
 
@@ -45,6 +55,7 @@ pub struct Metrics {
     shutdown_started: AtomicU64,
     /// Microseconds.
     shutdown_took: AtomicU64,
+    reloads: [AtomicU64; RELOADS.len()],
 }
 
 impl Default for Metrics {
@@ -53,6 +64,7 @@ impl Default for Metrics {
             routes: Mutex::default(),
             shutdown_started: AtomicU64::new(NEVER),
             shutdown_took: AtomicU64::new(NEVER),
+            reloads: Default::default(),
         }
     }
 }
@@ -92,11 +104,21 @@ impl Metrics {
         self.shutdown_took.store(micros(took), Relaxed);
     }
 
+    /// Count a reload by its result; an unknown one counts as failed.
+    pub fn reloaded(&self, result: &str) {
+        let known = RELOADS.iter().position(|one| *one == result);
+        self.reloads[known.unwrap_or(RELOADS.len() - 1)].fetch_add(1, Relaxed);
+    }
+
     /// The `OpenMetrics` text of these counters and of `derived`, in this order.
     /// Not for the hot path.
     #[must_use]
     pub fn encode(&self, derived: Vec<Family>) -> String {
-        let mut families = vec![self.started_family(), self.took_family()];
+        let mut families = vec![
+            self.started_family(),
+            self.took_family(),
+            self.reloads_family(),
+        ];
         let routes = self.routes.lock().clone();
         families.extend(route::families(&routes));
         families.extend(derived);
@@ -109,6 +131,17 @@ impl Metrics {
             "When the drain of the process began, since the Unix epoch; 0 if none did",
         );
         family.add_real([], seconds(&self.shutdown_started).unwrap_or(0.0));
+        family
+    }
+
+    fn reloads_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_reload",
+            "Reloads that were asked for, by what came of them",
+        );
+        for (result, count) in RELOADS.iter().zip(&self.reloads) {
+            family.add([("result", (*result).to_owned())], count.load(Relaxed));
+        }
         family
     }
 

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ pub(crate) struct Proxy {
     addresses: HashMap<String, SocketAddr>,
     admin: SocketAddr,
     certificate: Certificate,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Proxy {
@@ -77,7 +78,7 @@ impl Proxy {
             addresses: HashMap::new(),
             admin: ([0, 0, 0, 0], 0).into(),
             certificate,
-            _directory: directory,
+            directory,
         };
         proxy.learn_addresses(text).await;
         proxy.until_ready().await;
@@ -114,6 +115,17 @@ impl Proxy {
     /// Where the admin interface listens.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where its config and its certificate are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Replace its config; it learns of it by a reload.
+    pub(crate) fn write_config(&self, text: &str) {
+        let config = self.directory.path().join("ebbtide.toml");
+        std::fs::write(config, whole(text)).expect("write the config");
     }
 
     /// What the listeners show, and clients trust.

@@ -16,7 +16,7 @@ use super::websocket;
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
-use crate::proxy::request::{Agreed, Answers, Site, serve_http1};
+use crate::proxy::request::{Agreed, Answers, Sites, serve_http1};
 use bytes::Bytes;
 use framing::{Framing, Refusal};
 use gate::{Gate, Signs};
@@ -46,7 +46,7 @@ enum Left {
 }
 
 struct Loop {
-    site: Arc<Site>,
+    sites: Arc<Sites>,
     guard: Arc<ConnectionGuard>,
     answers: Arc<Answers>,
     signs: Arc<Signs>,
@@ -56,14 +56,14 @@ struct Loop {
 }
 
 /// Serve a connection that speaks HTTP/1.1 until it is over.
-pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, edge: Edge) {
-    let limits = &site.listener().limits;
+pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, edge: Edge) {
+    let limits = sites.look().listener().limits;
     let framing = Framing::new(limits.head, limits.headers);
     let signs = Arc::<Signs>::default();
     let gate = Gate::new(edge, framing, Arc::clone(&signs));
     let mut this = Loop {
         heard: Heard::from(guard.scope()),
-        site,
+        sites,
         guard,
         answers: Arc::default(),
         signs,
@@ -92,17 +92,17 @@ impl Loop {
 
     /// Run the engine until it ends or the connection is due for something.
     async fn engine(&mut self, gate: Gate) -> Left {
-        let (site, guard) = (Arc::clone(&self.site), Arc::clone(&self.guard));
+        let (sites, guard) = (Arc::clone(&self.sites), Arc::clone(&self.guard));
         let answers = Arc::clone(&self.answers);
         let service = hyper::service::service_fn(move |request| {
             serve_http1(
-                Arc::clone(&site),
+                sites.now(),
                 Arc::clone(&guard),
                 Arc::clone(&answers),
                 request,
             )
         });
-        let limits = &self.site.listener().limits;
+        let limits = self.sites.look().listener().limits;
         let mut conn = Builder::new()
             .header_read_timeout(None)
             .max_headers(limits.headers)
@@ -141,7 +141,7 @@ impl Loop {
             if !view.busy && self.signs.refused(view.requests) {
                 return Poll::Ready(None);
             }
-            let due = pace::http1(&view, self.site.listener(), orders);
+            let due = pace::http1(&view, self.sites.look().listener(), orders);
             match self.alarm.poll(cx, due) {
                 None => return Poll::Pending,
                 Some(Act::Retire) => self.retire(),

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::drain::{Farewell, Outcome, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
-use crate::proxy::request::{Agreed, Site, StreamEnd, serve_http2};
+use crate::proxy::request::{Agreed, Sites, StreamEnd, serve_http2};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -44,7 +44,7 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 
 struct Loop {
-    site: Arc<Site>,
+    sites: Arc<Sites>,
     guard: Arc<ConnectionGuard>,
     retired: Option<Timestamp>,
     closing: bool,
@@ -53,7 +53,8 @@ struct Loop {
 }
 
 /// Serve a connection that speaks HTTP/2 until it is over.
-pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge: Edge) {
+pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut edge: Edge) {
+    let site = sites.now();
     guard.enter(State::Preface);
     let listener = site.listener();
     let begun = bounded(&guard, listener, preface::read(&mut edge)).await;
@@ -81,7 +82,7 @@ pub(super) async fn serve(site: Arc<Site>, guard: Arc<ConnectionGuard>, mut edge
     guard.enter(State::Idle);
     let mut this = Loop {
         heard: Heard::from(guard.scope()),
-        site,
+        sites,
         guard,
         retired: None,
         closing: false,
@@ -165,14 +166,14 @@ impl Loop {
     fn poll_due(&mut self, cx: &mut Context<'_>, busy: bool) -> Option<Act> {
         let orders = self.heard.refresh(self.guard.scope());
         let view = View::of(&self.guard, busy, self.retired);
-        let due = pace::http2(&view, self.site.listener(), orders);
+        let due = pace::http2(&view, self.sites.look().listener(), orders);
         self.alarm.poll(cx, due)
     }
 
     /// The exchange is entered in the registry before its task first runs:
     /// in between, the connection would seem idle.
     fn stream(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let (site, guard) = (Arc::clone(&self.site), Arc::clone(&self.guard));
+        let (site, guard) = (self.sites.now(), Arc::clone(&self.guard));
         tokio::spawn(serve_http2(site, guard, request, respond, tunnel));
     }
 }

@@ -1,13 +1,13 @@
 //! The end of an accept queue, over real sockets.
 
+use super::super::bind;
 use super::super::gates::tests::drop_last_segments;
-use super::super::{Gates, bind};
 use super::*;
 use crate::drain::AcceptFilter;
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream as Client;
 use std::path::Path;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use tokio::sync::Notify;
 
 /// How long nobody has to wait; what is tested is that nobody does.
@@ -74,7 +74,7 @@ async fn closed_under_a_storm() -> (usize, usize) {
     let config = crate::config::parse(Path::new("test.toml"), CONFIG).expect("good");
     let listener = &config.listeners[0];
     let mut bound = bind(listener, 2).expect("bound");
-    let gates = Gates::of(&listener.name, &bound).expect("held");
+    let room = Room::new(0);
     let began = Arc::new(Barrier::new(3));
     let storms = [(); 2].map(|()| {
         let (address, began) = (bound.address, Arc::clone(&began));
@@ -87,10 +87,10 @@ async fn closed_under_a_storm() -> (usize, usize) {
     let mut queues = [queue(), queue()];
     began.wait();
     while accepted.get() < 100 {
-        let _ = tokio::time::timeout(Duration::from_millis(1), queues[0].admit(None)).await;
-        let _ = tokio::time::timeout(Duration::from_millis(1), queues[1].admit(None)).await;
+        let _ = tokio::time::timeout(Duration::from_millis(1), queues[0].admit(Some(&room))).await;
+        let _ = tokio::time::timeout(Duration::from_millis(1), queues[1].admit(Some(&room))).await;
     }
-    assert_eq!(gates.shut(), AcceptFilter::Attached);
+    assert_eq!(bound.gates.shut(), AcceptFilter::Attached);
     let [first, second] = queues.map(|queue| queue.empty(std::future::pending()));
     tokio::join!(first, second);
     let connected = storms.map(|storm| storm.join().expect("no panic"));
@@ -107,7 +107,7 @@ async fn no_connection_is_lost_in_a_storm() {
 
 #[tokio::test]
 async fn room_is_not_taken_by_who_has_nobody_to_accept() {
-    let room = Arc::new(Semaphore::new(1));
+    let room = Room::new(1);
     let ((idle, _), (busy, address)) = (listening(), listening());
     let came = Notify::new();
     let nobody = |_, _, _| unreachable!("nobody connects there");
@@ -120,8 +120,8 @@ async fn room_is_not_taken_by_who_has_nobody_to_accept() {
         came.notified().await;
     };
     tokio::select! {
-        () = idle.admit(Some(Arc::clone(&room))) => {}
-        () = busy.admit(Some(room)) => {}
+        () = idle.admit(Some(&room)) => {}
+        () = busy.admit(Some(&room)) => {}
         came = tokio::time::timeout(LONG, comes) => came.expect("accepted"),
     }
 }

@@ -1,0 +1,171 @@
+//! What is built from a config: upstreams with their pools, sites of listeners.
+//!
+//! A reload builds a new setup beside the running one and takes over from it
+//! what did not change: an upstream that is set as it was keeps its servers'
+//! health and its open connections.
+//!
+//! Invariant: building has no effect on what runs. Whatever can fail has
+//! failed before anything is changed.
+//!
+//! Deliberately absent: sockets (see `post`), and threads (see `worker`).
+
+use crate::config::{Config, Listener, Serves};
+use crate::proxy::request::Site;
+use crate::proxy::upstream::{Pool, Upstream};
+use crate::proxy::{self, tls};
+use crate::telemetry::metrics::Metrics;
+use rustls::ServerConfig;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+
+/// One upstream, and each worker's pool of connections to it.
+#[derive(Clone, Debug)]
+struct Supply {
+    upstream: Arc<Upstream>,
+    pools: Vec<Arc<Pool>>,
+    checks: Option<AbortHandle>,
+}
+
+/// All that one config asks for.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) config: Arc<Config>,
+    supplies: Vec<Supply>,
+    metrics: Arc<Metrics>,
+    pub(super) workers: usize,
+}
+
+impl Setup {
+    /// Build what `config` asks for, from scratch.
+    pub(super) fn new(
+        config: Arc<Config>,
+        metrics: &Arc<Metrics>,
+        workers: usize,
+    ) -> proxy::Result<Self> {
+        Self::build(config, metrics, workers, &[])
+    }
+
+    /// Build what another config asks for.
+    pub(super) fn next(&self, config: Arc<Config>) -> proxy::Result<Self> {
+        let before: Vec<_> = self.config.upstreams.iter().zip(&self.supplies).collect();
+        Self::build(config, &self.metrics, self.workers, &before)
+    }
+
+    fn build(
+        config: Arc<Config>,
+        metrics: &Arc<Metrics>,
+        workers: usize,
+        before: &[(&crate::config::Upstream, &Supply)],
+    ) -> proxy::Result<Self> {
+        let supply = |wanted: &crate::config::Upstream| {
+            let known = before.iter().find(|(known, _)| known.name == wanted.name);
+            if let Some((known, supply)) = known
+                && **known == *wanted
+            {
+                return Ok(Supply::clone(supply));
+            }
+            let upstream = Upstream::new(wanted)?;
+            if let Some((_, known)) = known {
+                upstream.believe(&known.upstream);
+            }
+            let pools = (0..workers).map(|_| upstream.pool()).collect();
+            Ok(Supply {
+                upstream,
+                pools,
+                checks: None,
+            })
+        };
+        let supplies = config.upstreams.iter().map(supply);
+        Ok(Self {
+            supplies: supplies.collect::<proxy::Result<_>>()?,
+            metrics: Arc::clone(metrics),
+            workers,
+            config,
+        })
+    }
+
+    /// Every upstream, in the order of the config.
+    pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let upstreams = self.supplies.iter();
+        upstreams.map(|one| Arc::clone(&one.upstream)).collect()
+    }
+
+    /// A listener's site for each worker. TLS settings that did not change are
+    /// handed in, since they hold the keys of tickets that clients have.
+    pub(super) fn sites(
+        &self,
+        listener: &Listener,
+        known: Option<Arc<ServerConfig>>,
+    ) -> proxy::Result<Vec<Site>> {
+        let tls = match known {
+            Some(known) => Some(known),
+            None => tls(listener)?,
+        };
+        let policy = Arc::new(listener.clone());
+        let access = self.config.process.logs.access;
+        let site = |worker: usize| {
+            let pools: Vec<_> = self.supplies.iter().map(|one| &one.pools[worker]).collect();
+            Site::new(
+                Arc::clone(&policy),
+                tls.clone(),
+                &pools,
+                &self.metrics,
+                access,
+            )
+        };
+        Ok((0..self.workers).map(site).collect())
+    }
+
+    /// Whether a listener that is set as before is served as before: its
+    /// upstreams are the same ones, and it is logged as it was.
+    pub(super) fn serves_alike(&self, before: &Self, listener: &Listener) -> bool {
+        let ids: Vec<_> = match &listener.serves {
+            Serves::Http { routes } => routes.iter().map(|route| route.upstream).collect(),
+            Serves::Tcp { upstream } => vec![*upstream],
+        };
+        let same = |id: crate::config::UpstreamId| {
+            let mut others = before.supplies.iter();
+            others.any(|other| Arc::ptr_eq(&other.upstream, &self.supplies[id.0].upstream))
+        };
+        let (logs, other) = (&self.config.process.logs, &before.config.process.logs);
+        logs.access == other.access && ids.into_iter().all(same)
+    }
+
+    /// Watch the health of upstreams that are not watched yet. To be called on
+    /// the main runtime.
+    pub(super) fn watch_health(&mut self) {
+        for supply in &mut self.supplies {
+            if supply.checks.is_none() {
+                let watching = Arc::clone(&supply.upstream).watch_health();
+                supply.checks = Some(tokio::spawn(watching).abort_handle());
+            }
+        }
+    }
+
+    /// Let go of what `next` did not take over: idle connections close, those
+    /// in flight run on.
+    pub(super) fn close_all_but(&self, next: &Self) {
+        for supply in &self.supplies {
+            let mut kept = next.supplies.iter();
+            if !kept.any(|other| Arc::ptr_eq(&other.upstream, &supply.upstream)) {
+                supply.close();
+            }
+        }
+    }
+
+    /// Let go of all connections to servers: the end.
+    pub(super) fn close(&self) {
+        self.supplies.iter().for_each(Supply::close);
+    }
+}
+
+impl Supply {
+    fn close(&self) {
+        if let Some(checks) = &self.checks {
+            checks.abort();
+        }
+        for pool in &self.pools {
+            pool.close();
+        }
+    }
+}

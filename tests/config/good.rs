@@ -230,3 +230,23 @@ fn addresses_that_only_look_alike_are_no_clash() {
     );
     assert_eq!(Fixture::new().good(&text).listeners.len(), 3);
 }
+
+#[test]
+fn the_receipt_is_kept_beside_the_file_unless_told_otherwise() {
+    let fixture = Fixture::new();
+    let with = |drain: &str| {
+        fixture.good(&format!(
+            "[listener.web]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ upstream = \"site\" }}]\n\n\
+             [upstream.site]\nservers = [\"127.0.0.1:1\"]\n\n[drain]\n{drain}\n"
+        ))
+    };
+    assert_eq!(with("").receipt, None);
+    let receipt = |drain| with(drain).receipt;
+    assert_eq!(
+        receipt("receipt = \"receipt.json\""),
+        Some(fixture.path("receipt.json"))
+    );
+    let there = fixture.path("certs/last.json");
+    let absolute = format!("receipt = \"{}\"", there.display());
+    assert_eq!(with(&absolute).receipt, Some(there));
+}

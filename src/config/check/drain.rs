@@ -10,11 +10,32 @@
 
 use super::super::file::{Drain, Finish};
 use super::super::read::{At, OneOf, Time, value_or};
-use super::super::report::{Problem, Reported, Span};
+use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::{Check, all};
 use crate::drain::{self, Plan};
+use std::path::{Path, PathBuf};
 
 impl Check<'_> {
+    /// Where the receipt is kept, if anywhere.
+    pub(super) fn receipt(&self, written: Option<&At<Drain>>) -> Result<Option<PathBuf>, Reported> {
+        let Some(written) = written else {
+            return Ok(None);
+        };
+        let Some(key) = &written.get()?.receipt else {
+            return Ok(None);
+        };
+        let path = self.parse(key, |text| {
+            if text.is_empty() {
+                return Err(Fault::new(
+                    "`receipt` cannot be empty",
+                    "write the path of a file, or leave the key out",
+                ));
+            }
+            receipt_file(self.path(text), text.ends_with('/'))
+        });
+        path.map(Some)
+    }
+
     pub(super) fn plan(&self, written: Option<At<Drain>>) -> Result<Plan, Reported> {
         let Some(written) = written else {
             return Ok(Plan::default());
@@ -60,6 +81,26 @@ impl Check<'_> {
         })?;
         Ok(plan)
     }
+}
+
+/// The file that a path names, in a folder that is there.
+fn receipt_file(path: PathBuf, folder: bool) -> Result<PathBuf, Fault> {
+    let shown = |path: &Path| quote(&path.display().to_string());
+    let in_file = "the receipt is a file; write its path, e.g. `\"run/receipt.json\"`";
+    if folder || path.is_dir() || path.file_name().is_none() {
+        let what = format!("`receipt` names a folder: {}", shown(&path));
+        return Err(Fault::new(what, in_file));
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let what = format!("there is no folder {}", shown(folder));
+        let help = "make it, or name another; a relative path starts at the directory of this file";
+        return Err(Fault::new(what, help));
+    }
+    Ok(path)
 }
 
 /// Where the keys of `[drain]` are written.

@@ -90,6 +90,7 @@ pub(super) fn check(
     let listeners = check.listeners(listener);
     let upstreams = upstreams_written
         .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
+    let receipt = check.receipt(drain.as_ref());
     let plan = check.plan(drain);
     let ordered = match (&listeners, &plan) {
         (Ok(listeners), Ok(plan)) => check.order(&order, listeners, plan),
@@ -105,6 +106,7 @@ pub(super) fn check(
         listeners: listeners?,
         upstreams: upstreams?,
         plan: ordered.and(plan)?,
+        receipt: receipt?,
         hooks: hooks?,
     })
 }

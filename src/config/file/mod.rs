@@ -158,6 +158,8 @@ pub(super) struct Drain {
     /// the drain's.
     #[schemars(extend("default" = "wait"))]
     pub(super) hopeless: Option<At<OneOf<Hopeless>>>,
+    /// A file in which the receipt is kept, as JSON; none if left out.
+    pub(super) receipt: Option<At<String>>,
 }
 
 impl Read for Drain {
@@ -172,6 +174,7 @@ impl Read for Drain {
             farewell: table.key("farewell"),
             late_requests: table.key("late_requests"),
             hopeless: table.key("hopeless"),
+            receipt: table.key("receipt"),
         })
     }
 }

@@ -46,6 +46,9 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The timeline of a drain; it fits its own grace.
     pub plan: Plan,
+    /// Where the receipt of the process's drain is kept, if anywhere; a
+    /// relative path has been resolved. Its folder was there.
+    pub receipt: Option<PathBuf>,
     /// What runs when a drain reaches a stage, in the order of the file.
     pub hooks: Vec<Hook>,
 }

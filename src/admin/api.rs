@@ -9,7 +9,7 @@
 //! Deliberately absent: what the answers look like (see `view`), and waiting
 //! for anything but a request's body and, where asked for, the drain's end.
 
-use super::ask::{Asked, Query};
+use super::ask::{Asked, Query, finish_in};
 use super::problem::Problem;
 use super::{Admin, auth, openapi};
 use crate::control::{NotReloaded, Refusal, Status};
@@ -48,11 +48,12 @@ pub(super) enum Call {
     Extend,
     Receipt,
     Reload,
+    Forecast,
     Description,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 10] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 11] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -69,6 +70,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 10] = [
     ("/v1/drain/extend", &[(Method::POST, Call::Extend)]),
     ("/v1/drain/receipt", &[(Method::GET, Call::Receipt)]),
     ("/v1/reload", &[(Method::POST, Call::Reload)]),
+    ("/v1/drain/forecast", &[(Method::GET, Call::Forecast)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
 ];
 
@@ -101,7 +103,13 @@ impl Admin {
         let call = found?;
         let query = match call {
             // A probe may add what it likes.
-            Call::Live | Call::Metrics | Call::Status | Call::Connections | Call::Description => "",
+            // A forecast has a query of its own.
+            Call::Live
+            | Call::Metrics
+            | Call::Status
+            | Call::Connections
+            | Call::Forecast
+            | Call::Description => "",
             _ => head.uri.query().unwrap_or_default(),
         };
         let query = Query::read(query)?;
@@ -130,6 +138,10 @@ impl Admin {
             Call::Reload => {
                 let asked = Asked::read(&collect(body).await?, query)?;
                 self.reload(asked.query.dry_run).await
+            }
+            Call::Forecast => {
+                let finish = finish_in(head.uri.query().unwrap_or_default())?;
+                json(StatusCode::OK, &self.forecast_view(finish))
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
         }

@@ -42,6 +42,20 @@ impl Query {
     }
 }
 
+/// What the query of a forecast would give everything to finish.
+pub(super) fn finish_in(query: &str) -> Result<Option<Duration>, Problem> {
+    let mut finish = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some(("finish", text)) = pair.split_once('=') else {
+            return Err(Problem::bad_request(format!(
+                "the query has {pair:?}; known is finish, as in finish=30s"
+            )));
+        };
+        finish = Some(duration(text).map_err(Problem::bad_request)?);
+    }
+    Ok(finish)
+}
+
 /// All that a request with a body asks for.
 #[derive(Debug)]
 pub(super) struct Asked {

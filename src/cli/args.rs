@@ -44,6 +44,8 @@ pub(super) enum Command {
     Connections(Remote),
     /// Drain a running proxy
     Drain(Drain),
+    /// Show what a drain would cut short if it began now
+    Forecast(Forecast),
     /// Show what the drain did
     Receipt(Remote),
     /// Have a running proxy read its config anew
@@ -94,6 +96,16 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a listener's name has letters, digits, `_`, `-` and `.`".to_owned())
+}
+
+/// What a forecast assumes.
+#[derive(Debug, Args)]
+pub(super) struct Forecast {
+    /// What everything in flight would have to finish, as in 30s; the plan's times if left out
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) finish: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// How to reach a running proxy, and how to show its answer.
@@ -207,6 +219,16 @@ mod tests {
         assert_eq!(listener, "web");
         assert_eq!(remote.admin, Address::Unix("/run/e.sock".into()));
         assert_eq!(remote.token.as_deref(), Some("t"));
+        let forecast = parse("ebbtide forecast --finish 1m30s --json");
+        let Ok(Command::Forecast(Forecast {
+            finish: Some(finish),
+            remote,
+        })) = forecast
+        else {
+            panic!("not understood: {forecast:?}");
+        };
+        assert!(remote.json);
+        assert_eq!(finish, "1m30s");
     }
 
     #[test]
@@ -221,6 +243,8 @@ mod tests {
             "ebbtide drain --wait --extend 5s",
             "ebbtide drain --extend 5",
             "ebbtide drain --listener a&wait=true",
+            "ebbtide forecast --finish 30",
+            "ebbtide forecast --finish 1.5s",
             "ebbtide status --admin 9900",
             "ebbtide status --admin :9900",
             "ebbtide status --admin host:99999",

@@ -65,6 +65,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Connections(remote) => remote::connections(&remote)?,
         Command::Drain(what) => remote::drain(&what)?,
         Command::Reload(what) => remote::reload(&what)?,
+        Command::Forecast(what) => remote::forecast(&what)?,
         Command::Receipt(remote) => remote::receipt(&remote)?,
     };
     Ok(done.tell())

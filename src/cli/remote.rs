@@ -1,5 +1,5 @@
 //! Commands that ask a running proxy: `status`, `connections`, `drain`,
-//! `receipt`, `reload`.
+//! `forecast`, `receipt`, `reload`.
 //!
 //! Invariant: with `--json` the answer is printed as it came, one document;
 //! without it, the same as text. The exit code is the same either way.
@@ -7,14 +7,14 @@
 //! Deliberately absent: polling. Who waits, waits in one request, and cannot
 //! miss the end of a drain whose process is gone a moment later.
 
-use super::args::{Drain, Reload, Remote};
+use super::args::{self, Drain, Reload, Remote};
 use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
 use super::{exit, output};
 use crate::admin::view::{Connections, Progress, Status};
 use crate::control::Reloaded;
-use crate::drain::{Phase, Plan, Protocol, Receipt};
+use crate::drain::{Forecast, Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
 use http::Method;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,16 @@ pub(super) fn connections(remote: &Remote) -> anyhow::Result<Done> {
 pub(super) fn receipt(remote: &Remote) -> anyhow::Result<Done> {
     let body = ask(remote, Method::GET, "/v1/drain/receipt", Patience::Short)?;
     Ok(read(remote, &body, Receipt::to_string)?.1)
+}
+
+pub(super) fn forecast(what: &args::Forecast) -> anyhow::Result<Done> {
+    let remote = &what.remote;
+    let path = match &what.finish {
+        Some(finish) => format!("/v1/drain/forecast?finish={finish}"),
+        None => "/v1/drain/forecast".to_owned(),
+    };
+    let body = ask(remote, Method::GET, &path, Patience::Short)?;
+    Ok(read(remote, &body, Forecast::to_string)?.1)
 }
 
 pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {

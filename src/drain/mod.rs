@@ -4,7 +4,9 @@
 //! the [`Machine`] takes time and [`Event`]s in and gives [`Action`]s out; a
 //! [`Group`] is the machines of a process and its listeners;
 //! [`Orders`] are what each connection must obey meanwhile; the [`Ledger`]
-//! counts how things ended, and the [`Receipt`] says so.
+//! counts how things ended, and the [`Receipt`] says so, with who did not heed
+//! what it was told ([`Compliance`]). What would happen if a drain began now is
+//! the [`Forecast`]'s to say, by [`History`].
 //!
 //! Invariant: pure. Nothing here reads a clock, does I/O, waits, or knows of a
 //! runtime; each function's result depends on its arguments alone. That makes
@@ -15,8 +17,12 @@
 //! events, and actions into effects, floors above.
 
 mod accept_filter;
+mod compliance;
+mod doing;
 mod event;
+pub mod forecast;
 mod group;
+mod history;
 mod ledger;
 mod machine;
 mod orders;
@@ -28,10 +34,15 @@ mod receipt;
 mod stage;
 mod table;
 mod time;
+mod told;
 
 pub use accept_filter::AcceptFilter;
+pub use compliance::{Compliance, Sender, Senders, Watch};
+pub use doing::Doing;
 pub use event::{Action, Answer, Event, Trigger};
+pub use forecast::{Forecast, Verdict};
 pub use group::{Group, Member, MemberId, Whom};
+pub use history::{ENOUGH, History};
 pub use ledger::{CutReason, Farewell, Ledger, Outcome};
 pub use machine::{CUT_LIMIT, Machine, REFUSE_LIMIT};
 pub use orders::Orders;
@@ -39,6 +50,7 @@ pub use phase::{Phase, PhaseCell};
 pub use plan::{Finish, Plan, PlanError};
 pub use policy::{Hopeless, LateRequests};
 pub use protocol::{Protocol, Protocols};
-pub use receipt::{Accounts, Course, Receipt, StageTimes, Told};
+pub use receipt::{Accounts, Compared, Course, Foretold, Receipt, StageTimes};
 pub use stage::{Stage, StageSpan};
 pub use time::Timestamp;
+pub use told::{Parting, Told, Why};

@@ -1,10 +1,10 @@
 //! The receipt: what a drain did, for programs (serde) and for people
-//! ([`Display`](std::fmt::Display)).
+//! ([`Display`](std::fmt::Display), in `show`).
 //!
 //! It answers, in this order: how long did each stage take, what came to which
-//! end, who was told what, was anything lost. *Lost* is an exchange that was
-//! cut, since nobody told its client; one that got a farewell was ended early
-//! but not lost.
+//! end, had that been foreseen, who was told what, who did not heed it, was
+//! anything lost. *Lost* is an exchange that was cut, since nobody told its
+//! client; one that got a farewell was ended early but not lost.
 //!
 //! Times in a receipt count from the beginning of the drain, in milliseconds
 //! with microseconds as fractions.
@@ -13,22 +13,19 @@
 //! clock hands them in.
 
 use super::accept_filter::AcceptFilter;
+use super::compliance::Compliance;
 use super::event::Trigger;
-use super::ledger::{Ledger, Outcome};
+use super::ledger::Ledger;
 use super::plan::Plan;
 use super::protocol::Protocol;
 use super::stage::{Stage, StageSpan};
-use super::table::{Side, Table};
 use super::time::{Timestamp, millis::in_millis};
+use super::told::Told;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What is said where the kernel did not take the accept filter.
-const UNFILTERED: &str = "New connections could not be held off while listeners closed \
-    (no accept filter): clients that connected in that instant may have been lost.";
+mod show;
 
 /// What a drain did, or has done so far.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -65,6 +62,58 @@ pub struct Receipt {
     /// they never opened.
     #[serde(default)]
     pub accept_filter: Option<AcceptFilter>,
+    /// What was foreseen when the drain began and when its listeners refused,
+    /// and what came of it.
+    pub foretold: Vec<Foretold>,
+    /// Who did not heed what they were told.
+    pub compliance: Compliance,
+}
+
+/// A forecast, and what came true of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Foretold {
+    /// The stage that began at its instant.
+    pub stage: Stage,
+    /// That instant.
+    pub at_ms: f64,
+    /// How long the drain would take, counted from its beginning: what
+    /// `duration_ms` of the receipt came to be.
+    pub duration_ms: f64,
+    /// What was said of the exchanges in flight at that instant, and of those
+    /// only, by protocol.
+    pub protocols: BTreeMap<Protocol, Compared>,
+}
+
+/// What was foreseen of exchanges of one protocol, and what came true.
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Compared {
+    /// Would finish.
+    pub finish: u64,
+    /// Of those, the ones that did.
+    pub finish_came_true: u64,
+    /// Would be farewelled or cut.
+    pub told: u64,
+    /// Of those, the ones that were.
+    pub told_came_true: u64,
+    /// Of which nothing was known.
+    pub unknown: u64,
+    /// Of those, the ones that finished.
+    pub unknown_finished: u64,
+}
+
+impl Foretold {
+    /// A forecast made at `at`, by which the drain lasts for `lasts` more.
+    /// Its times count from the beginning of the process until a receipt
+    /// takes it in.
+    #[must_use]
+    pub fn new(stage: Stage, at: Timestamp, lasts: Duration) -> Self {
+        Self {
+            stage,
+            at_ms: in_millis(at.since_start()),
+            duration_ms: in_millis((at + lasts).since_start()),
+            protocols: BTreeMap::new(),
+        }
+    }
 }
 
 /// When a stage was.
@@ -78,51 +127,6 @@ pub struct StageTimes {
     pub ended_ms: f64,
 }
 
-/// One connection or exchange that did not come to its own end.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Told {
-    /// The id of the connection.
-    pub connection: u64,
-    /// The listener that accepted it.
-    pub listener: String,
-    /// The client's address.
-    pub peer: String,
-    /// What was spoken.
-    pub protocol: Protocol,
-    /// What became of it: `outcome` and `what` in JSON.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// How old it was.
-    pub age_ms: f64,
-    /// When it ended. In a receipt since the beginning of the drain, before
-    /// that since the beginning of the process.
-    pub at_ms: f64,
-}
-
-impl Told {
-    /// A connection or exchange of age `age` ended at `at`.
-    #[must_use]
-    pub fn new(
-        connection: u64,
-        listener: &str,
-        peer: SocketAddr,
-        protocol: Protocol,
-        outcome: Outcome,
-        age: Duration,
-        at: Timestamp,
-    ) -> Self {
-        Self {
-            connection,
-            listener: listener.to_owned(),
-            peer: peer.to_string(),
-            protocol,
-            outcome,
-            age_ms: in_millis(age),
-            at_ms: in_millis(at.since_start()),
-        }
-    }
-}
-
 /// What the shell counted during a drain.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Accounts {
@@ -130,12 +134,17 @@ pub struct Accounts {
     pub connections: Ledger,
     /// Over exchanges, by [`Protocol`], since the drain began.
     pub requests: [Ledger; Protocol::ALL.len()],
-    /// Who did not finish, as [`Told::new`] made them.
+    /// Who did not finish, as they were at their end.
     pub told: Vec<Told>,
     /// How many more there were.
     pub told_omitted: u64,
     /// What became of the filter on the listening sockets, once they closed.
     pub accept_filter: Option<AcceptFilter>,
+    /// The forecasts of this drain, as [`Foretold::new`] made them, with what
+    /// came true.
+    pub foretold: Vec<Foretold>,
+    /// Who did not heed what they were told.
+    pub compliance: Compliance,
 }
 
 /// The course that a drain took, or is taking.
@@ -175,6 +184,11 @@ impl Receipt {
             let at_ms = told.at_ms - before;
             (at_ms >= 0.0).then_some(Told { at_ms, ..told })
         });
+        let foretold = accounts.foretold.into_iter().map(|foretold| Foretold {
+            at_ms: (foretold.at_ms - before).max(0.0),
+            duration_ms: (foretold.duration_ms - before).max(0.0),
+            ..foretold
+        });
         let requests = Protocol::ALL.into_iter().zip(accounts.requests);
         Self {
             listener: course.listener,
@@ -191,6 +205,8 @@ impl Receipt {
             told_omitted: accounts.told_omitted,
             lost: accounts.requests.iter().map(|ledger| ledger.cut).sum(),
             accept_filter: accounts.accept_filter,
+            foretold: foretold.collect(),
+            compliance: accounts.compliance,
         }
     }
 
@@ -207,74 +223,6 @@ impl Receipt {
     #[must_use]
     pub const fn cut_anything(&self) -> bool {
         self.lost > 0 || self.connections.cut > 0
-    }
-
-    fn stage_table(&self) -> Table {
-        let mut table = Table::new([
-            ("Stage", Side::Left),
-            ("began", Side::Right),
-            ("took", Side::Right),
-            ("what happened", Side::Left),
-        ]);
-        for times in &self.stages {
-            let meaning = match times.stage {
-                Stage::Cut if !self.cut_anything() => "nothing was left to cut",
-                stage => stage.meaning(),
-            };
-            table.row([
-                times.stage.as_str().to_owned(),
-                seconds(times.began_ms),
-                seconds(times.ended_ms - times.began_ms),
-                meaning.to_owned(),
-            ]);
-        }
-        table
-    }
-
-    fn book_table(&self) -> Table {
-        let mut table = Table::new([
-            ("Work", Side::Left),
-            ("opened", Side::Right),
-            ("finished", Side::Right),
-            ("farewelled", Side::Right),
-            ("cut", Side::Right),
-        ]);
-        let requests = self.requests.iter();
-        let rows = requests.map(|(protocol, ledger)| (protocol.as_str(), ledger));
-        for (name, ledger) in rows.chain([("connections", &self.connections)]) {
-            table.row([
-                name.to_owned(),
-                ledger.opened.to_string(),
-                ledger.finished.to_string(),
-                ledger.farewelled.to_string(),
-                ledger.cut.to_string(),
-            ]);
-        }
-        table
-    }
-
-    fn told_table(&self) -> Table {
-        let mut table = Table::new([
-            ("At", Side::Right),
-            ("listener", Side::Left),
-            ("client", Side::Left),
-            ("protocol", Side::Left),
-            ("age", Side::Right),
-            ("outcome", Side::Left),
-            ("what the client saw", Side::Left),
-        ]);
-        for told in &self.told {
-            table.row([
-                seconds(told.at_ms),
-                told.listener.clone(),
-                told.peer.clone(),
-                told.protocol.as_str().to_owned(),
-                seconds(told.age_ms),
-                told.outcome.as_str().to_owned(),
-                told.outcome.meaning().to_owned(),
-            ]);
-        }
-        table
     }
 
     /// One line that says how it went.
@@ -295,44 +243,6 @@ impl Receipt {
             (lost, _) => format!("Lost {lost}: cut without being told. {ends}."),
         }
     }
-}
-
-impl fmt::Display for Receipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let took = seconds(self.duration_ms);
-        let trigger = self.trigger.meaning();
-        let whose = self.listener.as_ref();
-        let whose = whose.map_or_else(String::new, |name| format!(" of listener {name}"));
-        if self.complete {
-            write!(f, "Drain receipt{whose}: started by {trigger}, took {took}")?;
-        } else {
-            write!(f, "Drain{whose} so far: started by {trigger}, {took} ago")?;
-        }
-        if self.extended_ms > 0.0 {
-            write!(f, ", extended by {}", seconds(self.extended_ms))?;
-        }
-        writeln!(f, "\n")?;
-        if !self.stages.is_empty() {
-            writeln!(f, "{}", self.stage_table())?;
-        }
-        writeln!(f, "{}", self.book_table())?;
-        if !self.told.is_empty() {
-            write!(f, "{}", self.told_table())?;
-            if self.told_omitted > 0 {
-                writeln!(f, "... and {} more", self.told_omitted)?;
-            }
-            writeln!(f)?;
-        }
-        if self.accept_filter == Some(AcceptFilter::Unavailable) {
-            writeln!(f, "{UNFILTERED}\n")?;
-        }
-        writeln!(f, "{}", self.verdict())
-    }
-}
-
-/// Milliseconds as seconds, to the millisecond.
-fn seconds(millis: f64) -> String {
-    format!("{:.3} s", millis / 1e3)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Deliberately absent: what a receipt says (see `drain`).
 
 use crate::clock;
-use crate::drain::{AcceptFilter, Accounts, Course, Outcome, Receipt};
+use crate::drain::{AcceptFilter, Accounts, Course, Foretold, Outcome, Receipt, Stage, Watch};
 use crate::proxy::registry::{Registry, Sums};
 use std::time::Duration;
 
@@ -18,6 +18,17 @@ pub(super) struct Opening {
     pub(super) unix: Duration,
 }
 
+/// What was counted and noted of all that the drain was of.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) sums: Sums,
+    pub(super) watch: Watch,
+    /// What became of the filter on the listening sockets.
+    pub(super) accept_filter: Option<AcceptFilter>,
+    /// What had been foreseen, and what came true.
+    pub(super) foretold: Vec<Foretold>,
+}
+
 impl Opening {
     /// A drain begins, over what has these sums.
     pub(super) fn at(before: Sums) -> Self {
@@ -26,14 +37,11 @@ impl Opening {
     }
 
     /// The receipt of the drain that took this course.
-    pub(super) fn receipt(
-        &self,
-        course: Course,
-        registry: &Registry,
-        sums: &Sums,
-        accept_filter: Option<AcceptFilter>,
-    ) -> Receipt {
-        let sums = sums.since(&self.before);
+    pub(super) fn receipt(&self, course: Course, registry: &Registry, whole: Whole) -> Receipt {
+        let sums = whole.sums.since(&self.before);
+        let mut stages = course.timeline.iter();
+        let refused = stages.find(|span| span.stage == Stage::Refuse);
+        let refused = refused.map(|span| span.began);
         let (mut told, told_omitted) = registry.told();
         told.retain(|one| one.outcome != Outcome::Finished);
         if let Some(listener) = &course.listener {
@@ -44,7 +52,9 @@ impl Opening {
             requests: sums.exchanges,
             told,
             told_omitted,
-            accept_filter,
+            accept_filter: whole.accept_filter,
+            foretold: whole.foretold,
+            compliance: whole.watch.compliance(course.started, refused),
         };
         Receipt::of(course, self.unix, clock::now(), accounts)
     }

@@ -8,7 +8,8 @@
 //! Invariant: a listener's gates are shut before its orders to refuse are
 //! published, and orders are published before anybody is told that they hold.
 
-use super::books::Opening;
+use super::books::{Opening, Whole};
+use super::foresight::Foresights;
 use super::hooks::Hooks;
 use super::post::Post;
 use super::reload::{Planned, Reloads};
@@ -46,6 +47,7 @@ pub(super) struct Conductor {
     /// Whether an operator asked to cut at once.
     cut: bool,
     opening: Option<Opening>,
+    foresights: Foresights,
 }
 
 /// What woke the conductor.
@@ -80,6 +82,7 @@ impl Conductor {
             interrupted: false,
             cut: false,
             opening: None,
+            foresights: Foresights::default(),
         }
     }
 
@@ -330,9 +333,11 @@ impl Conductor {
                 Whom::Listener(id) => self.act_for(id, action),
             }
         }
+        self.foresights.take(&self.admin);
     }
 
     fn begun(&mut self) {
+        self.admin.registry.foretell_anew();
         let registry = &self.admin.registry;
         let opening = Opening::at(registry.sums());
         self.admin.metrics.shutdown_started(opening.unix);
@@ -437,7 +442,13 @@ impl Conductor {
             return;
         };
         let filters = self.posts.iter().filter_map(|post| post.accept_filter);
-        let receipt = opening.receipt(course, registry, &registry.sums(), filters.max());
+        let whole = Whole {
+            sums: registry.sums(),
+            watch: registry.watch(),
+            accept_filter: filters.max(),
+            foretold: self.foresights.compared(registry),
+        };
+        let receipt = opening.receipt(course, registry, whole);
         let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
         self.admin.metrics.shutdown_took(took);
         completed(&receipt, "SHUTDOWN_COMPLETED");

@@ -12,6 +12,7 @@
 mod books;
 mod conductor;
 mod embedded;
+mod foresight;
 mod hooks;
 mod post;
 mod reload;

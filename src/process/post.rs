@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: its sockets, which the workers have.
 
-use super::books::Opening;
+use super::books::{Opening, Whole};
 use crate::config::Listener;
 use crate::control::{ListenerStatus, Position};
 use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt};
@@ -136,16 +136,19 @@ impl Post {
         let Some(member) = group.member(self.id) else {
             return;
         };
-        let orders = member.machine().orders();
-        if self.scope.orders() != orders {
-            registry.publish(&self.scope, orders);
-        }
+        // What is counted and noted from its beginning is so from before the
+        // orders that begin it.
         match member.machine().started() {
             Some(_) if self.opening.is_none() => {
+                self.scope.watch_anew();
                 self.opening = Some(Opening::at(self.scope.sums()));
             }
             None => self.opening = None,
             Some(_) => {}
+        }
+        let orders = member.machine().orders();
+        if self.scope.orders() != orders {
+            registry.publish(&self.scope, orders);
         }
     }
 
@@ -153,8 +156,13 @@ impl Post {
     pub(super) fn close(&mut self, group: &Group, registry: &Registry) -> Option<Arc<Receipt>> {
         let machine = group.member(self.id)?.machine();
         let course = machine.course(Some(self.scope.listener()))?;
-        let (sums, filter) = (self.scope.sums(), self.accept_filter);
-        let receipt = self.opening?.receipt(course, registry, &sums, filter);
+        let whole = Whole {
+            sums: self.scope.sums(),
+            watch: self.scope.watch(),
+            accept_filter: self.accept_filter,
+            foretold: Vec::new(),
+        };
+        let receipt = self.opening?.receipt(course, registry, whole);
         self.receipt = Some(Arc::new(receipt));
         self.receipt.clone()
     }

@@ -4,14 +4,16 @@
 //! Invariant: a view is a copy taken at one call; its times are milliseconds
 //! counted from that call, so that who reads it needs no clock of ours.
 //!
-//! Deliberately absent: the receipt, which is its own view (see
-//! [`Receipt`](crate::drain::Receipt)).
+//! Deliberately absent: the receipt and the forecast, which are views of their
+//! own (see [`Receipt`](crate::drain::Receipt), [`Forecast`](crate::drain::Forecast)).
 
 mod connections;
+mod forecast;
 mod progress;
 mod status;
 
 pub use connections::{Connection, Connections};
+pub use forecast::Foresight;
 pub use progress::{Deadlines, Progress};
 pub use status::{Listener, Server, Status, Upstream};
 

@@ -145,6 +145,13 @@ fn every_command_reads_its_answer() {
     let remote = proxy.remote(None);
     assert_eq!(status(&remote).expect("answered").code, 0);
     assert_eq!(connections(&remote).expect("answered").code, 0);
+    let ahead = forecast(&args::Forecast {
+        finish: Some("1s500ms".into()),
+        remote: proxy.remote(None),
+    });
+    let ahead: Forecast =
+        serde_json::from_str(&ahead.expect("answered").result).expect("as it came");
+    assert_eq!(ahead.plan.finish.grpc, Duration::from_millis(1_500));
     let none_yet = receipt(&remote).expect_err("no drain has been");
     assert!(none_yet.to_string().contains("yet"), "{none_yet}");
     let refused = drain_with(proxy.remote(None), false, true).expect_err("no drain is");

@@ -1,6 +1,6 @@
 //! Receipts as people and programs read them.
 
-use super::super::{CutReason, Event, Farewell, Machine, Phase};
+use super::super::{CutReason, Doing, Event, Farewell, Machine, Outcome, Parting, Phase, Watch};
 use super::*;
 
 fn millis(count: u64) -> Timestamp {
@@ -28,9 +28,22 @@ fn ledger(opened: u64, finished: u64, farewelled: u64, cut: u64) -> Ledger {
 }
 
 fn told(connection: u64, protocol: Protocol, outcome: Outcome, at: u64) -> Told {
-    let peer = ([192, 0, 2, 7], 50_000).into();
-    let age = Duration::from_millis(1_250);
-    Told::new(connection, "web", peer, protocol, outcome, age, millis(at))
+    let tunnel = protocol == Protocol::WebSocket;
+    Told::from(Parting {
+        connection,
+        listener: "web",
+        peer: ([192, 0, 2, 7], 50_000).into(),
+        protocol,
+        route: tunnel.then_some("web/1"),
+        doing: if tunnel {
+            Doing::Tunnel
+        } else {
+            Doing::Blocked
+        },
+        outcome,
+        age: Duration::from_millis(1_250),
+        at: millis(at),
+    })
 }
 
 fn accounts() -> Accounts {
@@ -53,6 +66,23 @@ fn accounts() -> Accounts {
         told(4, Protocol::WebSocket, websocket, 75_010),
         told(12, Protocol::Grpc, grpc, 85_001),
     ];
+    let mut foretold = Foretold::new(Stage::Announce, millis(60_000), Duration::from_secs(24));
+    foretold.protocols.insert(
+        Protocol::Grpc,
+        Compared {
+            finish: 2,
+            finish_came_true: 1,
+            told: 1,
+            told_came_true: 1,
+            unknown: 4,
+            unknown_finished: 4,
+        },
+    );
+    let refuse = Foretold::new(Stage::Refuse, millis(65_000), Duration::from_secs(20));
+    accounts.foretold = vec![foretold, refuse];
+    let mut watch = Watch::default();
+    watch.arrived([192, 0, 2, 1].into(), millis(64_500));
+    accounts.compliance = watch.compliance(millis(60_000), Some(millis(65_000)));
     accounts
 }
 
@@ -85,10 +115,15 @@ grpc              9         8           1    0
 websocket         1         0           1    0
 connections      40        38           2    0
 
-      At  listener  client           protocol       age  outcome     what the client saw
-15.010 s  web       192.0.2.7:50000  websocket  1.250 s  farewelled  WebSocket Close 1001 (going away)
-25.001 s  web       192.0.2.7:50000  grpc       1.250 s  farewelled  gRPC UNAVAILABLE, in the stream's trailers
+Forecast at  work  finish  did  be told  were  unknown  finished
+announce     grpc       2    1        1     1        4         4
 
+      At  listener  client           protocol   route      age  doing               why                  outcome     what the client saw
+15.010 s  web       192.0.2.7:50000  websocket  web/1  1.250 s  open tunnel         deadline passed      farewelled  WebSocket Close 1001 (going away)
+25.001 s  web       192.0.2.7:50000  grpc       -      1.250 s  client not reading  client did not read  farewelled  gRPC UNAVAILABLE, in the stream's trailers
+
+Foretold to take 24.000 s at announce, 25.000 s at refuse.
+announce was too short: connections still came after readiness had failed, 1 from 192.0.2.1; announce = \"6s\" would have been long enough for these.
 Nothing lost: 128 finished, 2 told in their own protocol.
 ";
 
@@ -116,6 +151,13 @@ fn programs_read_what_was_written() {
     assert_eq!(value["told"][1]["outcome"], "farewelled");
     assert_eq!(value["told"][1]["what"], "grpc_trailers");
     assert_eq!(value["told"][1]["protocol"], "grpc");
+    assert_eq!(value["told"][0]["route"], "web/1");
+    assert_eq!(value["told"][0]["doing"], "tunnel");
+    assert_eq!(value["told"][1]["why"], "client_not_reading");
+    assert_eq!(value["foretold"][1]["at_ms"], 5_000.0);
+    assert_eq!(value["foretold"][1]["duration_ms"], 25_000.0);
+    assert_eq!(value["foretold"][0]["protocols"]["grpc"]["unknown"], 4);
+    assert_eq!(value["compliance"]["suggested_announce_ms"], 6_000.0);
     assert_eq!(value["plan"]["finish"]["websocket_ms"], 10_000);
 }
 

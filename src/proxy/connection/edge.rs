@@ -40,6 +40,8 @@ pub(in crate::proxy) struct Edge {
     early: Bytes,
     record: Arc<Record>,
     send_idle: Duration,
+    /// It carries a tunnel, whose last movement is noted.
+    tunnel: bool,
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Option<Duration>,
     lingering: Option<Linger>,
@@ -66,6 +68,7 @@ impl Edge {
             early,
             record,
             send_idle,
+            tunnel: false,
             stalled: None,
             linger: None,
             lingering: None,
@@ -83,6 +86,12 @@ impl Edge {
     /// A tunnel's peers may be silent for as long as they like.
     pub(in crate::proxy) fn set_patient(&mut self) {
         self.send_idle = Duration::ZERO;
+    }
+
+    /// From now on this carries a tunnel.
+    pub(in crate::proxy) fn set_tunnel(&mut self) {
+        self.tunnel = true;
+        self.record.set_moved();
     }
 
     pub(in crate::proxy) fn record(&self) -> &Arc<Record> {
@@ -194,6 +203,9 @@ impl Edge {
     fn count(&self, poll: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(sent)) = poll {
             self.record.sent.fetch_add(*sent as u64, Relaxed);
+            if self.tunnel {
+                self.record.set_moved();
+            }
         }
     }
 }
@@ -263,6 +275,9 @@ impl AsyncRead for Edge {
         let read = buf.filled().len() - before;
         if read > 0 {
             this.record.received.fetch_add(read as u64, Relaxed);
+            if this.tunnel {
+                this.record.set_moved();
+            }
         }
         poll
     }

@@ -23,7 +23,7 @@ use super::registry::ConnectionGuard;
 use super::request::{Site, Sites, TcpExchange};
 use super::upstream::Tried;
 use crate::clock;
-use crate::drain::{Farewell, Outcome, Protocol};
+use crate::drain::{Doing, Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge,
 }
 
 /// A TCP listener's connection: dial, then pass bytes.
-async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
+async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
     let TcpExchange { mut exchange, pool } = site.begin_tcp(guard);
     let mut tried = Tried::default();
     let server = tokio::select! {
@@ -75,6 +75,8 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, edge: Edge) {
     };
     match server {
         Ok((server, _)) => {
+            exchange.enter(Doing::Tunnel);
+            edge.set_tunnel();
             let early = Early {
                 from_client: Bytes::new(),
                 from_server: Bytes::new(),

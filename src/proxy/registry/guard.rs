@@ -8,10 +8,11 @@
 
 use super::Registry;
 use super::access::{Access, Answered};
+use super::exchange::{Place, Slot};
 use super::record::{Record, State};
 use super::scope::Scope;
 use crate::clock;
-use crate::drain::{CutReason, Farewell, Outcome, Protocol, Timestamp};
+use crate::drain::{CutReason, Doing, Farewell, Outcome, Parting, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub struct RequestGuard {
     pub(super) began: Timestamp,
     /// The deadline that its client gave it.
     pub(super) own_deadline: Option<Timestamp>,
+    pub(super) place: Place,
     pub(super) outcome: Option<Outcome>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
@@ -98,6 +100,7 @@ impl RequestGuard {
     /// Note the deadline that the client gave the exchange.
     pub fn set_own_deadline(&mut self, at: Timestamp) {
         self.own_deadline = Some(at);
+        self.slot(|slot| slot.gives_up(at));
     }
 
     /// Whether the exchange is past its deadline, or hopeless in a drain that
@@ -120,6 +123,7 @@ impl RequestGuard {
 
     /// Note where the exchange is counted.
     pub fn routed(&mut self, metrics: &Arc<RouteMetrics>) {
+        self.slot(|slot| slot.route(metrics.number()));
         self.metrics = Some(Arc::clone(metrics));
     }
 
@@ -131,6 +135,59 @@ impl RequestGuard {
     /// Note the status that the client was sent.
     pub fn answered(&mut self, code: u16) {
         self.code = code;
+    }
+
+    /// Note what the exchange does from now on.
+    pub fn enter(&self, doing: Doing) {
+        self.slot(|slot| slot.enter(doing));
+    }
+
+    /// Note that a response of this length, if it is known, has begun.
+    pub fn sending(&self, length: Option<u64>, doing: Doing) {
+        self.slot(|slot| {
+            slot.length(length);
+            slot.enter(doing);
+        });
+    }
+
+    /// Note how many bytes of the response are out.
+    pub fn sent(&self, all: u64) {
+        self.slot(|slot| slot.sent(all, clock::now));
+    }
+
+    /// Note that so many more bytes of the response are out.
+    pub fn sent_more(&self, bytes: usize) {
+        self.slot(|slot| slot.sent(slot.sent_so_far() + bytes as u64, clock::now));
+    }
+
+    /// Note whether the client takes what is sent.
+    pub fn stuck(&self, is: bool) {
+        self.slot(|slot| slot.stuck(is, clock::now));
+    }
+
+    fn slot<T>(&self, look: impl FnOnce(&Slot) -> T) -> T {
+        self.record.slots.slot(self.place, look)
+    }
+
+    /// What it was doing, where it went: for the receipt, not the hot path.
+    fn tell_of(&self, outcome: Outcome) {
+        let now = clock::now();
+        let doing = self.slot(|slot| slot.doing(&self.record, now));
+        let route = self.metrics.as_ref().map(|metrics| metrics.route());
+        let parting = Parting {
+            connection: self.record.id,
+            listener: self.record.listener(),
+            peer: self.record.peer,
+            protocol: self.protocol,
+            route: route
+                .map(AsRef::as_ref)
+                .filter(|route: &&str| !route.is_empty()),
+            doing: doing.unwrap_or(Doing::Awaiting),
+            outcome,
+            age: now.saturating_since(self.began),
+            at: now,
+        };
+        self.registry.tell_of(parting.into());
     }
 
     /// Note how the exchange ended; the last word counts.
@@ -145,15 +202,26 @@ impl Drop for RequestGuard {
             .outcome
             .unwrap_or_else(|| Registry::silent_end(&self.record, self.protocol));
         self.record.conclude(outcome);
-        self.registry
-            .end(&self.record, self.protocol, outcome, self.began);
-        self.record.end(self.protocol);
+        self.record.scope.books.exchanges[self.protocol as usize].closed(outcome);
+        if outcome != Outcome::Finished {
+            self.tell_of(outcome);
+        }
+        let marks = self.record.end(self.protocol, self.place);
+        if !marks.none() {
+            self.registry
+                .foretelling
+                .ended(marks, self.protocol, outcome);
+        }
         let took = clock::now().saturating_since(self.began);
         if self.code == 0 && !matches!(self.protocol, Protocol::Tcp) {
             self.code = CLIENT_LEFT;
         }
         if let Some(metrics) = &self.metrics {
             metrics.record(self.protocol, self.code, took);
+            // What was ended early says nothing of how long it would have gone.
+            if outcome == Outcome::Finished {
+                metrics.lasted(self.protocol, took);
+            }
         }
         if let Some(access) = &self.access {
             let answered = Answered {
@@ -191,25 +259,19 @@ impl Registry {
     }
 
     fn begin(self: &Arc<Self>, record: &Arc<Record>, protocol: Protocol) -> RequestGuard {
+        let began = clock::now();
         record.scope.books.exchanges[protocol as usize].opened();
-        record.begin(protocol);
         RequestGuard {
             registry: Arc::clone(self),
             record: Arc::clone(record),
             protocol,
-            began: clock::now(),
+            began,
             own_deadline: None,
+            place: record.begin(protocol, began),
             outcome: None,
             metrics: None,
             code: 0,
             access: None,
-        }
-    }
-
-    fn end(&self, record: &Record, protocol: Protocol, outcome: Outcome, began: Timestamp) {
-        record.scope.books.exchanges[protocol as usize].closed(outcome);
-        if outcome != Outcome::Finished {
-            self.tell_of(record, protocol, outcome, began);
         }
     }
 
@@ -229,7 +291,19 @@ impl Registry {
         if half_open || (record.requests() == 0 && outcome != Outcome::Finished) {
             let protocol = record.protocol().unwrap_or(Protocol::Tcp);
             books.connections.half_open_closed(outcome);
-            self.tell_of(record, protocol, outcome, record.accepted);
+            let now = clock::now();
+            let parting = Parting {
+                connection: record.id,
+                listener: record.listener(),
+                peer: record.peer,
+                protocol,
+                route: None,
+                doing: record.doing(),
+                outcome,
+                age: now.saturating_since(record.accepted),
+                at: now,
+            };
+            self.tell_of(parting.into());
         }
         if record.scope.orders().draining() {
             books.drained(outcome);

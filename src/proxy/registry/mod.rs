@@ -13,21 +13,25 @@
 //! than an atomic counter.
 
 mod access;
+mod exchange;
+mod foretold;
 mod guard;
 mod record;
 mod scope;
 mod tally;
 
 pub use access::Access;
+pub use exchange::{Round, Seen};
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};
 pub use record::{Record, State};
 pub use scope::{Heard, Scope};
 pub use tally::{Drained, Sums};
 
-use crate::clock;
-use crate::drain::{CutReason, Farewell, Orders, Outcome, Protocol, Timestamp, Told};
+use crate::drain::{Compared, CutReason, Farewell, Orders, Protocol, Told, Verdict, Watch};
 use dashmap::DashMap;
+use foretold::Foretelling;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +40,9 @@ use tokio::sync::Notify;
 
 /// How many farewelled and cut exchanges a receipt names; the rest is counted.
 const TOLD_KEPT: usize = 1_000;
+
+/// How many of them are logged one by one.
+const TOLD_LOGGED: usize = 100;
 
 /// The live table of one process.
 #[derive(Debug)]
@@ -46,6 +53,7 @@ pub struct Registry {
     released: Arc<Notify>,
     told: Mutex<Vec<Told>>,
     told_omitted: AtomicU64,
+    foretelling: Foretelling,
 }
 
 impl Registry {
@@ -59,6 +67,7 @@ impl Registry {
             released: Arc::default(),
             told: Mutex::new(Vec::new()),
             told_omitted: AtomicU64::new(0),
+            foretelling: Foretelling::default(),
         })
     }
 
@@ -88,6 +97,12 @@ impl Registry {
         // Entered first, asked second: orders given in between reach it here.
         let orders = scope.orders();
         record.tell(&orders);
+        if orders.stage.is_some() {
+            scope
+                .watch
+                .lock()
+                .arrived(peer.ip().to_canonical(), record.accepted);
+        }
         ConnectionGuard {
             registry: Arc::clone(self),
             record,
@@ -180,21 +195,68 @@ impl Registry {
         )
     }
 
-    fn tell_of(&self, record: &Record, protocol: Protocol, outcome: Outcome, began: Timestamp) {
-        let now = clock::now();
-        let mut told = self.told.lock();
-        if told.len() >= TOLD_KEPT {
-            self.told_omitted.fetch_add(1, Ordering::Relaxed);
-            return;
+    /// Begin to note anew what is foreseen: a drain of the process begins.
+    pub fn foretell_anew(&self) {
+        // Marks first: what ends meanwhile is not to be counted any more.
+        for entry in &self.live {
+            entry.value().unmark();
         }
-        told.push(Told::new(
-            record.id,
-            record.listener(),
-            record.peer,
-            protocol,
-            outcome,
-            now.saturating_since(began),
-            now,
-        ));
+        self.foretelling.clear();
     }
+
+    /// Note what is foreseen of an exchange that was seen on this connection.
+    /// One that has ended meanwhile is left out.
+    pub fn foretell(&self, record: &Record, seen: &Seen, round: Round, verdict: Verdict) {
+        if record.mark(seen, round, verdict) {
+            self.foretelling.said(round, seen.protocol, verdict);
+        }
+    }
+
+    /// What was foreseen, and what came true so far.
+    #[must_use]
+    pub fn compared(&self, round: Round) -> BTreeMap<Protocol, Compared> {
+        self.foretelling.compared(round)
+    }
+
+    /// Who did not heed what the drains of all listeners told.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let mut all = Watch::default();
+        for scope in self.scopes.read().iter() {
+            all.merge(&scope.watch());
+        }
+        all
+    }
+
+    fn tell_of(&self, told: Told) {
+        let mut kept = self.told.lock();
+        let line = (kept.len() < TOLD_LOGGED).then(|| told.clone());
+        if kept.len() < TOLD_KEPT {
+            kept.push(told);
+        } else {
+            self.told_omitted.fetch_add(1, Ordering::Relaxed);
+        }
+        // A slow reader of the log must not hold up whoever else is told.
+        drop(kept);
+        if let Some(told) = line {
+            log(&told);
+        }
+    }
+}
+
+/// One line for each of the first, so that the log alone says who they were.
+fn log(told: &Told) {
+    tracing::info!(
+        event = "told",
+        connection = told.connection,
+        listener = told.listener,
+        peer = told.peer,
+        protocol = told.protocol.as_str(),
+        route = told.route,
+        doing = told.doing.as_str(),
+        outcome = told.outcome.as_str(),
+        what = told.outcome.meaning(),
+        why = told.why.as_str(),
+        age_ms = told.age_ms,
+    );
 }

@@ -8,10 +8,11 @@
 //! Deliberately absent: the socket. Whoever wants a connection to end says so
 //! through the scope's orders, and its own task does it.
 
+use super::exchange::{Exchanges, Marks, Place};
 use super::scope::Scope;
 use crate::clock;
 use crate::drain::{
-    CutReason, Farewell, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp,
+    CutReason, Doing, Farewell, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp,
 };
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
@@ -87,6 +88,9 @@ impl State {
 
 const UNKNOWN: u8 = u8::MAX;
 
+/// No time was noted.
+const NEVER: u64 = u64::MAX;
+
 /// One connection, as far as others may see it.
 #[derive(Debug)]
 pub struct Record {
@@ -102,7 +106,10 @@ pub struct Record {
     pub accepted: Timestamp,
     protocol: AtomicU8,
     state: AtomicU8,
+    /// The state before it began to close.
+    left: AtomicU8,
     since: AtomicU64,
+    pub(super) slots: Exchanges,
     in_flight: [AtomicU32; Protocol::ALL.len()],
     requests: AtomicU64,
     taken_back: AtomicU64,
@@ -110,7 +117,10 @@ pub struct Record {
     pub received: AtomicU64,
     /// Bytes written to the client, before TLS.
     pub sent: AtomicU64,
-    blocked: AtomicBool,
+    /// Since when the client takes nothing.
+    blocked: AtomicU64,
+    /// When a tunnel last passed anything.
+    moved: AtomicU64,
     retired: AtomicBool,
     /// In microseconds; 0 is never.
     ends: AtomicU64,
@@ -136,13 +146,16 @@ impl Record {
             accepted: now,
             protocol: AtomicU8::new(UNKNOWN),
             state: AtomicU8::new(State::Accepted as u8),
+            left: AtomicU8::new(State::Accepted as u8),
             since: AtomicU64::new(micros(now)),
+            slots: Exchanges::default(),
             in_flight: [const { AtomicU32::new(0) }; Protocol::ALL.len()],
             requests: AtomicU64::new(0),
             taken_back: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
+            blocked: AtomicU64::new(NEVER),
+            moved: AtomicU64::new(NEVER),
             retired: AtomicBool::new(false),
             ends: AtomicU64::new(0),
             hopeless: AtomicU64::new(0),
@@ -169,6 +182,11 @@ impl Record {
         self.scope.orders().draining()
     }
 
+    /// The listener that accepted it, and what it must obey.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// The protocol spoken, once that is known.
     pub fn protocol(&self) -> Option<Protocol> {
         Protocol::ALL
@@ -193,7 +211,11 @@ impl Record {
 
     /// Note where the connection stands; the time counts from a change only.
     pub fn enter(&self, state: State) {
-        if self.state.swap(state as u8, Relaxed) != state as u8 {
+        let before = self.state.swap(state as u8, Relaxed);
+        if before != state as u8 {
+            if state == State::Closing {
+                self.left.store(before, Relaxed);
+            }
             self.since.store(micros(clock::now()), Relaxed);
         }
     }
@@ -223,16 +245,35 @@ impl Record {
         self.taken_back.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn begin(&self, protocol: Protocol) {
+    pub(super) fn begin(&self, protocol: Protocol, began: Timestamp) -> Place {
         self.requests.fetch_add(1, Relaxed);
         self.in_flight[protocol as usize].fetch_add(1, Relaxed);
         self.enter(State::InFlight);
+        self.slots.begin(protocol, began)
     }
 
-    pub(super) fn end(&self, protocol: Protocol) {
+    pub(super) fn end(&self, protocol: Protocol, place: Place) -> Marks {
+        let marks = self.slots.end(place);
         self.in_flight[protocol as usize].fetch_sub(1, Relaxed);
         if self.in_flight() == 0 && self.state() == State::InFlight {
             self.enter(State::Idle);
+        }
+        marks
+    }
+
+    /// What a connection without an exchange does, or did before it closed.
+    pub(super) fn doing(&self) -> Doing {
+        let state = match self.state() {
+            State::Closing => State::from_u8(self.left.load(Relaxed)),
+            state => state,
+        };
+        match state {
+            State::Accepted => Doing::Silent,
+            State::ProxyHeader => Doing::ProxyHeader,
+            State::TlsHandshake => Doing::TlsHandshake,
+            State::Preface => Doing::Preface,
+            State::Head => Doing::HalfHead,
+            State::Idle | State::InFlight | State::Closing => Doing::Idle,
         }
     }
 
@@ -313,14 +354,31 @@ impl Record {
 
     /// Whether bytes wait because the client does not take them.
     pub fn blocked(&self) -> bool {
-        self.blocked.load(Relaxed)
+        self.blocked.load(Relaxed) != NEVER
+    }
+
+    /// Since when they do.
+    pub(super) fn blocked_since(&self) -> Option<Timestamp> {
+        time(&self.blocked)
     }
 
     /// Note whether the client took what was written last.
     pub(in crate::proxy) fn set_blocked(&self, blocked: bool) {
-        if self.blocked.load(Relaxed) != blocked {
-            self.blocked.store(blocked, Relaxed);
+        if self.blocked() != blocked {
+            let since = if blocked { micros(clock::now()) } else { NEVER };
+            self.blocked.store(since, Relaxed);
         }
+    }
+
+    /// When a tunnel last passed anything; `None` on a connection that is none.
+    #[must_use]
+    pub fn moved(&self) -> Option<Timestamp> {
+        time(&self.moved)
+    }
+
+    /// Note that a tunnel passed something.
+    pub(in crate::proxy) fn set_moved(&self) {
+        self.moved.store(micros(clock::now()), Relaxed);
     }
 
     /// Whether what is left of this protocol is closed by force.
@@ -391,7 +449,12 @@ fn noted(micros: &AtomicU64) -> Option<Timestamp> {
     (micros > 0).then_some(at)
 }
 
-fn micros(at: Timestamp) -> u64 {
+fn time(cell: &AtomicU64) -> Option<Timestamp> {
+    let micros = cell.load(Relaxed);
+    (micros != NEVER).then(|| Timestamp::from_start(std::time::Duration::from_micros(micros)))
+}
+
+pub(super) fn micros(at: Timestamp) -> u64 {
     u64::try_from(at.since_start().as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -11,8 +11,10 @@
 
 use super::guard::AcceptGuard;
 use super::tally::{Books, Sums};
-use crate::drain::Orders;
-use parking_lot::RwLock;
+use crate::clock;
+use crate::drain::{Orders, Timestamp, Watch};
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -30,6 +32,8 @@ pub struct Scope {
     /// Shared by all scopes of a registry: told when one has nothing left.
     released: Arc<Notify>,
     pub(super) books: Books,
+    /// Who does not heed what its drain tells; touched in a drain only.
+    pub(super) watch: Mutex<Watch>,
 }
 
 impl Scope {
@@ -43,6 +47,7 @@ impl Scope {
             acceptors: AtomicUsize::new(0),
             released,
             books: Books::default(),
+            watch: Mutex::default(),
         }
     }
 
@@ -50,6 +55,35 @@ impl Scope {
     #[must_use]
     pub fn listener(&self) -> &Arc<str> {
         &self.listener
+    }
+
+    /// Who did not heed what its drain told.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.watch.lock().clone()
+    }
+
+    /// Begin to watch anew: its drain begins.
+    pub fn watch_anew(&self) {
+        *self.watch.lock() = Watch::default();
+    }
+
+    /// A stream from there was opened on a connection to which GOAWAY was said
+    /// at `told`.
+    pub(in crate::proxy) fn after_goaway(&self, from: SocketAddr, told: Timestamp) {
+        if self.orders().stage.is_some() {
+            let from = from.ip().to_canonical();
+            self.watch.lock().after_goaway(from, told, clock::now());
+        }
+    }
+
+    /// A request from there came on a connection to which `Connection: close`
+    /// was said at `told`.
+    pub(in crate::proxy) fn after_close(&self, from: SocketAddr, told: Timestamp) {
+        if self.orders().stage.is_some() {
+            let from = from.ip().to_canonical();
+            self.watch.lock().after_close(from, told, clock::now());
+        }
     }
 
     /// Announce a socket that is about to accept.

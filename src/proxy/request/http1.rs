@@ -11,7 +11,8 @@ use super::reply::Reply;
 use super::route::{Route, Site};
 use super::websocket::{Agreed, ServerEnd};
 use super::{deadline, head, headers};
-use crate::drain::Protocol;
+use crate::clock;
+use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
 use crate::proxy::registry::{ConnectionGuard, Record, RequestGuard};
@@ -30,6 +31,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 #[derive(Default)]
 pub(in crate::proxy) struct Answers {
     retired: AtomicBool,
+    /// When an answer first said `Connection: close`, for the drain's sake.
+    told: Mutex<Option<Timestamp>>,
     broken_off: AtomicBool,
     upgrade: Mutex<Option<Agreed<OnUpgrade>>>,
     asked: Mutex<Option<OnUpgrade>>,
@@ -39,6 +42,11 @@ impl Answers {
     /// From now on, answers say `Connection: close`.
     pub(in crate::proxy) fn retire(&self) {
         self.retired.store(true, Relaxed);
+    }
+
+    /// When an answer said so.
+    pub(in crate::proxy) fn told(&self) -> Option<Timestamp> {
+        *self.told.lock()
     }
 
     /// A response ends before its end; `until_close` if only a reset can show
@@ -177,8 +185,34 @@ async fn relay(
     parts.version = Version::HTTP_11;
     announce_trailers(&mut parts, exchange.protocol());
     let events = Events::of(&parts.headers);
+    note_response(&parts, &body, &exchange);
     let reply = Reply::new(body, carrier, Some(exchange), Arc::clone(answers)).with_events(events);
     Response::from_parts(parts, reply)
+}
+
+/// Note what of a response is to come.
+pub(super) fn note_response(head: &http::response::Parts, body: &Body, exchange: &RequestGuard) {
+    if body.is_end_stream() {
+        return;
+    }
+    // Only HTTP/1 bodies know their length by themselves.
+    let declared = || match body {
+        Body::Http2(_) => head
+            .headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok(),
+        _ => None,
+    };
+    let length = body.size_hint().exact().or_else(declared);
+    let doing = if Events::of(&head.headers).is_some() {
+        Doing::Events
+    } else {
+        Doing::Sending
+    };
+    exchange.sending(length, doing);
 }
 
 /// How long a request's body may be silent: gRPC streams for as long as they
@@ -214,6 +248,7 @@ fn upgrade(
         let response = answer::refuse(&mut exchange, StatusCode::BAD_GATEWAY, says);
         return own(response, exchange, answers);
     };
+    exchange.enter(Doing::Tunnel);
     headers::response(&mut parts.headers, &route.rule.set_response_headers);
     parts
         .headers
@@ -245,6 +280,7 @@ fn finish_head(response: &mut Response<Reply>, answers: &Answers, version: Versi
         return;
     }
     if answers.retired.load(Relaxed) {
+        answers.told.lock().get_or_insert_with(clock::now);
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

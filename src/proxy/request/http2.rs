@@ -8,7 +8,7 @@
 use super::answer;
 use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
-use super::http1::{find, silence};
+use super::http1::{find, note_response, silence};
 use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
@@ -231,6 +231,7 @@ impl Stream {
         } = forwarded;
         head.version = Version::HTTP_2;
         self.exchange.answered(head.status.as_u16());
+        note_response(&head, &body, &self.exchange);
         let events = Events::of(&head.headers);
         let over = body.is_end_stream();
         let Ok(sink) = self
@@ -283,13 +284,13 @@ impl Stream {
     /// deadline came first.
     async fn transfer(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
         let mut due = pin!(self.exchange.due());
-        poll_fn(|cx| poll_transfer(cx, pump, carrier, due.as_mut())).await
+        poll_fn(|cx| poll_transfer(cx, &self.exchange, pump, carrier, due.as_mut())).await
     }
 
     /// The same after the deadline, until the cut.
     async fn last_event(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
         let mut cut = pin!(self.exchange.cut());
-        poll_fn(|cx| poll_transfer(cx, pump, carrier, cut.as_mut())).await
+        poll_fn(|cx| poll_transfer(cx, &self.exchange, pump, carrier, cut.as_mut())).await
     }
 
     fn farewell(self, pump: &mut Pump) {
@@ -319,6 +320,7 @@ async fn hear(mut rest: Body) {
 
 fn poll_transfer(
     cx: &mut Context<'_>,
+    exchange: &RequestGuard,
     pump: &mut Pump,
     carrier: &mut Carrier,
     limit: Pin<&mut impl Future<Output = ()>>,
@@ -327,6 +329,8 @@ fn poll_transfer(
     if let Poll::Ready(end) = pump.poll(cx) {
         return Poll::Ready(Some(end));
     }
+    exchange.sent(pump.sent());
+    exchange.stuck(pump.is_stuck());
     limit.poll(cx).map(|()| None)
 }
 

@@ -41,6 +41,10 @@ pub(super) struct Pump {
     sink: SendStream<Bytes>,
     hand: Bytes,
     ahead: Option<Frame<Bytes>>,
+    /// Bytes that the window took.
+    sent: u64,
+    /// The window is shut.
+    stuck: bool,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     events: Option<Events>,
@@ -57,6 +61,8 @@ impl Pump {
             sink,
             hand: Bytes::new(),
             ahead: None,
+            sent: 0,
+            stuck: false,
             patience,
             stalled: None,
             events: None,
@@ -124,6 +130,7 @@ impl Pump {
             Poll::Pending => return self.poll_blocked(cx),
         };
         self.stalled = None;
+        self.stuck = false;
         let mut chunk = self.hand.split_to(room.min(self.hand.len()));
         if let Some(events) = &mut self.events {
             if self.ending {
@@ -132,6 +139,7 @@ impl Pump {
                 events.pass(&chunk);
             }
         }
+        self.sent += chunk.len() as u64;
         if self.between_events() {
             return Poll::Ready(Some(self.end(chunk)));
         }
@@ -163,6 +171,7 @@ impl Pump {
 
     /// The window is shut: look whether the source goes on, and at the time.
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        self.stuck = true;
         if self.ahead.is_none() && !self.body.is_end_stream() {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(End::Broken(error))),
@@ -199,6 +208,16 @@ impl Pump {
         self.hand = Bytes::new();
         let sent = self.sink.send_data(chunk, true);
         sent.map_or(End::Refused, |()| End::BetweenEvents)
+    }
+
+    /// How many bytes the receiver's window took.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether something is in hand and the receiver's window is shut.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Stop, and give the rest of the body back.

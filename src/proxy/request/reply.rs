@@ -110,6 +110,9 @@ impl http_body::Body for Reply {
                 this.exchange = None;
             }
             Some(Ok(frame)) => {
+                if let (Some(exchange), Some(data)) = (&this.exchange, frame.data_ref()) {
+                    exchange.sent_more(data.len());
+                }
                 if let Some(events) = &mut this.events
                     && let Some(data) = frame.data_ref()
                 {

@@ -83,9 +83,16 @@ impl Metrics {
         if let Some(known) = routes.iter().find(|one| one.is(listener, route, upstream)) {
             return Arc::clone(known);
         }
-        let new = RouteMetrics::new(listener, route, upstream);
+        let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        let new = RouteMetrics::numbered(number, listener, route, upstream);
         routes.push(Arc::clone(&new));
         new
+    }
+
+    /// All counters; the position of each is its number.
+    #[must_use]
+    pub fn numbered(&self) -> Vec<Arc<RouteMetrics>> {
+        self.routes.lock().clone()
     }
 
     /// Note that a drain of the process began, at this time since the Unix

@@ -1,13 +1,14 @@
 //! What is counted of requests, by listener, route and upstream.
 //!
-//! Invariant: [`RouteMetrics::record`] is three additions to atomics; the
-//! count of a histogram is the sum of its buckets and is not kept.
+//! Invariant: [`RouteMetrics::record`] is three additions to atomics and
+//! [`RouteMetrics::lasted`] one; the count of a histogram is the sum of its
+//! buckets and is not kept.
 //!
 //! Deliberately absent: anything kept by server or by client address.
 
 use super::codes::{self, SLOTS};
 use super::family::{Family, Histogram, Labels};
-use crate::drain::Protocol;
+use crate::drain::{History, Protocol};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct RouteMetrics {
     listener: Arc<str>,
     route: Arc<str>,
     upstream: Arc<str>,
+    /// Its position among all that were asked for.
+    number: u32,
     by_protocol: [Counters; Protocol::ALL.len()],
 }
 
@@ -48,6 +51,8 @@ struct Counters {
     /// One more than there are bounds: the last takes what is above them all.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
+    /// What came to its own end, as finely as a forecast needs it.
+    lasted: [AtomicU64; History::BUCKETS],
 }
 
 impl Default for Counters {
@@ -56,6 +61,7 @@ impl Default for Counters {
             codes: [const { AtomicU64::new(0) }; SLOTS],
             buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
             micros: AtomicU64::new(0),
+            lasted: [const { AtomicU64::new(0) }; History::BUCKETS],
         }
     }
 }
@@ -65,7 +71,12 @@ impl RouteMetrics {
     /// [`Metrics::route`](super::Metrics::route) for those that are shown.
     #[must_use]
     pub fn new(listener: &str, route: &str, upstream: &str) -> Arc<Self> {
+        Self::numbered(u32::MAX, listener, route, upstream)
+    }
+
+    pub(super) fn numbered(number: u32, listener: &str, route: &str, upstream: &str) -> Arc<Self> {
         Arc::new(Self {
+            number,
             listener: listener.into(),
             route: route.into(),
             upstream: upstream.into(),
@@ -83,6 +94,32 @@ impl RouteMetrics {
         counters.codes[codes::slot(code)].fetch_add(1, Relaxed);
         counters.buckets[bucket].fetch_add(1, Relaxed);
         counters.micros.fetch_add(micros, Relaxed);
+    }
+
+    /// Note how long an exchange lasted that came to its own end.
+    pub fn lasted(&self, protocol: Protocol, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.by_protocol[protocol as usize].lasted[History::bucket(micros)].fetch_add(1, Relaxed);
+    }
+
+    /// How long those lasted that came to their own end.
+    #[must_use]
+    pub fn history(&self, protocol: Protocol) -> History {
+        let lasted = &self.by_protocol[protocol as usize].lasted;
+        History::read(lasted.each_ref().map(|count| count.load(Relaxed)))
+    }
+
+    /// The number under which [`Metrics::numbered`](super::Metrics::numbered)
+    /// finds it.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The route; empty for what no route took.
+    #[must_use]
+    pub fn route(&self) -> &Arc<str> {
+        &self.route
     }
 
     pub(super) fn is(&self, listener: &str, route: &str, upstream: &str) -> bool {

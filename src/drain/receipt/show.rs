@@ -1,0 +1,175 @@
+//! The receipt as a table, for people.
+//!
+//! Invariant: the last line is the verdict, so that it is what is seen first
+//! on a terminal. Deliberately absent: colour, and anything that is not in the
+//! receipt as programs have it.
+
+use super::Receipt;
+use crate::drain::accept_filter::AcceptFilter;
+use crate::drain::stage::Stage;
+use crate::drain::table::{Side, Table};
+use std::fmt;
+
+/// What is said where the kernel did not take the accept filter.
+const UNFILTERED: &str = "New connections could not be held off while listeners closed \
+    (no accept filter): clients that connected in that instant may have been lost.";
+
+impl Receipt {
+    fn stage_table(&self) -> Table {
+        let mut table = Table::new([
+            ("Stage", Side::Left),
+            ("began", Side::Right),
+            ("took", Side::Right),
+            ("what happened", Side::Left),
+        ]);
+        for times in &self.stages {
+            let meaning = match times.stage {
+                Stage::Cut if !self.cut_anything() => "nothing was left to cut",
+                stage => stage.meaning(),
+            };
+            table.row([
+                times.stage.as_str().to_owned(),
+                seconds(times.began_ms),
+                seconds(times.ended_ms - times.began_ms),
+                meaning.to_owned(),
+            ]);
+        }
+        table
+    }
+
+    fn book_table(&self) -> Table {
+        let mut table = Table::new([
+            ("Work", Side::Left),
+            ("opened", Side::Right),
+            ("finished", Side::Right),
+            ("farewelled", Side::Right),
+            ("cut", Side::Right),
+        ]);
+        let requests = self.requests.iter();
+        let rows = requests.map(|(protocol, ledger)| (protocol.as_str(), ledger));
+        for (name, ledger) in rows.chain([("connections", &self.connections)]) {
+            table.row([
+                name.to_owned(),
+                ledger.opened.to_string(),
+                ledger.finished.to_string(),
+                ledger.farewelled.to_string(),
+                ledger.cut.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn told_table(&self) -> Table {
+        let mut table = Table::new([
+            ("At", Side::Right),
+            ("listener", Side::Left),
+            ("client", Side::Left),
+            ("protocol", Side::Left),
+            ("route", Side::Left),
+            ("age", Side::Right),
+            ("doing", Side::Left),
+            ("why", Side::Left),
+            ("outcome", Side::Left),
+            ("what the client saw", Side::Left),
+        ]);
+        for told in &self.told {
+            table.row([
+                seconds(told.at_ms),
+                told.listener.clone(),
+                told.peer.clone(),
+                told.protocol.as_str().to_owned(),
+                told.route.as_deref().unwrap_or("-").to_owned(),
+                seconds(told.age_ms),
+                told.doing.meaning().to_owned(),
+                told.why.meaning().to_owned(),
+                told.outcome.as_str().to_owned(),
+                told.outcome.meaning().to_owned(),
+            ]);
+        }
+        table
+    }
+
+    fn forecast_table(&self) -> Table {
+        let mut table = Table::new([
+            ("Forecast at", Side::Left),
+            ("work", Side::Left),
+            ("finish", Side::Right),
+            ("did", Side::Right),
+            ("be told", Side::Right),
+            ("were", Side::Right),
+            ("unknown", Side::Right),
+            ("finished", Side::Right),
+        ]);
+        for foretold in &self.foretold {
+            for (protocol, compared) in &foretold.protocols {
+                table.row([
+                    foretold.stage.as_str().to_owned(),
+                    protocol.as_str().to_owned(),
+                    compared.finish.to_string(),
+                    compared.finish_came_true.to_string(),
+                    compared.told.to_string(),
+                    compared.told_came_true.to_string(),
+                    compared.unknown.to_string(),
+                    compared.unknown_finished.to_string(),
+                ]);
+            }
+        }
+        table
+    }
+
+    /// How long it was thought to take.
+    fn foretold_length(&self) -> String {
+        let said = self.foretold.iter().map(|foretold| {
+            let stage = foretold.stage.as_str();
+            format!("{} at {stage}", seconds(foretold.duration_ms))
+        });
+        format!("Foretold to take {}.", said.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = seconds(self.duration_ms);
+        let trigger = self.trigger.meaning();
+        let whose = self.listener.as_ref();
+        let whose = whose.map_or_else(String::new, |name| format!(" of listener {name}"));
+        if self.complete {
+            write!(f, "Drain receipt{whose}: started by {trigger}, took {took}")?;
+        } else {
+            write!(f, "Drain{whose} so far: started by {trigger}, {took} ago")?;
+        }
+        if self.extended_ms > 0.0 {
+            write!(f, ", extended by {}", seconds(self.extended_ms))?;
+        }
+        writeln!(f, "\n")?;
+        if !self.stages.is_empty() {
+            writeln!(f, "{}", self.stage_table())?;
+        }
+        writeln!(f, "{}", self.book_table())?;
+        if self.foretold.iter().any(|one| !one.protocols.is_empty()) {
+            writeln!(f, "{}", self.forecast_table())?;
+        }
+        if !self.told.is_empty() {
+            write!(f, "{}", self.told_table())?;
+            if self.told_omitted > 0 {
+                writeln!(f, "... and {} more", self.told_omitted)?;
+            }
+            writeln!(f)?;
+        }
+        if !self.foretold.is_empty() {
+            writeln!(f, "{}", self.foretold_length())?;
+        }
+        for remark in self.compliance.remarks() {
+            writeln!(f, "{remark}")?;
+        }
+        if self.accept_filter == Some(AcceptFilter::Unavailable) {
+            writeln!(f, "{UNFILTERED}\n")?;
+        }
+        writeln!(f, "{}", self.verdict())
+    }
+}
+
+/// Milliseconds as seconds, to the millisecond.
+fn seconds(millis: f64) -> String {
+    format!("{:.3} s", millis / 1e3)
+}

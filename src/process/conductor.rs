@@ -11,6 +11,7 @@
 use super::books::{Opening, Whole};
 use super::foresight::Foresights;
 use super::hooks::Hooks;
+use super::keeper::Keeper;
 use super::post::Post;
 use super::reload::{Planned, Reloads};
 use super::setup::Setup;
@@ -48,6 +49,7 @@ pub(super) struct Conductor {
     cut: bool,
     opening: Option<Opening>,
     foresights: Foresights,
+    keeper: Keeper,
 }
 
 /// What woke the conductor.
@@ -83,6 +85,7 @@ impl Conductor {
             cut: false,
             opening: None,
             foresights: Foresights::default(),
+            keeper: Keeper::new(config.receipt.clone()),
         }
     }
 
@@ -124,6 +127,7 @@ impl Conductor {
             workers.stop();
         }
         self.last_hooks().await;
+        self.keeper.finish().await;
     }
 
     /// Hooks end in their own time, unless the operator has none: who asked
@@ -452,7 +456,9 @@ impl Conductor {
         let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
         self.admin.metrics.shutdown_took(took);
         completed(&receipt, "SHUTDOWN_COMPLETED");
-        self.inbox.publish_receipt(Arc::new(receipt));
+        let receipt = Arc::new(receipt);
+        self.keeper.keep(&receipt);
+        self.inbox.publish_receipt(receipt);
     }
 }
 

@@ -14,6 +14,7 @@ mod conductor;
 mod embedded;
 mod foresight;
 mod hooks;
+mod keeper;
 mod post;
 mod reload;
 mod setup;

@@ -52,6 +52,11 @@ impl Signs {
         self.refused.load(Relaxed) && self.heads.load(Relaxed) <= begun
     }
 
+    /// Request heads that were let through.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads.load(Relaxed)
+    }
+
     /// Whether part of a head is held.
     pub(super) fn half_head(&self) -> bool {
         self.half_head.load(Relaxed)
@@ -78,6 +83,11 @@ impl Gate {
     /// Whether a request may be on its way in: held back, or in the kernel.
     pub(super) fn unread(&self) -> bool {
         !self.held.is_empty() || self.edge.unread()
+    }
+
+    /// Whether a request head is awaited or under way.
+    pub(super) fn in_head(&self) -> bool {
+        self.framing.in_head()
     }
 
     /// Whether the client still owes bytes of a request.

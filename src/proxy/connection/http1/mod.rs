@@ -175,10 +175,21 @@ impl Loop {
         if self.answers.broken_off() {
             return gate.into_edge().0.break_off();
         }
+        if let Some(told) = self.answers.told()
+            && self.unheeding(&gate)
+        {
+            self.guard.scope().after_close(self.guard.peer, told);
+        }
         match gate.refusal() {
             Some(refusal) => refuse(gate, refusal).await,
             None => close(gate, unserved).await,
         }
+    }
+
+    /// Whether the client has sent another request behind the last answer.
+    fn unheeding(&self, gate: &Gate) -> bool {
+        let read = self.signs.heads() > self.guard.requests();
+        read || gate.in_head() && gate.unread()
     }
 
     /// The connection was idle or half-open, and its time has come.
@@ -234,6 +245,7 @@ async fn tunnel(agreed: Agreed<OnUpgrade>) -> Result<(), hyper::Error> {
     };
     let (mut edge, held) = client.io.into_edge();
     edge.set_patient();
+    edge.set_tunnel();
     let from_client = join(client.read_buf, held);
     websocket::relay_to(agreed.server, agreed.exchange, edge, from_client).await
 }

@@ -9,6 +9,7 @@
 //! Invariant: a stream that was opened is served; nothing here resets one.
 //! Deliberately absent: the streams' deadlines, which their own tasks keep.
 
+mod ear;
 mod preface;
 
 pub(in crate::proxy) use preface::PREFACE;
@@ -24,6 +25,7 @@ use crate::drain::{Farewell, Outcome, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
 use crate::proxy::request::{Agreed, Sites, StreamEnd, serve_http2};
 use bytes::Bytes;
+use ear::{Overheard, Word};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
@@ -48,6 +50,9 @@ struct Loop {
     guard: Arc<ConnectionGuard>,
     retired: Option<Timestamp>,
     closing: bool,
+    word: Arc<Word>,
+    /// The last stream that was accepted.
+    last: u32,
     heard: Heard,
     alarm: Alarm,
 }
@@ -73,6 +78,8 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
     // Until all is acknowledged: a client answers the last bytes of a stream
     // with a window update, and that with a reset would cost it those bytes.
     edge.set_linger(Duration::ZERO);
+    let word = Arc::<Word>::default();
+    let edge = Overheard::new(edge, Arc::clone(&word), Arc::clone(&guard));
     let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,
@@ -86,6 +93,8 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
         guard,
         retired: None,
         closing: false,
+        word,
+        last: 0,
         alarm: Alarm::default(),
     };
     poll_fn(|cx| this.poll(cx, &mut conn)).await;
@@ -125,7 +134,7 @@ fn settings(limits: &Limits) -> Builder {
 }
 
 impl Loop {
-    fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Connection<Edge, Bytes>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Connection<Overheard, Bytes>) -> Poll<()> {
         // Enlisted before the orders are read, or new ones go unnoticed.
         self.guard.waker.register(cx.waker());
         loop {
@@ -159,7 +168,9 @@ impl Loop {
                 Some(_) => return Poll::Ready(()),
             }
             // What was said must be polled to be sent.
-            self.retired = Some(clock::now());
+            let now = clock::now();
+            self.retired = Some(now);
+            self.word.give(self.last, now);
         }
     }
 
@@ -172,7 +183,13 @@ impl Loop {
 
     /// The exchange is entered in the registry before its task first runs:
     /// in between, the connection would seem idle.
-    fn stream(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn stream(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.last = u32::from(respond.stream_id());
+        if let Some(told) = self.retired
+            && !self.word.answered()
+        {
+            self.guard.scope().after_goaway(self.guard.peer, told);
+        }
         let (site, guard) = (self.sites.now(), Arc::clone(&self.guard));
         tokio::spawn(serve_http2(site, guard, request, respond, tunnel));
     }

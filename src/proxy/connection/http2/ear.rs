@@ -1,0 +1,277 @@
+//! Hearing whether a client heeds GOAWAY.
+//!
+//! The HTTP/2 engine drops, without a word, streams that come after the last
+//! GOAWAY; who goes on opening them loses every one, and nobody would know. So
+//! once a connection retires, its bytes are listened to: the answer to the
+//! PING that goes with GOAWAY shows that the client has read it, and where a
+//! frame begins; from there on, frame by frame, a new stream is a client that
+//! does not heed (RFC 9113, sections 4.1, 5.1.1 and 6.8).
+//!
+//! Invariant: before a connection retires nothing is looked at, and never is a
+//! byte changed or held. Deliberately absent: what a frame carries.
+
+use super::Edge;
+use crate::drain::Timestamp;
+use crate::proxy::registry::ConnectionGuard;
+use parking_lot::Mutex;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A frame's head.
+const HEAD: usize = 9;
+
+/// The answer to the engine's PING: the head of a PING with ACK on stream 0,
+/// and the payload that the engine sends when it retires a connection.
+const ANSWER: [u8; 17] = [
+    0, 0, 8, 6, 1, 0, 0, 0, 0, 0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54,
+];
+
+/// The type of a HEADERS frame.
+const HEADERS: u8 = 1;
+
+/// What is heard of the frames.
+#[derive(Debug)]
+enum Hearing {
+    /// The answer is awaited; how much of it the last bytes were.
+    Answer(usize),
+    /// In a frame's payload, or its head.
+    Frames { skip: usize, head: Vec<u8> },
+}
+
+/// Follows the bytes of a client that was told to leave.
+#[derive(Debug)]
+struct Ear {
+    hearing: Hearing,
+    /// The last stream that was opened.
+    last: u32,
+}
+
+impl Ear {
+    fn new(last: u32) -> Self {
+        Self {
+            hearing: Hearing::Answer(0),
+            last,
+        }
+    }
+
+    /// Whether the client is known to have read GOAWAY.
+    fn answered(&self) -> bool {
+        matches!(self.hearing, Hearing::Frames { .. })
+    }
+
+    /// How many streams are opened in these bytes, once GOAWAY was read.
+    fn hear(&mut self, mut bytes: &[u8]) -> u32 {
+        let mut opened = 0;
+        while let [first, rest @ ..] = bytes {
+            match &mut self.hearing {
+                Hearing::Answer(matched) => {
+                    *matched = matching(*matched, *first);
+                    if *matched == ANSWER.len() {
+                        let head = Vec::with_capacity(HEAD);
+                        self.hearing = Hearing::Frames { skip: 0, head };
+                    }
+                    bytes = rest;
+                }
+                Hearing::Frames { skip, .. } if *skip > 0 => {
+                    let passed = bytes.len().min(*skip);
+                    *skip -= passed;
+                    bytes = &bytes[passed..];
+                }
+                Hearing::Frames { skip, head } => {
+                    head.push(*first);
+                    bytes = rest;
+                    if let [a, b, c, kind, _, stream @ ..] = head.as_slice()
+                        && let Ok(stream) = <[u8; 4]>::try_from(stream)
+                    {
+                        *skip = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+                        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+                        // A HEADERS frame on a known stream is its trailers.
+                        if *kind == HEADERS && stream > self.last {
+                            self.last = stream;
+                            opened += 1;
+                        }
+                        head.clear();
+                    }
+                }
+            }
+        }
+        opened
+    }
+}
+
+/// How much of the answer is matched once this byte has come after so much.
+fn matching(matched: usize, byte: u8) -> usize {
+    let mut length = matched;
+    loop {
+        if ANSWER[length] == byte {
+            return length + 1;
+        }
+        if length == 0 {
+            return 0;
+        }
+        // The longest beginning that the bytes so far also end with.
+        length = (0..length)
+            .rev()
+            .find(|shorter| ANSWER[..length].ends_with(&ANSWER[..*shorter]))
+            .unwrap_or(0);
+    }
+}
+
+/// What the loop tells the transport that the engine holds, and hears of it.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    given: AtomicBool,
+    ear: Mutex<Option<(Ear, Timestamp)>>,
+}
+
+impl Word {
+    /// The client was told to leave, at `told`, after its stream `last`.
+    pub(super) fn give(&self, last: u32, told: Timestamp) {
+        let mut ear = self.ear.lock();
+        if ear.is_none() {
+            *ear = Some((Ear::new(last), told));
+        }
+        self.given.store(true, Relaxed);
+    }
+
+    /// Whether the client is known to have read it; from then on its streams
+    /// are heard, and need not be counted by whoever accepts them.
+    pub(super) fn answered(&self) -> bool {
+        let heard = self.ear.lock();
+        heard.as_ref().is_some_and(|(ear, _)| ear.answered())
+    }
+}
+
+/// A transport that is listened to.
+#[derive(Debug)]
+pub(super) struct Overheard {
+    edge: Edge,
+    word: Arc<Word>,
+    guard: Arc<ConnectionGuard>,
+}
+
+impl Overheard {
+    pub(super) fn new(edge: Edge, word: Arc<Word>, guard: Arc<ConnectionGuard>) -> Self {
+        Self { edge, word, guard }
+    }
+
+    fn listen(&self, bytes: &[u8]) {
+        if let Some((ear, told)) = &mut *self.word.ear.lock() {
+            for _ in 0..ear.hear(bytes) {
+                self.guard.scope().after_goaway(self.guard.peer, *told);
+            }
+        }
+    }
+}
+
+impl AsyncRead for Overheard {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut this.edge).poll_read(cx, buf);
+        if this.word.given.load(Relaxed) {
+            this.listen(&buf.filled()[before..]);
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Overheard {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().edge).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().edge).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.edge.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().edge).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().edge).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, 0]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// What a client may send, the answer in the middle of it: two streams
+    /// opened before, three after.
+    fn talk() -> Vec<u8> {
+        let mut talk = vec![0, 0, 0, 8, 6];
+        talk.extend(frame(HEADERS, 5, b"before"));
+        talk.extend(frame(0, 5, &[0; 40]));
+        talk.extend(ANSWER);
+        talk.extend(frame(0, 5, &frame(HEADERS, 99, b"no frame")));
+        talk.extend(frame(HEADERS, 5, b"trailers"));
+        talk.extend(frame(HEADERS, 7, b"one"));
+        talk.extend(frame(8, 0, &[0, 0, 1, 0]));
+        talk.extend(frame(HEADERS, 9, b""));
+        talk.extend(frame(HEADERS, 9, b"trailers"));
+        talk.extend(frame(HEADERS, 11, &[1; 300]));
+        talk
+    }
+
+    #[test]
+    fn streams_count_once_goaway_was_read_however_the_bytes_come() {
+        let talk = talk();
+        for piece in 1..=talk.len() {
+            let mut ear = Ear::new(5);
+            let opened: u32 = talk.chunks(piece).map(|bytes| ear.hear(bytes)).sum();
+            assert_eq!(opened, 3, "in pieces of {piece}");
+            assert!(ear.answered());
+        }
+    }
+
+    #[test]
+    fn before_the_answer_nothing_counts() {
+        let mut ear = Ear::new(0);
+        let mut other = ANSWER;
+        other[16] ^= 1;
+        assert_eq!(ear.hear(&other), 0);
+        assert_eq!(ear.hear(&frame(HEADERS, 1, b"")), 0);
+        assert!(!ear.answered());
+    }
+
+    #[test]
+    fn an_answer_after_half_an_answer_is_found() {
+        for half in 1..ANSWER.len() {
+            let mut ear = Ear::new(0);
+            ear.hear(&ANSWER[..half]);
+            ear.hear(&ANSWER);
+            assert!(ear.answered(), "after {half} bytes");
+        }
+    }
+}

@@ -58,7 +58,7 @@ impl fmt::Display for Plan {
         write!(
             f,
             "[drain]\ngrace = \"10m\"\nannounce = \"{}\"\nspread = \"{}\"\nhandshake = \"{}\"\n\
-             last_request = \"{}\"\nfarewell = \"{}\"\n\
+             last_request = \"{}\"\nfarewell = \"{}\"\nreceipt = \"receipt.json\"\n\
              finish = {{ http = \"{}\", grpc = \"{}\", websocket = \"{}\", tcp = \"{}\" }}\n{}\n",
             self.announce,
             self.spread,
@@ -226,6 +226,27 @@ upstream = "tcp"
     pub(super) async fn over(mut self) -> Sums {
         ended(&mut self.proxy).await
     }
+
+    /// The same; its receipt.
+    pub(super) async fn receipt(mut self) -> Value {
+        ended(&mut self.proxy).await;
+        kept(&self.proxy)
+    }
+
+    /// Wait until so many milliseconds have passed on the drain's own clock.
+    pub(super) async fn elapse(&self, millis: f64) {
+        let elapsed = async || {
+            let progress = self.proxy.json("/v1/drain").await;
+            progress["elapsed_ms"].as_f64().expect("a drain")
+        };
+        let until = elapsed().await + millis;
+        let passing = async {
+            while elapsed().await < until {
+                sleep(LOOK).await;
+            }
+        };
+        within("time to pass", passing).await;
+    }
 }
 
 /// SIGTERM; returns when connections have been told to retire on every
@@ -295,7 +316,28 @@ pub(crate) async fn ended(proxy: &mut Proxy) -> Sums {
         "{line}"
     );
     assert_eq!(number("lost"), sums.cut, "{line}");
+    let receipt = kept(proxy);
+    let told = receipt["told"].as_array().expect("a list");
+    // Half-open connections are told as well, and are no exchanges.
+    let named = told.len() as u64 + receipt["told_omitted"].as_u64().expect("a number");
+    assert!(named >= sums.farewelled + sums.cut, "{receipt:#}");
+    let protocols = receipt["requests"].as_object().expect("books");
+    for (field, sum) in [
+        ("finished", sums.finished),
+        ("farewelled", sums.farewelled),
+        ("cut", sums.cut),
+    ] {
+        let books = protocols.values().map(|one| one[field].as_u64());
+        let all: u64 = books.map(|count| count.expect(field)).sum();
+        assert_eq!(all, sum, "{field}: {receipt:#}");
+    }
     sums
+}
+
+/// The receipt that the process left behind.
+pub(super) fn kept(proxy: &Proxy) -> Value {
+    let text = std::fs::read(proxy.path("receipt.json")).expect("the receipt");
+    serde_json::from_slice(&text).expect("a receipt")
 }
 
 async fn tls(certificate: &Certificate, address: SocketAddr) -> BoxWire {

@@ -15,9 +15,13 @@
 //! repeated has the effect of one; that is the machine's doing, not this
 //! module's.
 
-use crate::drain::{Answer, Event, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
-use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+mod position;
+mod reload;
+
+pub use position::{ListenerStatus, Position, Status};
+pub use reload::{NotReloaded, Reload, Reloaded};
+
+use crate::drain::{Answer, Event, Receipt, Trigger};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -98,83 +102,6 @@ pub enum Refusal {
     Terminated,
 }
 
-/// A reload that was asked for.
-#[derive(Debug)]
-pub struct Reload {
-    /// Only say what it would do.
-    pub dry_run: bool,
-    /// Who waits for the answer; nobody, if a signal asked.
-    answer: Option<oneshot::Sender<Result<Reloaded, NotReloaded>>>,
-}
-
-impl Reload {
-    /// Asked for by somebody who does not wait.
-    #[must_use]
-    pub const fn by_signal() -> Self {
-        Self {
-            dry_run: false,
-            answer: None,
-        }
-    }
-
-    /// Whether somebody waits for the answer.
-    #[must_use]
-    pub const fn is_awaited(&self) -> bool {
-        self.answer.is_some()
-    }
-
-    /// Answer it.
-    pub fn answer(self, verdict: Result<Reloaded, NotReloaded>) {
-        if let Some(answer) = self.answer {
-            // Who asked may have left: what was done is done all the same.
-            let _ = answer.send(verdict);
-        }
-    }
-}
-
-/// What a reload did, or would do.
-#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// Whether it was done; not, if it was only to be told, or nothing is to
-    /// be done.
-    pub applied: bool,
-    /// A line for each change, in words.
-    pub changes: Vec<String>,
-    /// Connections that it leaves alone.
-    pub untouched: u64,
-    /// Listeners that are being drained by it.
-    pub drains: Vec<String>,
-}
-
-/// Why nothing was changed.
-#[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
-pub enum NotReloaded {
-    /// The process is draining.
-    #[error("the process is draining; a reload is refused")]
-    Draining,
-    /// The config is wrong: its report.
-    #[error("{0}")]
-    Config(String),
-    /// It asks for what only a new process can have.
-    #[error("{0}")]
-    Fixed(String),
-    /// What it asks for could not be had.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl NotReloaded {
-    /// The name used in metrics and logs.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Draining | Self::Fixed(_) => "refused",
-            Self::Config(_) => "invalid",
-            Self::Failed(_) => "failed",
-        }
-    }
-}
-
 /// What can come through the door.
 #[derive(Debug)]
 pub enum Request {
@@ -182,93 +109,6 @@ pub enum Request {
     Command(Asked),
     /// A reload.
     Reload(Reload),
-}
-
-/// How far something is on its way: the process, or one of its listeners.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Position {
-    /// The lifecycle position.
-    pub phase: Phase,
-    /// The stage of the drain under way.
-    pub stage: Option<Stage>,
-    /// Readiness: whether new traffic should be sent here.
-    pub ready: bool,
-    /// Who began the drain under way.
-    pub trigger: Option<Trigger>,
-    /// When the drain under way began.
-    pub started: Option<Timestamp>,
-    /// When listeners began to refuse.
-    pub refused: Option<Timestamp>,
-    /// When nothing may be left, whatever peers do.
-    pub latest: Option<Timestamp>,
-    /// The timeline of the drain under way, or of the next one.
-    pub plan: Plan,
-    /// The stages that the drain has reached.
-    pub stages: Vec<StageSpan>,
-}
-
-impl Position {
-    /// The position of what has just begun.
-    #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self {
-            phase: Phase::Idle,
-            stage: None,
-            ready: false,
-            trigger: None,
-            started: None,
-            refused: None,
-            latest: None,
-            plan,
-            stages: Vec::new(),
-        }
-    }
-
-    /// Whether a drain is under way, announce included.
-    #[must_use]
-    pub fn draining(&self) -> bool {
-        self.started.is_some() && self.phase != Phase::Terminated
-    }
-}
-
-/// One listener: where it is bound, and how far it is.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ListenerStatus {
-    /// Its name in the config.
-    pub name: Arc<str>,
-    /// The address that it is bound to.
-    pub address: SocketAddr,
-    /// How far it is.
-    pub position: Position,
-    /// What its own drain did, once that is over.
-    pub receipt: Option<Arc<Receipt>>,
-}
-
-/// Where the process and its listeners stand, at one instant.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Status {
-    /// The process.
-    pub process: Position,
-    /// The listeners, in the order of the config.
-    pub listeners: Vec<ListenerStatus>,
-}
-
-impl Status {
-    /// The status of a process that has just begun.
-    #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self {
-            process: Position::new(plan),
-            listeners: Vec::new(),
-        }
-    }
-
-    /// The listener of this name.
-    #[must_use]
-    pub fn listener(&self, name: &str) -> Option<&ListenerStatus> {
-        let mut named = self.listeners.iter().filter(|one| &*one.name == name);
-        named.next_back()
-    }
 }
 
 /// The asking end; clones ask the same conductor.
@@ -357,8 +197,7 @@ impl Control {
     /// A [`NotReloaded`]; nothing was changed then.
     pub async fn reload(&self, dry_run: bool) -> Result<Reloaded, NotReloaded> {
         let (answer, verdict) = oneshot::channel();
-        let answer = Some(answer);
-        let request = Request::Reload(Reload { dry_run, answer });
+        let request = Request::Reload(Reload::awaited(dry_run, answer));
         let sent = self.requests.send(request).await;
         sent.map_err(|_| NotReloaded::Draining)?;
         verdict.await.map_err(|_| NotReloaded::Draining)?
@@ -440,7 +279,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::Machine;
+    use crate::drain::{Machine, Phase, Plan, Stage, Timestamp};
 
     fn announcing(by: Trigger) -> Status {
         let mut status = Status::new(Plan::default());

@@ -70,6 +70,7 @@ impl Diff {
         let settings = [
             ("the drain plan", old.plan != new.plan),
             ("hooks", old.hooks != new.hooks),
+            ("where the receipt is kept", old.receipt != new.receipt),
             (
                 "the log level",
                 old.process.logs.level != new.process.logs.level,

@@ -55,11 +55,15 @@ impl Sea {
     /// Let it go, and wait for the end of the drain: its receipt.
     pub(super) async fn over(mut self) -> Value {
         let proxy = &self.proxy;
-        let receipt = async {
-            self.server.desk.release();
-            proxy.json("/v1/drain?wait=true").await
+        let desk = self.server.desk.clone();
+        // Asked first, answered second: of two connections the admin interface
+        // accepts the first one first.
+        let asked = proxy.json("/v1/drain?wait=true");
+        let let_go = async {
+            proxy.get("/v1/status").await;
+            desk.release();
         };
-        let receipt = within("the receipt", receipt).await;
+        let (receipt, ()) = within("the receipt", async { tokio::join!(asked, let_go) }).await;
         drop(self.held);
         ended(&mut self.proxy).await;
         receipt

@@ -1,0 +1,122 @@
+//! Reloads, as the conductor does them: asked for, planned, put in force.
+//!
+//! Invariant: between the planning of a reload and its last change nothing
+//! else happens: the conductor does one thing at a time.
+//!
+//! Deliberately absent: planning (see `process::reload`).
+
+use super::Conductor;
+use crate::config::{Config, Listener};
+use crate::control::{NotReloaded, Reload, Reloaded};
+use crate::drain::{Event, Trigger, Whom};
+use crate::process::keeper::Keeper;
+use crate::process::post::Post;
+use crate::process::reload::Planned;
+use crate::proxy::listener::Bound;
+use crate::proxy::request::Site;
+use crate::telemetry::logs;
+use std::sync::Arc;
+
+impl Conductor {
+    pub(super) fn reload(&mut self, reload: Reload) {
+        if self.group.started().is_some() {
+            return self.reloaded(reload, Err(NotReloaded::Draining));
+        }
+        self.reloads.ask(reload);
+    }
+
+    pub(super) fn loaded(&mut self, reload: Reload, config: Result<Box<Config>, NotReloaded>) {
+        let done = config.and_then(|config| self.run_by(*config, reload.dry_run));
+        self.reloaded(reload, done);
+    }
+
+    /// Put a config in force, or say what that would do.
+    fn run_by(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, NotReloaded> {
+        if self.group.started().is_some() {
+            return Err(NotReloaded::Draining);
+        }
+        let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
+        let told = planned.told(!dry_run, &self.posts, &self.admin.registry);
+        if told.applied {
+            let added = planned.bind(&self.posts)?;
+            self.apply(planned, added);
+        }
+        Ok(told)
+    }
+
+    /// From here on nothing fails.
+    fn apply(&mut self, planned: Planned, added: Vec<(Listener, Bound, Vec<Site>)>) {
+        let config = Arc::clone(&planned.setup.config);
+        self.forget_the_gone();
+        for (id, listener, sites) in planned.changed {
+            self.group.set_after(id, listener.after);
+            if let Some(post) = self.posts.iter().find(|post| post.id == id) {
+                post.serve_by(sites, listener.limits.connections);
+            }
+        }
+        // A drain under way follows the plan that it began with.
+        let _kept = self.group.set_plan(config.plan);
+        for (listener, bound, sites) in added {
+            self.open(&listener, bound, sites);
+        }
+        self.hooks.replace(&config.hooks);
+        self.keeper = Keeper::new(config.receipt.clone());
+        self.admin
+            .take_over(planned.setup.upstreams(), config.admin.token.clone());
+        if let Err(error) = logs::set_level(&config.process.logs.level) {
+            tracing::warn!(%error, "the log level stays as it was");
+        }
+        self.setup.close_all_but(&planned.setup);
+        self.setup = planned.setup;
+        self.setup.watch_health();
+        for id in planned.removed {
+            if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {
+                post.removed = true;
+            }
+            self.step(Whom::Listener(id), Event::Drain(Trigger::Reload));
+        }
+        self.step(Whom::Process, Event::Elapsed);
+    }
+
+    /// Listeners that an earlier reload took away, and that are over.
+    fn forget_the_gone(&mut self) {
+        let group = &mut self.group;
+        self.posts.retain(|post| {
+            let gone = post.removed && post.is_over(group);
+            if gone {
+                group.forget(post.id);
+            }
+            !gone
+        });
+    }
+
+    fn open(&mut self, listener: &Listener, bound: Bound, sites: Vec<Site>) {
+        let registry = &self.admin.registry;
+        let address = bound.address;
+        let (post, share) = Post::new(listener, bound, sites, registry, &mut self.group);
+        tracing::info!(event = "listening", listener = %listener.name, %address);
+        self.posts.push(post);
+        if let Some(workers) = &self.workers {
+            workers.open(share);
+        }
+    }
+
+    fn reloaded(&self, reload: Reload, done: Result<Reloaded, NotReloaded>) {
+        let result = match &done {
+            Ok(told) if told.applied => "applied",
+            Ok(_) if reload.dry_run => "dry_run",
+            Ok(_) => "unchanged",
+            Err(error) => error.as_str(),
+        };
+        match &done {
+            Ok(told) => {
+                let changes = told.changes.join("; ");
+                let untouched = told.untouched;
+                tracing::info!(event = "reload", result, untouched, "{changes}");
+            }
+            Err(error) => tracing::error!(event = "reload", result, "{error}"),
+        }
+        self.admin.metrics.reloaded(result);
+        reload.answer(done);
+    }
+}

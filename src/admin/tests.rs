@@ -1,6 +1,7 @@
 //! The interface over real sockets, with a machine of its own at the inbox.
 
 mod client;
+mod forecast;
 mod listeners;
 mod schema;
 

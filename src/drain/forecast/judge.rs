@@ -235,8 +235,8 @@ fn farewell(exchange: &InFlight) -> Farewell {
         Protocol::Grpc if !over_http1 => Farewell::GrpcTrailers,
         _ if awaiting => Farewell::Unanswered,
         Protocol::WebSocket => Farewell::WebSocketClose,
-        _ if !over_http1 => Farewell::Reset,
         _ if exchange.doing == Doing::Events => Farewell::EventStream,
+        _ if !over_http1 => Farewell::Reset,
         _ => Farewell::Truncated,
     }
 }

@@ -76,6 +76,7 @@ http1     sending   unknown  unknown   truncated
 http1     events    endless  farewell  event_stream
 http2     awaiting  unknown  unknown   unanswered
 http2     sending   unknown  unknown   reset
+http2     events    endless  farewell  event_stream
 grpc      awaiting  unknown  unknown   grpc_trailers_only
 grpc      sending   endless  farewell  grpc_trailers
 grpc      blocked   endless  farewell  grpc_trailers

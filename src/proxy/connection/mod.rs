@@ -23,7 +23,7 @@ use super::registry::ConnectionGuard;
 use super::request::{Site, Sites, TcpExchange};
 use super::upstream::Tried;
 use crate::clock;
-use crate::drain::{Doing, Farewell, Outcome, Protocol};
+use crate::drain::{Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -75,7 +75,6 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
     };
     match server {
         Ok((server, _)) => {
-            exchange.enter(Doing::Tunnel);
             edge.set_tunnel();
             let early = Early {
                 from_client: Bytes::new(),

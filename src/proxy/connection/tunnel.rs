@@ -21,7 +21,7 @@ mod stream;
 pub(super) use direction::Grammar;
 pub(super) use stream::Stream;
 
-use crate::drain::{Farewell, Outcome};
+use crate::drain::{Doing, Farewell, Outcome};
 use crate::proxy::registry::RequestGuard;
 use bytes::Bytes;
 use direction::Direction;
@@ -118,6 +118,7 @@ where
     pub(super) async fn run(mut self, mut exchange: RequestGuard) {
         let record = Arc::clone(exchange.record());
         let protocol = exchange.protocol();
+        exchange.enter(Doing::Tunnel);
         tokio::select! {
             biased;
             () = record.due(protocol) => self.part(),

@@ -248,7 +248,6 @@ fn upgrade(
         let response = answer::refuse(&mut exchange, StatusCode::BAD_GATEWAY, says);
         return own(response, exchange, answers);
     };
-    exchange.enter(Doing::Tunnel);
     headers::response(&mut parts.headers, &route.rule.set_response_headers);
     parts
         .headers

@@ -268,3 +268,23 @@ async fn the_command_line_shows_it() {
     scene.proxy.signal(Signal::TERM);
     scene.over().await;
 }
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_a_tunnel_like_any_other() {
+    let scene = Scene::start(&Plan::CALM).await;
+    let client = scene.http2(Via::Clear).await;
+    let socket = WebSocket::over_stream(&client, "/chat").await;
+    let begun = |one: &Value| one["exchanges"][0]["doing"] == "tunnel";
+    let forecast = forecast(&scene.proxy, "30s", begun).await;
+    let one = of(&forecast, "websocket");
+    let said = (&one["basis"], &one["verdict"], &one["told"]);
+    let expected = (
+        &json!("endless"),
+        &json!("farewell"),
+        &json!("websocket_close"),
+    );
+    assert_eq!(said, expected, "{one:#}");
+    drop((socket, client));
+    scene.proxy.signal(Signal::TERM);
+    scene.over().await;
+}

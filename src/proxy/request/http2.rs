@@ -323,9 +323,14 @@ fn poll_transfer(
     exchange: &RequestGuard,
     pump: &mut Pump,
     carrier: &mut Carrier,
-    limit: Pin<&mut impl Future<Output = ()>>,
+    mut limit: Pin<&mut impl Future<Output = ()>>,
 ) -> Poll<Option<End>> {
     carrier.poll_upload(cx);
+    // Before more is passed: past its deadline an event stream goes on to the
+    // next boundary, and no further.
+    if pump.carries_events() && limit.as_mut().poll(cx).is_ready() {
+        return Poll::Ready(None);
+    }
     if let Poll::Ready(end) = pump.poll(cx) {
         return Poll::Ready(Some(end));
     }

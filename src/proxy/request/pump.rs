@@ -199,6 +199,11 @@ impl Pump {
         self.ending
     }
 
+    /// Whether the body is an event stream.
+    pub(super) fn carries_events(&self) -> bool {
+        self.events.is_some()
+    }
+
     fn between_events(&self) -> bool {
         self.ending && self.events.as_ref().is_some_and(Events::at_boundary)
     }

@@ -32,6 +32,7 @@ upstream = "site"
 servers = ["{server}"]
 
 [drain]
+receipt = "receipt.json"
 grace = "10m"
 announce = "0s"
 spread = "0s"

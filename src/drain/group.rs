@@ -141,7 +141,8 @@ impl Group {
                     Answer::TooLate
                 }
             }
-            Event::CutNow if self.started.is_some() => {
+            // Before refuse it ends announce at least, even with nobody left.
+            Event::CutNow if self.phase == Phase::Draining => {
                 let mut answers = live().map(|member| member.machine.answer(event, self.now));
                 if answers.all(|answer| answer == Answer::Already) {
                     Answer::Already
@@ -270,6 +271,10 @@ impl Group {
         let joined: Vec<_> = self.joined().map(Member::id).collect();
         for id in joined {
             self.tell(id, Event::Cancel, actions);
+        }
+        // One that was cut meanwhile has no way back, and goes on alone.
+        for member in &mut self.members {
+            member.alone |= member.machine.started().is_some();
         }
         self.trigger = None;
         self.started = None;

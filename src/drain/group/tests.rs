@@ -152,6 +152,34 @@ fn a_drain_of_the_process_overtakes_that_of_a_listener() {
 }
 
 #[test]
+fn a_listener_that_was_cut_is_not_taken_back_with_the_process() {
+    let (mut group, ids) = serving(&[("web", &[]), ("db", &[])]);
+    let drain = Event::Drain(Trigger::Sigterm);
+    group.handle(Whom::Process, drain, seconds(10));
+    group.handle(Whom::Listener(ids[1]), Event::CutNow, seconds(11));
+    group.handle(Whom::Process, Event::Cancel, seconds(12));
+    assert!(group.ready(), "the other one serves");
+    let db = group.member(ids[1]).expect("a member");
+    assert!(db.alone() && db.machine().started().is_some());
+    // What it did is none of a later drain of the process.
+    group.handle(Whom::Process, drain, seconds(20));
+    let refused = group.handle(Whom::Process, Event::Elapsed, seconds(25));
+    assert_eq!(stages_of(&refused, Whom::Process), [Stage::Refuse]);
+}
+
+#[test]
+fn a_cut_ends_the_announcement_even_with_nobody_left() {
+    let (mut group, ids) = serving(&[("web", &[])]);
+    group.handle(Whom::Listener(ids[0]), Event::CutNow, seconds(5));
+    leave(&mut group, ids[0], seconds(5));
+    group.handle(Whom::Process, Event::Drain(Trigger::Sigterm), seconds(10));
+    let answer = group.answer(Whom::Process, Event::CutNow, seconds(11));
+    assert_eq!(answer, Answer::Accepted);
+    group.handle(Whom::Process, Event::CutNow, seconds(11));
+    assert_eq!(group.phase(), Phase::Terminated);
+}
+
+#[test]
 fn without_a_listener_left_a_process_still_announces() {
     let (mut group, ids) = serving(&[("web", &[])]);
     group.handle(Whom::Listener(ids[0]), Event::CutNow, seconds(5));

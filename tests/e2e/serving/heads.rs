@@ -3,7 +3,9 @@
 use super::client::get;
 use super::field::{CLEAR, Field, Speaks, client, pairs};
 use super::script::Script;
-use crate::support::clients::Raw;
+use crate::support::clients::{Ended, Raw};
+use crate::support::proxy::Proxy;
+use crate::support::servers::Server;
 use http::HeaderValue;
 
 #[tokio::test]
@@ -155,4 +157,28 @@ async fn cookies_that_http2_splits_are_one_field_for_http1() {
     client.ask(asked).await.expect("a reply");
     let head = field.last_head("h1");
     assert!(head.contains("\ncookie: a=1; b=2\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_head_that_comes_too_slowly_is_told_so() {
+    let server = Server::http1().await;
+    let address = server.address;
+    let proxy = Proxy::start(&format!(
+        "[listener.web]\nlisten = \"127.0.0.1:0\"\nlimits = {{ head_time = \"300ms\" }}\n\
+         routes = [{{ upstream = \"site\" }}]\n\n[upstream.site]\nservers = [\"{address}\"]\n"
+    ))
+    .await;
+    // The first head of a connection, and a later one.
+    let slow = Raw::connect(proxy.address("web")).await;
+    let mut later = Raw::connect(proxy.address("web")).await;
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    later.send(request).await.expect("sent");
+    later.read_until("\r\n\r\nok").await.expect("an answer");
+    for mut client in [slow, later] {
+        client.send(&request[..20]).await.expect("sent");
+        let (answer, end) = client.rest().await;
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert_eq!(end, Ended::Fin);
+    }
 }

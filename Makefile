@@ -7,8 +7,11 @@ WORKLOADS ?= W1 W3 W4 W5 W7a
 PEERS     ?= project,haproxy,nginx_debian,nghttpx
 RESULTS   ?= target/arena
 
+# How many drains `make soak` simulates.
+SEEDS     ?= 1000000
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check arena release needs needs-lints
+.PHONY: help demo test soak bench check arena release needs needs-lints
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -19,6 +22,9 @@ demo: needs ## embedded backends, mixed load, a live drain and its receipt
 
 test: needs ## every test
 	$(CARGO) test
+
+soak: needs ## a million simulated drains, or SEEDS of them; a bad seed is named
+	EBBTIDE_SEEDS=$(SEEDS) $(CARGO) test --profile soak --test sim every_seed -- --nocapture
 
 bench: needs ## exit overhead of a drain, in milliseconds
 	$(CARGO) bench --bench drain

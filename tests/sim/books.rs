@@ -1,5 +1,5 @@
 //! What the simulation writes down: the ledgers as a shell would keep them,
-//! and the facts of every exchange and connection to judge them by.
+//! one for each listener, and the facts to judge them by.
 
 use crate::script::Kind;
 use ebbtide::drain::{Ledger, Outcome, Protocol, Timestamp};
@@ -8,10 +8,15 @@ use ebbtide::drain::{Ledger, Outcome, Protocol, Timestamp};
 #[derive(Clone, Debug)]
 pub(crate) struct Fate {
     pub(crate) client: usize,
+    pub(crate) listener: usize,
     pub(crate) protocol: Protocol,
     pub(crate) began: Timestamp,
     /// When it would have ended by itself.
     pub(crate) natural_end: Timestamp,
+    /// Until when its client waits, if it says so.
+    pub(crate) own: Option<Timestamp>,
+    /// What the server was told of that, if a drain changed it.
+    pub(crate) promised: Option<Timestamp>,
     pub(crate) ended: Timestamp,
     pub(crate) outcome: Outcome,
 }
@@ -37,6 +42,7 @@ pub(crate) enum While {
 #[derive(Clone, Debug)]
 pub(crate) struct Stay {
     pub(crate) client: usize,
+    pub(crate) listener: usize,
     pub(crate) kind: Kind,
     pub(crate) accepted: Timestamp,
     /// When it last began or ended an exchange, or became able to.
@@ -47,27 +53,72 @@ pub(crate) struct Stay {
     pub(crate) late: bool,
 }
 
-/// Ledgers and facts.
-#[derive(Debug, Default)]
-pub(crate) struct Books {
+/// The ledgers of one listener.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Account {
     pub(crate) exchanges: [Ledger; Protocol::ALL.len()],
     pub(crate) connections: Ledger,
+}
+
+impl Account {
+    /// What happened since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut account = *self;
+        for (ledger, before) in account.exchanges.iter_mut().zip(&earlier.exchanges) {
+            *ledger = ledger.since(before);
+        }
+        account.connections = account.connections.since(&earlier.connections);
+        account
+    }
+
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (ledger, more) in self.exchanges.iter_mut().zip(&other.exchanges) {
+            *ledger = ledger.plus(more);
+        }
+        self.connections = self.connections.plus(&other.connections);
+        self
+    }
+}
+
+/// Ledgers and facts.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) accounts: Vec<Account>,
     pub(crate) fates: Vec<Fate>,
     pub(crate) stays: Vec<Stay>,
 }
 
 impl Books {
-    pub(crate) fn begin(&mut self, protocol: Protocol) {
-        self.exchanges[protocol as usize].open_one();
+    pub(crate) fn new(listeners: usize) -> Self {
+        Self {
+            accounts: vec![Account::default(); listeners],
+            fates: Vec::new(),
+            stays: Vec::new(),
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, listener: usize) {
+        self.accounts[listener].connections.open_one();
+    }
+
+    pub(crate) fn begin(&mut self, listener: usize, protocol: Protocol) {
+        self.accounts[listener].exchanges[protocol as usize].open_one();
     }
 
     pub(crate) fn end(&mut self, fate: Fate) {
-        self.exchanges[fate.protocol as usize].close(fate.outcome);
+        let account = &mut self.accounts[fate.listener];
+        account.exchanges[fate.protocol as usize].close(fate.outcome);
         self.fates.push(fate);
     }
 
     pub(crate) fn leave(&mut self, stay: Stay, worst: Outcome) {
-        self.connections.close(worst);
+        self.accounts[stay.listener].connections.close(worst);
         self.stays.push(stay);
+    }
+
+    /// All listeners' ledgers in one.
+    pub(crate) fn sums(&self) -> Account {
+        let accounts = self.accounts.iter();
+        accounts.fold(Account::default(), Account::plus)
     }
 }

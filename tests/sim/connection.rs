@@ -1,11 +1,12 @@
 //! One connection as a dumb socket loop: woken, it reads the orders, does
 //! what they say, and says when it wants to be woken at the latest.
 //!
-//! It knows nothing of the machine. What it gets wrong, the orders got wrong.
+//! It knows nothing of machines and of other listeners. What it gets wrong,
+//! the orders got wrong.
 
 use crate::books::{Books, Fate, Stay, While};
-use crate::script::{Client, Kind};
-use crate::world::Sabotage;
+use crate::sabotage::Sabotage;
+use crate::script::{Client, Kind, Pace};
 use ebbtide::drain::{CutReason, Farewell, Orders, Outcome, Protocol, Protocols, Timestamp};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ struct Exchange {
     protocol: Protocol,
     began: Timestamp,
     natural_end: Timestamp,
+    /// Until when its client waits.
+    own: Option<Timestamp>,
+    promised: Option<Timestamp>,
     farewell: Given,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct Connection {
     /// Its last answer said `Connection: close`.
     closing: bool,
     worst: Outcome,
+    /// When it is woken next, as far as was asked for.
+    armed: Option<Timestamp>,
     sabotage: Sabotage,
     /// The first orders read, for a sabotaged loop that reads no others.
     stale: Option<Orders>,
@@ -79,6 +85,7 @@ impl Connection {
             last_activity: accepted,
             closing: false,
             worst: Outcome::Finished,
+            armed: None,
             sabotage,
             stale: None,
         }
@@ -102,12 +109,19 @@ impl Connection {
             orders = *self.stale.get_or_insert(orders);
         }
         self.end_exchanges(now, &orders, books);
-        self.open_up(now);
+        self.open_up(now, &orders);
         self.begin_exchanges(now, &orders, books);
         self.obey_farewell(now, &orders);
         self.obey_cut(now, &orders, books);
         self.obey_retire(now, &orders, books);
         self.next_wake(now, &orders)
+    }
+
+    /// Ask to be woken at `next`, unless that was asked for.
+    pub(crate) fn arm(&mut self, now: Timestamp, next: Timestamp) -> Option<Timestamp> {
+        let armed = self.armed.filter(|at| *at > now);
+        self.armed = Some(next);
+        (armed != Some(next)).then_some(next)
     }
 
     /// The process is gone, and every connection with it.
@@ -135,17 +149,27 @@ impl Connection {
             if self.client.kind == Kind::Http1 {
                 let retired = orders.retire_at(self.id).is_some_and(|at| at <= now);
                 self.closing = retired || outcome != Outcome::Finished;
-                self.plan_request(now);
+                self.plan_request(now, orders);
             }
         }
     }
 
-    fn open_up(&mut self, now: Timestamp) {
+    fn open_up(&mut self, now: Timestamp, orders: &Orders) {
+        if self.position == Position::HalfOpen && self.drips().is_some_and(|at| at <= now) {
+            self.last_activity = now;
+        }
         let opens = self.client.opens.map(|after| self.accepted + after);
         if self.position == Position::HalfOpen && opens.is_some_and(|at| at <= now) {
             self.position = Position::Open;
             self.last_activity = now;
-            self.plan_request(now);
+            self.plan_request(now, orders);
+        }
+        if self.position == Position::Open && self.next_request.is_none() {
+            // Racers learn of more instants as orders come.
+            let between = self.client.kind == Kind::Http2 || self.live.is_empty();
+            if self.client.pace == Pace::Racing && between {
+                self.plan_request(now, orders);
+            }
         }
     }
 
@@ -155,16 +179,22 @@ impl Connection {
             let request = self.client.requests[self.sent].clone();
             self.sent += 1;
             self.last_activity = now;
-            books.begin(request.protocol);
+            books.begin(self.client.listener, request.protocol);
+            let own = request.waits.map(|waits| now + waits);
+            // A client is promised no more than the drain has left.
+            let left = orders.deadline(request.protocol).filter(|_| own.is_some());
+            let promised = left.map(|left| own.map_or(left, |own| own.min(left)));
             self.live.push(Exchange {
                 protocol: request.protocol,
                 began: now,
                 natural_end: now + request.takes,
+                own,
+                promised,
                 farewell: Given::No,
             });
             self.next_request = None;
             if self.client.kind == Kind::Http2 {
-                self.plan_request(now);
+                self.plan_request(now, orders);
             }
         }
     }
@@ -172,7 +202,11 @@ impl Connection {
     fn obey_farewell(&mut self, now: Timestamp, orders: &Orders) {
         let leaves = self.client.leaves;
         for exchange in &mut self.live {
-            if orders.farewell.contains(exchange.protocol) && exchange.farewell == Given::No {
+            let beyond = orders.hopeless_beyond(exchange.protocol);
+            let own = exchange.promised.or(exchange.own);
+            let hopeless = own.zip(beyond).is_some_and(|(own, at)| own > at);
+            let due = hopeless || orders.farewell.contains(exchange.protocol);
+            if due && exchange.farewell == Given::No {
                 exchange.farewell =
                     leaves.map_or(Given::Ignored, |after| Given::LeavesAt(now + after));
             }
@@ -198,7 +232,7 @@ impl Connection {
     fn obey_retire(&mut self, now: Timestamp, orders: &Orders, books: &mut Books) {
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if self.position == Position::HalfOpen {
-            if due(orders.half_open_until(self.accepted)) {
+            if due(self.half_open_until(orders)) {
                 self.worst = Outcome::Farewelled(Farewell::Fin);
                 self.end(now, While::HalfOpen, books);
             }
@@ -214,6 +248,31 @@ impl Connection {
         } else if due(self.client_leaves()) {
             self.end(now, While::ClientLeft, books);
         }
+    }
+
+    fn half_open_until(&self, orders: &Orders) -> Option<Timestamp> {
+        let from = match self.sabotage {
+            Sabotage::HalfOpenOnesCountFromTheirLastByte => self.last_activity,
+            _ => self.accepted,
+        };
+        orders.half_open_until(from)
+    }
+
+    /// When the next byte of a handshake without end comes.
+    fn drips(&self) -> Option<Timestamp> {
+        match self.client.pace {
+            Pace::Dripping(every) => Some(self.last_activity + every),
+            Pace::Calm | Pace::Racing => None,
+        }
+    }
+
+    /// The next instant in which something ends, as far as orders say.
+    fn race(&self, now: Timestamp, orders: &Orders) -> Option<Timestamp> {
+        let ends = Protocol::ALL.map(|protocol| orders.deadline(protocol));
+        let cuts = Protocol::ALL.map(|protocol| orders.cut_at(protocol));
+        let told = [orders.retire_at(self.id), self.idle_until(orders)];
+        let instants = ends.into_iter().chain(cuts).chain(told).flatten();
+        instants.filter(|at| *at > now).min()
     }
 
     /// When a connection with nothing in flight may close.
@@ -241,9 +300,13 @@ impl Connection {
         matches!(self.client.kind, Kind::Tunnel(_)) && self.sent > 0
     }
 
-    fn plan_request(&mut self, now: Timestamp) {
+    fn plan_request(&mut self, now: Timestamp, orders: &Orders) {
         let request = self.client.requests.get(self.sent);
-        self.next_request = request.map(|request| now + request.gap);
+        self.next_request = match self.client.pace {
+            Pace::Calm => request.map(|request| now + request.gap),
+            Pace::Racing => request.and_then(|_| self.race(now, orders)),
+            Pace::Dripping(_) => None,
+        };
     }
 
     fn conclude(
@@ -263,9 +326,12 @@ impl Connection {
         }
         books.end(Fate {
             client: self.index,
+            listener: self.client.listener,
             protocol: exchange.protocol,
             began: exchange.began,
             natural_end: exchange.natural_end,
+            own: exchange.own,
+            promised: exchange.promised,
             ended: now,
             outcome,
         });
@@ -278,6 +344,7 @@ impl Connection {
         self.position = Position::Ended;
         let stay = Stay {
             client: self.index,
+            listener: self.client.listener,
             kind: self.client.kind,
             accepted: self.accepted,
             last_activity: self.last_activity,
@@ -302,7 +369,7 @@ impl Connection {
         }
         if self.position == Position::HalfOpen {
             times.push(self.client.opens.map(|after| self.accepted + after));
-            times.push(orders.half_open_until(self.accepted));
+            times.extend([self.half_open_until(orders), self.drips()]);
         } else if self.live.is_empty() {
             times.extend([self.idle_until(orders), self.client_leaves()]);
         }

@@ -28,6 +28,12 @@ impl Rng {
         self.next().checked_rem(limit).unwrap_or(0)
     }
 
+    /// A position in a list of that length, which is not empty.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        let limit = u64::try_from(length).unwrap_or(u64::MAX);
+        usize::try_from(self.below(limit)).unwrap_or(0)
+    }
+
     /// True in so many of a hundred cases.
     pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance

@@ -1,58 +1,43 @@
-//! The shell around the machine, with a virtual clock: listeners, timers that
+//! The shell around the group, with a virtual clock: listeners, timers that
 //! fire late, wake-ups that arrive late, and the queue of what happens next.
 //!
-//! It does what a real shell must do and no more: turn happenings into
-//! events, publish orders, wake connections, say when all is quiet.
+//! It does what the real shell (`process/conductor.rs`) does and no more: turn
+//! happenings into events, shut gates, publish orders, wake connections, say
+//! when all is quiet.
 
 use crate::books::Books;
 use crate::connection::{Connection, reason_of};
+use crate::history::{Deed, What};
+use crate::post::Post;
 use crate::rng::Rng;
-use crate::script::Script;
-use ebbtide::drain::{Action, Event, Machine, Orders, Phase, Timestamp};
+use crate::sabotage::Sabotage;
+use crate::script::{Client, Party, Script, flooding};
+use ebbtide::drain::{Action, Event, Group, Orders, Phase, Timestamp, Whom};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Timers fire this much late at most.
-const LATE_TIMER: Duration = Duration::from_millis(2);
+pub(crate) const LATE_TIMER: Duration = Duration::from_millis(2);
 /// New orders reach a connection after this time at most.
 const LATE_WAKE: Duration = Duration::from_millis(3);
 /// How late anything can come that hangs on a timer and a wake-up.
 pub(crate) const SLACK: Duration = Duration::from_millis(6);
 
-/// A fault put into the shell, for the invariants to find.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) enum Sabotage {
-    None,
-    /// Connections accepted after refuse obey the first orders they read.
-    LateOnesReadOrdersOnce,
-    /// Idle HTTP/1.1 connections get no `last_request` window.
-    IdleOnesCloseAtOnce,
-    /// Cut exchanges do not get into the books.
-    CutsAreNotCounted,
-    /// Listeners close with connections in their accept queues.
-    QueuesAreDropped,
-    /// Nobody says when all is quiet.
-    QuietIsNotNoticed,
-    /// A cancel that comes too late opens the listeners again.
-    RefuseIsTakenBack,
-}
+/// So often each listener may have news in one instant, far more than it has.
+const ROUNDS: usize = 20;
 
 #[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
 enum Happening {
     Timer,
-    Operator(usize),
+    Wish(usize),
+    Flood(usize),
     Connects(usize),
     Accepted(usize),
     Closed(usize),
     Wake(usize),
-}
-
-#[derive(Clone, Debug, Default)]
-struct ListenerPosition {
-    queued: usize,
-    closed: bool,
 }
 
 /// One simulated process and its surroundings.
@@ -60,29 +45,27 @@ struct ListenerPosition {
 pub(crate) struct World {
     pub(crate) script: Script,
     pub(crate) books: Books,
-    pub(crate) machine: Machine,
+    pub(crate) group: Group,
+    pub(crate) posts: Vec<Post>,
     pub(crate) now: Timestamp,
-    /// What the orders were when the process ended.
-    pub(crate) orders: Orders,
-    /// When all listeners had closed.
-    pub(crate) all_closed: Option<Timestamp>,
-    pub(crate) refused_clients: usize,
+    pub(crate) history: Vec<Deed>,
+    /// Clients that came when their listener took nobody any more.
+    pub(crate) refused: Vec<usize>,
+    /// How many of a flood were let in.
+    pub(crate) flooded: usize,
     /// Clients whose connection was in an accept queue that was discarded, or
     /// that the process did not live to accept.
     pub(crate) unaccepted: Vec<usize>,
-    pub(crate) ready: bool,
-    pub(crate) cancelled: bool,
-    pub(crate) cut_now: Option<Timestamp>,
-    /// The last time that a connection ended or a listener closed.
-    pub(crate) last_leave: Timestamp,
+    /// What the shell found to be untrue.
+    pub(crate) untrue: Vec<String>,
     rng: Rng,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<(Timestamp, u64, Happening)>>,
     sequence: u64,
-    listeners: Vec<ListenerPosition>,
     connections: Vec<Option<Connection>>,
-    open: usize,
-    refusing: bool,
+    /// The deadline that a timer is set for.
+    armed: Option<Timestamp>,
+    exited: bool,
     trace: Option<Vec<String>>,
 }
 
@@ -91,40 +74,39 @@ impl World {
     pub(crate) fn run(seed: u64, sabotage: Sabotage, traced: bool) -> Self {
         let mut rng = Rng::new(seed);
         let script = Script::new(&mut rng);
+        let mut group = Group::new(script.plan);
+        let posts = posts(&script, &mut group, sabotage);
         let mut world = Self {
-            books: Books::default(),
-            machine: Machine::new(script.plan),
+            books: Books::new(posts.len()),
+            group,
+            posts,
             now: Timestamp::ZERO,
-            orders: Orders::carry_on(script.plan),
-            all_closed: None,
-            refused_clients: 0,
+            history: Vec::new(),
+            refused: Vec::new(),
+            flooded: 0,
             unaccepted: Vec::new(),
-            ready: false,
-            cancelled: false,
-            cut_now: None,
-            last_leave: Timestamp::ZERO,
+            untrue: Vec::new(),
             rng,
             sabotage,
             queue: BinaryHeap::new(),
             sequence: 0,
-            listeners: vec![ListenerPosition::default(); script.listeners.len()],
             connections: script.clients.iter().map(|_| None).collect(),
-            open: 0,
-            refusing: false,
+            armed: None,
+            exited: false,
             trace: traced.then(Vec::new),
             script,
         };
         world.begin();
         // A process that never ends is for the invariants to report.
         let mut budget = 1_000_000;
-        while world.machine.phase() != Phase::Terminated && budget > 0 {
+        while !world.exited && budget > 0 {
             budget -= 1;
             let Some(Reverse((at, _, happening))) = world.queue.pop() else {
                 break;
             };
             world.now = at;
             world.happen(&happening);
-            world.notice_quiet();
+            world.tell_news();
         }
         world
     }
@@ -136,24 +118,28 @@ impl World {
 
     fn begin(&mut self) {
         for phase in [Phase::Validating, Phase::Ready, Phase::Active] {
-            self.tell(Event::Reached(phase));
+            self.step(None, Event::Reached(phase));
         }
-        self.ready = true;
-        for index in 0..self.script.operators.len() {
-            self.enqueue(self.script.operators[index].0, Happening::Operator(index));
+        for index in 0..self.script.wishes.len() {
+            self.enqueue(self.script.wishes[index].at, Happening::Wish(index));
         }
         for index in 0..self.script.clients.len() {
-            self.enqueue(
-                self.script.clients[index].connects,
-                Happening::Connects(index),
-            );
+            let at = self.script.clients[index].connects;
+            self.enqueue(at, Happening::Connects(index));
+        }
+        for index in 0..self.script.floods.len() {
+            self.enqueue(self.script.floods[index].begins, Happening::Flood(index));
         }
     }
 
     fn happen(&mut self, happening: &Happening) {
         match *happening {
-            Happening::Timer => self.tell(Event::Elapsed),
-            Happening::Operator(index) => self.operate(index),
+            Happening::Timer => {
+                self.armed = None;
+                self.step(None, Event::Elapsed);
+            }
+            Happening::Wish(index) => self.ask(index),
+            Happening::Flood(index) => self.flood(index),
             Happening::Connects(index) => self.connects(index),
             Happening::Accepted(index) => self.accepted(index),
             Happening::Closed(index) => self.closed(index),
@@ -161,71 +147,138 @@ impl World {
         }
     }
 
-    fn operate(&mut self, index: usize) {
-        let event = self.script.operators[index].1;
-        self.tell(event);
-        if event == Event::CutNow && self.machine.orders().cut_by_operator {
-            self.cut_now.get_or_insert(self.now);
-        }
-        let late = event == Event::Cancel && self.refusing;
+    fn ask(&mut self, index: usize) {
+        let wish = self.script.wishes[index].clone();
+        let answer = self
+            .group
+            .answer(self.whom(wish.whom), wish.event, self.now);
+        self.write(What::Asked(wish.whom, wish.event, answer));
+        self.step(wish.whom, wish.event);
+        let late = wish.event == Event::Cancel;
         if late && self.sabotage == Sabotage::RefuseIsTakenBack {
-            self.refusing = false;
+            for post in &mut self.posts {
+                post.shut = false;
+            }
         }
     }
 
-    fn tell(&mut self, event: Event) {
-        let before = self.machine.orders();
-        let actions = self.machine.handle(event, self.now);
-        self.note(&(event, &actions));
-        let orders = self.machine.orders();
-        self.orders = orders;
-        for action in actions {
-            self.carry_out(action);
+    fn whom(&self, party: Party) -> Whom {
+        party.map_or(Whom::Process, |index| Whom::Listener(self.posts[index].id))
+    }
+
+    fn party(&self, whom: Whom) -> Party {
+        match whom {
+            Whom::Process => None,
+            Whom::Listener(id) => self.posts.iter().position(|post| post.id == id),
         }
-        if orders != before {
-            for index in 0..self.connections.len() {
-                if self.connections[index].is_some() {
-                    let at = self.now + self.rng.up_to(LATE_WAKE);
-                    self.enqueue(at, Happening::Wake(index));
-                }
+    }
+
+    /// Tell the group, shut gates, publish orders, carry out actions.
+    fn step(&mut self, party: Party, event: Event) {
+        let actions = self.group.handle(self.whom(party), event, self.now);
+        if event != Event::Elapsed || !actions.is_empty() {
+            self.note(&(party, event, &actions));
+        }
+        for (whom, action) in &actions {
+            if let (Some(index), Action::Refuse) = (self.party(*whom), action) {
+                self.shut(index);
             }
         }
-        if let Some(due) = self.machine.next_deadline() {
+        self.publish(event);
+        for (whom, action) in actions {
+            let party = self.party(whom);
+            self.write(What::Did(party, action));
+            self.carry_out(party, action);
+        }
+        let (ready, latest) = (self.group.ready(), self.group.latest());
+        self.write(What::Stands { ready, latest });
+        if let Some(due) = self.group.next_deadline()
+            && self.armed != Some(due)
+        {
+            self.armed = Some(due);
             let at = due.max(self.now) + self.rng.up_to(LATE_TIMER);
             self.enqueue(at, Happening::Timer);
         }
     }
 
-    fn carry_out(&mut self, action: Action) {
-        match action {
-            Action::FailReadiness => self.ready = false,
-            Action::RestoreReadiness => {
-                self.ready = true;
-                self.cancelled = true;
+    fn shut(&mut self, index: usize) {
+        let all = self.sabotage == Sabotage::AllGatesAreShut;
+        for other in 0..self.posts.len() {
+            if other == index || all {
+                self.posts[other].shut = true;
+                self.close_if_empty(other);
             }
-            Action::Refuse => {
-                self.refusing = true;
-                for index in 0..self.listeners.len() {
-                    self.close_if_empty(index);
+        }
+    }
+
+    fn publish(&mut self, event: Event) {
+        let extends = matches!(event, Event::Extend(_));
+        if extends && self.sabotage == Sabotage::ExtensionsAreNotPublished {
+            return;
+        }
+        let first = self.posts[0].id;
+        let astray = self.sabotage == Sabotage::OrdersGoToAnother;
+        for index in 0..self.posts.len() {
+            let counted = self.books.accounts[index];
+            let post = &mut self.posts[index];
+            let from = if astray && index == 1 { first } else { post.id };
+            if post.publish(&self.group, from, counted) {
+                self.wake_all(index);
+            }
+        }
+    }
+
+    fn wake_all(&mut self, listener: usize) {
+        for index in 0..self.connections.len() {
+            if self.connections[index].is_some() && self.script.clients[index].listener == listener
+            {
+                let at = self.now + self.rng.up_to(LATE_WAKE);
+                self.enqueue(at, Happening::Wake(index));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, party: Party, action: Action) {
+        let early = self.sabotage == Sabotage::TheFirstEndIsTheLast;
+        match (party, action) {
+            (Some(index), Action::RestoreReadiness) => {
+                let calm = Orders::carry_on(self.script.plan);
+                if self.group.orders(self.posts[index].id) != Some(calm) {
+                    let what =
+                        format!("a drain of listener {index} that was taken back left traces");
+                    self.untrue.push(what);
                 }
             }
-            Action::Terminate => self.exit(),
+            (party, Action::Terminate) if party.is_none() || early => self.exit(),
             // The orders say it to the connections; the rest is for people.
-            Action::Retire
-            | Action::Farewell(_)
-            | Action::Cut(_)
-            | Action::EnterPhase(_)
-            | Action::EnterStage(_) => {}
+            _ => {}
         }
+    }
+
+    fn flood(&mut self, index: usize) {
+        let flood = self.script.floods[index].clone();
+        if !self.posts[flood.listener].shut {
+            self.flooded += 1;
+            let at = self.now + self.rng.up_to(flood.every);
+            self.enqueue(at, Happening::Flood(index));
+        }
+        let client = flooding(&mut self.rng, flood.listener, self.now);
+        self.arrives(client);
+    }
+
+    fn arrives(&mut self, client: Client) {
+        self.script.clients.push(client);
+        self.connections.push(None);
+        self.connects(self.connections.len() - 1);
     }
 
     fn connects(&mut self, index: usize) {
         let listener = self.script.clients[index].listener;
-        if self.refusing {
-            self.refused_clients += 1;
+        if self.posts[listener].shut {
+            self.refused.push(index);
             return;
         }
-        self.listeners[listener].queued += 1;
+        self.posts[listener].queued += 1;
         let at = self.now + self.rng.up_to(self.script.listeners[listener].queues);
         self.enqueue(at, Happening::Accepted(index));
     }
@@ -233,36 +286,35 @@ impl World {
     fn accepted(&mut self, index: usize) {
         let client = self.script.clients[index].clone();
         let listener = client.listener;
-        if self.refusing && self.sabotage == Sabotage::QueuesAreDropped {
+        let post = &mut self.posts[listener];
+        post.queued -= 1;
+        if post.shut && self.sabotage == Sabotage::QueuesAreDropped {
             self.unaccepted.push(index);
         } else {
-            let late = self.machine.phase() == Phase::Draining;
+            post.open += 1;
+            let late = post.orders.draining();
             let connection = Connection::new(index, client, self.now, late, self.sabotage);
             self.connections[index] = Some(connection);
-            self.open += 1;
-            self.books.connections.open_one();
+            self.books.arrive(listener);
             self.wake(index);
         }
-        self.listeners[listener].queued -= 1;
-        if self.refusing {
+        if self.posts[listener].shut {
             self.close_if_empty(listener);
         }
     }
 
     fn close_if_empty(&mut self, listener: usize) {
         let stuck = self.script.listeners[listener].stuck;
-        if self.listeners[listener].queued == 0 && !stuck {
+        if self.posts[listener].queued == 0 && !stuck {
             let at = self.now + self.rng.millis(3);
             self.enqueue(at, Happening::Closed(listener));
         }
     }
 
     fn closed(&mut self, listener: usize) {
-        self.listeners[listener].closed = true;
-        if self.all_closed.is_none() && self.listeners.iter().all(|one| one.closed) {
-            self.all_closed = Some(self.now);
-            self.last_leave = self.now;
-            self.tell(Event::Refused);
+        if self.posts[listener].closed.is_none() {
+            self.posts[listener].closed = Some(self.now);
+            self.write(What::Closed(listener));
         }
     }
 
@@ -270,32 +322,54 @@ impl World {
         let Some(connection) = &mut self.connections[index] else {
             return;
         };
-        let next = connection.wake(self.now, self.orders, &mut self.books);
+        let listener = self.script.clients[index].listener;
+        let orders = self.posts[listener].orders;
+        let next = connection.wake(self.now, orders, &mut self.books);
         if connection.ended() {
             self.connections[index] = None;
-            self.open -= 1;
-            self.last_leave = self.now;
+            self.posts[listener].open -= 1;
             let stay = self.books.stays.last().cloned();
             self.note(&stay);
-        } else if let Some(at) = next {
+        } else if let Some(at) = next.and_then(|next| connection.arm(self.now, next)) {
             self.enqueue(at, Happening::Wake(index));
         }
     }
 
-    fn notice_quiet(&mut self) {
-        let quiet = self.all_closed.is_some() && self.open == 0;
-        if quiet && self.machine.awaits_quiescence() && self.sabotage != Sabotage::QuietIsNotNoticed
-        {
-            self.tell(Event::Quiescent);
+    fn tell_news(&mut self) {
+        let mut again = true;
+        let mut rounds = 0;
+        while again && !self.exited {
+            again = false;
+            rounds += 1;
+            if rounds > ROUNDS {
+                self.untrue.push("news are told for ever".to_owned());
+                return self.exit();
+            }
+            for index in 0..self.posts.len() {
+                if let Some(event) = self.posts[index].news(&self.group, self.sabotage) {
+                    again = true;
+                    self.posts[index].told(event);
+                    self.tell(index, event);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, index: usize, event: Event) {
+        let all = self.sabotage == Sabotage::QuietIsToldToAll && event == Event::Quiescent;
+        for other in 0..self.posts.len() {
+            if other == index || all {
+                self.step(Some(other), event);
+            }
         }
     }
 
     fn exit(&mut self) {
-        let reason = reason_of(&self.orders);
-        for slot in &mut self.connections {
-            if let Some(mut connection) = slot.take() {
-                connection.exit(self.now, reason, &mut self.books);
-                self.open -= 1;
+        self.exited = true;
+        for index in 0..self.connections.len() {
+            if let Some(mut connection) = self.connections[index].take() {
+                let post = &self.posts[self.script.clients[index].listener];
+                connection.exit(self.now, reason_of(&post.orders), &mut self.books);
             }
         }
         for Reverse((_, _, happening)) in self.queue.drain() {
@@ -310,10 +384,29 @@ impl World {
         self.queue.push(Reverse((at, self.sequence, happening)));
     }
 
+    fn write(&mut self, what: What) {
+        self.history.push(Deed { at: self.now, what });
+    }
+
     fn note(&mut self, what: &dyn Debug) {
         if let Some(trace) = &mut self.trace {
             let millis = self.now.since_start().as_secs_f64() * 1e3;
             trace.push(format!("{millis:>10.3} ms  {what:?}"));
         }
     }
+}
+
+/// Take every listener into the group.
+fn posts(script: &Script, group: &mut Group, sabotage: Sabotage) -> Vec<Post> {
+    let name = |index: &usize| Arc::from(index.to_string());
+    let listeners = script.listeners.iter().enumerate();
+    let posts = listeners.map(|(index, listener)| {
+        let mut after: Vec<_> = listener.after.iter().map(name).collect();
+        if sabotage == Sabotage::NobodyWaits {
+            after.clear();
+        }
+        let id = group.add(name(&index), after);
+        Post::new(id, Orders::carry_on(script.plan))
+    });
+    posts.collect()
 }

@@ -5,6 +5,7 @@
 
 mod announce;
 mod books;
+mod cut;
 mod farewell_events;
 mod farewell_grpc;
 mod farewell_http;

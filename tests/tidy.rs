@@ -7,6 +7,8 @@
 
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/proofs.rs"]
+mod proofs;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/words.rs"]
@@ -328,6 +330,40 @@ fn every_module_opens_with_what_it_is_for() {
         })
         .collect();
     none(&offences);
+}
+
+// Proofs
+
+#[test]
+fn the_tests_that_the_docs_name_are_there() {
+    let page = read(&["docs/testing.md"]);
+    let file = |path: &str| read(&[path]).pop().map(|source| source.text);
+    let offences = page.iter().map(|page| proofs::offences(&page.text, file));
+    let offences: Vec<_> = offences.flatten().collect();
+    assert_eq!(page.len(), 1);
+    none(&offences);
+}
+
+#[test]
+fn a_test_that_is_missing_is_found() {
+    let code = "#[tokio::test]\nasync fn here() {}\nfn helper() {}\n";
+    let file = |path: &str| (path == "tests/e2e/a.rs").then(|| code.to_owned());
+    let row = |stage: &str, cell: &str| format!("| {stage} |{}\n", format!(" {cell} |").repeat(6));
+    let page = |cell: &str| {
+        let stages = ["announce", "refuse", "retire", "finish", "farewell", "cut"];
+        stages.map(|stage| row(stage, cell)).concat()
+    };
+    let offends = |text: &str| !proofs::offences(text, file).is_empty();
+    let good = page("[`a.rs::here`](../tests/e2e/a.rs)");
+    assert_eq!(proofs::offences(&good, file), [""; 0]);
+    assert!(offends(&page("[`a.rs::helper`](../tests/e2e/a.rs)")));
+    assert!(offends(&page("[`b.rs::here`](../tests/e2e/b.rs)")));
+    assert!(offends(&page("[`b.rs::here`](../tests/e2e/a.rs)")));
+    assert!(offends(&page("-")));
+    assert!(offends(&good.replace("| cut |", "| cut | - |").replace(
+        "cut | - | [`a.rs::here`](../tests/e2e/a.rs)",
+        "cut | -"
+    )));
 }
 
 // Time, panics, stubs

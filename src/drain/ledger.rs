@@ -188,6 +188,16 @@ impl Ledger {
         }
     }
 
+    /// The books as they are when everything is over: what is open has been
+    /// ended by force.
+    #[must_use]
+    pub const fn at_the_end(&self) -> Self {
+        Self {
+            cut: self.cut.saturating_add(self.open()),
+            ..*self
+        }
+    }
+
     /// How many came to an end, whichever.
     #[must_use]
     pub const fn closed(&self) -> u64 {

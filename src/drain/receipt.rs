@@ -189,21 +189,32 @@ impl Receipt {
             duration_ms: (foretold.duration_ms - before).max(0.0),
             ..foretold
         });
-        let requests = Protocol::ALL.into_iter().zip(accounts.requests);
+        let complete = course.ended.is_some();
+        let books = |ledger: Ledger| {
+            // Who did not let go by the last limit ends with the drain.
+            if complete {
+                ledger.at_the_end()
+            } else {
+                ledger
+            }
+        };
+        let requests = accounts.requests.map(books);
+        let lost = requests.iter().map(|ledger| ledger.cut).sum();
+        let requests = Protocol::ALL.into_iter().zip(requests);
         Self {
             listener: course.listener,
             trigger: course.trigger,
             started_unix_ms: u64::try_from(started_unix.as_millis()).unwrap_or(u64::MAX),
             duration_ms: since(until),
-            complete: course.ended.is_some(),
+            complete,
             plan: course.plan,
             extended_ms: in_millis(course.extended),
             stages: stages.collect(),
-            connections: accounts.connections,
+            connections: books(accounts.connections),
             requests: requests.filter(|(_, ledger)| ledger.opened > 0).collect(),
             told: told.collect(),
             told_omitted: accounts.told_omitted,
-            lost: accounts.requests.iter().map(|ledger| ledger.cut).sum(),
+            lost,
             accept_filter: accounts.accept_filter,
             foretold: foretold.collect(),
             compliance: accounts.compliance,

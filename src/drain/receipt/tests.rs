@@ -210,6 +210,17 @@ fn a_filter_that_was_not_taken_is_said_and_only_then() {
 }
 
 #[test]
+fn what_is_open_at_the_end_was_cut() {
+    let mut accounts = accounts();
+    accounts.requests[Protocol::Tcp as usize] = ledger(2, 1, 0, 0);
+    accounts.connections = ledger(40, 37, 2, 0);
+    let receipt = receipt(&finished(), accounts);
+    assert_eq!(receipt.requests[&Protocol::Tcp], ledger(2, 1, 0, 1));
+    assert!(receipt.exchanges().balanced() && receipt.connections.balanced());
+    assert_eq!((receipt.lost, receipt.connections.cut), (1, 1));
+}
+
+#[test]
 fn a_receipt_can_be_had_while_draining() {
     let mut accounts = accounts();
     accounts.requests[Protocol::Tcp as usize] = ledger(2, 0, 0, 0);

@@ -125,6 +125,36 @@ async fn a_stream_that_races_goaway_is_served() {
 }
 
 #[tokio::test]
+async fn a_stream_behind_the_answer_to_ping_is_served() {
+    for via in Via::BOTH {
+        let scene = Scene::start(&Plan::CALM).await;
+        let mut client = connect(&scene, via).await;
+        client.get(1, "/").await;
+        assert_eq!(client.answer(1).await, b"ok");
+        scene.proxy.signal(Signal::TERM);
+        assert_eq!(client.goaway().await, LAST);
+        let ping = client.until(Frame::PING).await;
+        // As client libraries have it: a PING is answered before all else,
+        // requests that were ready when GOAWAY came among it.
+        let answer = Frame::new(Frame::PING, Frame::ACK, 0, ping.payload);
+        let both = [answer.bytes(), Frames::get_bytes(3, "/")].concat();
+        client.send_bytes(both).await.expect("sent");
+        let mut body = Vec::new();
+        let mut last = None;
+        while body.is_empty() || last.is_none() {
+            let frame = client.frame().await.expect("a frame");
+            match frame.kind {
+                Frame::GOAWAY => last = Some(frame.goaway().0),
+                Frame::DATA => body = frame.payload,
+                _ => {}
+            }
+        }
+        assert_eq!((&body[..], last), (&b"ok"[..], Some(3)));
+        assert_eq!(scene.over().await.finished, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_answers_no_ping_does_not_hold_the_exit() {
     let scene = Scene::start(&Plan::CALM).await;
     let mut busy = connect(&scene, Via::Clear).await;

@@ -10,7 +10,7 @@
 //! Invariant: before a connection retires nothing is looked at, and never is a
 //! byte changed or held. Deliberately absent: what a frame carries.
 
-use super::Edge;
+use super::pong::PongLast;
 use crate::drain::Timestamp;
 use crate::proxy::registry::ConnectionGuard;
 use parking_lot::Mutex;
@@ -149,13 +149,13 @@ impl Word {
 /// A transport that is listened to.
 #[derive(Debug)]
 pub(super) struct Overheard {
-    edge: Edge,
+    edge: PongLast,
     word: Arc<Word>,
     guard: Arc<ConnectionGuard>,
 }
 
 impl Overheard {
-    pub(super) fn new(edge: Edge, word: Arc<Word>, guard: Arc<ConnectionGuard>) -> Self {
+    pub(super) fn new(edge: PongLast, word: Arc<Word>, guard: Arc<ConnectionGuard>) -> Self {
         Self { edge, word, guard }
     }
 

@@ -3,13 +3,15 @@
 //! One task owns the connection: it accepts streams, gives each a task of its
 //! own, and says GOAWAY. Retirement has two steps (RFC 9113, section 6.8):
 //! GOAWAY(2^31-1) and PING, and once the answer shows that the client has read
-//! it, the GOAWAY that names the last stream served. A client that does not
-//! answer is not waited for once nothing is in flight.
+//! it, the GOAWAY that names the last stream served, after what the client had
+//! sent by then (see [`PongLast`]). A client that does not answer is not waited
+//! for once nothing is in flight.
 //!
 //! Invariant: a stream that was opened is served; nothing here resets one.
 //! Deliberately absent: the streams' deadlines, which their own tasks keep.
 
 mod ear;
+mod pong;
 mod preface;
 
 pub(in crate::proxy) use preface::PREFACE;
@@ -29,6 +31,7 @@ use ear::{Overheard, Word};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use pong::PongLast;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,7 +82,7 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
     // with a window update, and that with a reset would cost it those bytes.
     edge.set_linger(Duration::ZERO);
     let word = Arc::<Word>::default();
-    let edge = Overheard::new(edge, Arc::clone(&word), Arc::clone(&guard));
+    let edge = Overheard::new(PongLast::new(edge), Arc::clone(&word), Arc::clone(&guard));
     let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,

@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 pub(in crate::proxy) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of a frame's head (RFC 9113, section 4.1).
-const FRAME_HEAD: usize = 9;
+pub(super) const FRAME_HEAD: usize = 9;
 /// Payload that a frame may have until we allow more, which we never do.
 const FRAME_MOST: u32 = 16_384;
 const SETTINGS: u8 = 4;

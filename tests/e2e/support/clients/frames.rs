@@ -114,14 +114,20 @@ impl Frames {
 
     /// A GET on `stream`.
     pub(crate) async fn get(&mut self, stream: u32, path: &str) {
+        self.send_bytes(Self::get_bytes(stream, path))
+            .await
+            .expect("sent");
+    }
+
+    /// The same, to be sent with something else.
+    pub(crate) fn get_bytes(stream: u32, path: &str) -> Vec<u8> {
         let fields = [
             (":method", "GET"),
             (":scheme", "http"),
             (":authority", "localhost"),
             (":path", path),
         ];
-        self.send(Frame::headers(stream, block(&fields), false))
-            .await;
+        Frame::headers(stream, block(&fields), false).bytes()
     }
 
     /// Read one frame.

@@ -49,13 +49,13 @@ async fn talk(mut socket: Socket, pause: Duration, mut permit: Permit) -> Result
         match hear(&mut socket).await? {
             Heard::Message(echo) if echo == line => {}
             Heard::Message(other) => return Ok(End::Lost(format!("heard {other}"))),
-            Heard::Close(end) => return Ok(end),
+            Heard::Close(frame) => return Ok(farewell(&mut socket, frame).await),
         }
         tokio::select! {
             () = sleep(pause) => {}
             () = permit.withdrawn() => return goodbye(socket).await,
-            heard = hear(&mut socket) => if let Heard::Close(end) = heard? {
-                return Ok(end);
+            heard = hear(&mut socket) => if let Heard::Close(frame) = heard? {
+                return Ok(farewell(&mut socket, frame).await);
             },
         }
     }
@@ -63,14 +63,16 @@ async fn talk(mut socket: Socket, pause: Duration, mut permit: Permit) -> Result
 
 enum Heard {
     Message(Message),
-    Close(End),
+    Close(Option<CloseFrame>),
 }
 
+/// The next message. Nothing is lost if it is dropped while it waits: what
+/// follows a Close is up to the caller.
 async fn hear(socket: &mut Socket) -> Result<Heard, String> {
     loop {
         let next = async { socket.next().await.ok_or("ended without a Close") };
         match patiently(next).await?.map_err(|error| error.to_string())? {
-            Message::Close(frame) => return Ok(Heard::Close(farewell(socket, frame).await)),
+            Message::Close(frame) => return Ok(Heard::Close(frame)),
             message if message.is_text() || message.is_binary() => {
                 return Ok(Heard::Message(message));
             }

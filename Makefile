@@ -6,15 +6,19 @@ ARENA     ?= ../shared/arena/perf
 WORKLOADS ?= W1 W3 W4 W5 W7a
 PEERS     ?= project,haproxy,nginx_debian,nghttpx
 RESULTS   ?= target/arena
+# The storm of drains: how many, and the first seed. A seed that failed is run
+# alone by DRAINS=1 SEED=n.
+DRAINS    ?= 1000
+SEED      ?= 1
 
 # How many drains `make soak` simulates.
 SEEDS     ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench check arena release needs needs-lints
+.PHONY: help demo test soak bench drain-storm check arena release needs needs-lints
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
 
 demo: needs ## embedded backends, mixed load, a live drain and its receipt
 	@$(CARGO) build
@@ -28,6 +32,9 @@ soak: needs ## a million simulated drains, or SEEDS of them; a bad seed is named
 
 bench: needs ## exit overhead of a drain, in milliseconds
 	$(CARGO) bench --bench drain
+
+drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
+	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm
 
 check: needs needs-lints ## format, lints and documentation, all warnings denied
 	$(CARGO) fmt --check

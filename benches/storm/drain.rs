@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -18,6 +20,8 @@ use tokio::time::{sleep, timeout};
 /// How long clients may take to notice that everything is over: the last of
 /// them wait for a SYN that was dropped to be sent again, a second later.
 const CLIENT_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether the lane stands still.
+const BEAT: Duration = Duration::from_millis(5);
 
 /// Start a proxy in `folder`, bring the load up, drain, and hold everybody's
 /// account against the others'.
@@ -32,6 +36,7 @@ pub(crate) async fn run(
 ) -> Result<Verdict> {
     let mut proxy = Proxy::start(script, servers, folder).await?;
     let books = Books::default();
+    let pulse = Pulse::start();
     let (ask, asked) = watch::channel(None);
     let mut playing = Cast::start(script, proxy.addresses, tls, &books, asked);
     sleep(script.moment).await;
@@ -44,7 +49,7 @@ pub(crate) async fn run(
     let status = proxy.exit().await?;
     let took = began.elapsed();
     let receipt = match command {
-        Some(command) => Some(receipt(command).await?),
+        Some(command) => Some(receipt(command).await),
         None => None,
     };
     end(&mut playing).await;
@@ -58,8 +63,42 @@ pub(crate) async fn run(
             log: proxy.lines(),
             entries: books.entries(),
             receipt,
+            stood_still: pulse.longest(),
         },
     ))
+}
+
+/// Notes for how long the clients and servers of a lane stood still at most,
+/// as they do on a machine with too much else to do.
+struct Pulse {
+    longest: Arc<AtomicU64>,
+    /// Ends when it is dropped.
+    _beating: JoinSet<()>,
+}
+
+impl Pulse {
+    fn start() -> Self {
+        let longest = Arc::new(AtomicU64::new(0));
+        let noted = Arc::clone(&longest);
+        let mut beating = JoinSet::new();
+        beating.spawn(async move {
+            let mut last = Instant::now();
+            loop {
+                sleep(BEAT).await;
+                let gap = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+                noted.fetch_max(gap, Relaxed);
+                last = Instant::now();
+            }
+        });
+        Self {
+            longest,
+            _beating: beating,
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Relaxed))
+    }
 }
 
 async fn begin(script: &Script, proxy: &Proxy) -> Result<Option<Child>> {

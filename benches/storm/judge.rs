@@ -31,7 +31,9 @@ pub(crate) struct Evidence {
     pub(crate) log: Vec<Value>,
     pub(crate) entries: Vec<Entry>,
     /// Where it was asked for.
-    pub(crate) receipt: Option<Value>,
+    pub(crate) receipt: Option<anyhow::Result<Value>>,
+    /// For how long its clients stood still at most.
+    pub(crate) stood_still: Duration,
 }
 
 /// How it was.
@@ -42,6 +44,9 @@ pub(crate) struct Verdict {
     pub(crate) exchanges: usize,
     /// Exchanges that were told, and half-open connections.
     pub(crate) told: usize,
+    /// Clients and servers stood still for longer than good ones may: what
+    /// they complain of may be their own doing.
+    pub(crate) void: bool,
     /// Everything that is not as it should be.
     pub(crate) complaints: Vec<String>,
 }
@@ -92,6 +97,7 @@ pub(crate) fn verdict(script: &Script, evidence: Evidence) -> Verdict {
             .iter()
             .filter(|entry| matches!(entry.end, End::Told(_)))
             .count(),
+        void: court.evidence.stood_still > Script::reuse() / 2,
         complaints: court.complaints,
     }
 }
@@ -163,8 +169,10 @@ impl Court<'_> {
     }
 
     fn receipt(&mut self) {
-        let Some(receipt) = &self.evidence.receipt else {
-            return;
+        let receipt = match &self.evidence.receipt {
+            Some(Ok(receipt)) => receipt,
+            Some(Err(error)) => return self.complaints.push(format!("{error:#}")),
+            None => return,
         };
         let mut complaints = Vec::new();
         if receipt["complete"] != true || receipt["lost"] != 0 {

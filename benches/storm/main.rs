@@ -39,6 +39,9 @@ use tally::Tally;
 use tls::Certificate;
 use tokio::runtime;
 
+/// How often a drain is tried that is void.
+const TRIES: u32 = 5;
+
 /// How much of a storm it is.
 struct Storm {
     drains: u64,
@@ -116,7 +119,8 @@ fn lane(storm: &Storm, certificate: &Certificate, next: &AtomicU64, tally: &Tall
     })
 }
 
-/// One drain; whether its folder is to be kept.
+/// One drain; whether its folder is to be kept. A drain with complaints during
+/// which this program stood still proves nothing, and is tried again.
 async fn one(
     script: &Script,
     servers: script::Servers,
@@ -124,11 +128,19 @@ async fn one(
     folder: &Path,
     tally: &Tally,
 ) -> Result<bool> {
-    let verdict = drain::run(script, servers, tls, folder).await;
-    let verdict = verdict.unwrap_or_else(|error| judge::Verdict {
-        complaints: vec![format!("{error:#}")],
-        ..judge::Verdict::default()
-    });
+    let mut tries = 0;
+    let verdict = loop {
+        tries += 1;
+        let verdict = drain::run(script, servers, tls, folder).await;
+        let verdict = verdict.unwrap_or_else(|error| judge::Verdict {
+            complaints: vec![format!("{error:#}")],
+            ..judge::Verdict::default()
+        });
+        if verdict.complaints.is_empty() || !verdict.void || tries == TRIES {
+            break verdict;
+        }
+        tally.void();
+    };
     let kept = !verdict.complaints.is_empty();
     if kept {
         fs::write(folder.join("complaints.txt"), verdict.complaints.join("\n"))?;

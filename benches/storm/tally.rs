@@ -28,6 +28,7 @@ struct Sums {
     exchanges: usize,
     told: usize,
     complaints: usize,
+    void: u64,
     failed: Vec<u64>,
     took: Vec<Duration>,
 }
@@ -40,6 +41,12 @@ impl Tally {
             began: Instant::now(),
             sums: Mutex::default(),
         }
+    }
+
+    /// A drain proved nothing, and is tried again.
+    pub(crate) fn void(&self) {
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.void += 1;
     }
 
     /// A drain is over.
@@ -128,6 +135,13 @@ impl Tally {
             "{} exchanges, {} told in their own protocol, {} complaints",
             sums.exchanges, sums.told, sums.complaints
         )?;
+        if sums.void > 0 {
+            writeln!(
+                out,
+                "{} drains tried again: this program itself had stood still",
+                sums.void
+            )?;
+        }
         if !sums.failed.is_empty() {
             sums.failed.sort_unstable();
             writeln!(out, "seeds with complaints: {:?}", sums.failed)?;

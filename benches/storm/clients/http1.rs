@@ -232,8 +232,9 @@ impl Connection {
         let end = match whole {
             Ok(()) if begun => between_events(&bytes),
             Ok(()) => judge(head.status, &head.headers, &bytes, &question.expected),
-            Err(error) if begun && is_early_end(&error) => {
-                End::Told("the end without a last chunk".to_owned())
+            // Never made to look complete: what its deadline came upon ends so.
+            Err(error) if is_early_end(&error) => {
+                End::Told("the end before the last byte".to_owned())
             }
             Err(error) => End::Lost(format!("after {} bytes: {error:?}", bytes.len())),
         };

@@ -93,7 +93,7 @@ async fn answer(mut sender: SendRequest<Bytes>, question: &Question) -> Result<E
     Ok(match whole {
         Ok(_) if begun => between_events(&bytes),
         Ok(_) => judge(head.status, &head.headers, &bytes, &question.expected),
-        Err(error) if begun && error.is_reset() && error.is_remote() => {
+        Err(error) if error.is_reset() && error.is_remote() => {
             let reason = error.reason().unwrap_or(Reason::NO_ERROR);
             End::Told(format!("RST_STREAM {reason:?}"))
         }

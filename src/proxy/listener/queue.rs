@@ -3,10 +3,10 @@
 //! The end is the delicate part. With new connections held off (see `gates`)
 //! three things can still be on their way: connections that nobody has
 //! accepted, handshakes of which the client's last segment is missing, and a
-//! runtime that has not yet been told of either. So the end waits as long as
-//! the kernel knows of such handshakes, within [`LAST_HANDSHAKES`], then asks
-//! the socket itself, not the runtime, until it has nobody left, and closes
-//! it in the same turn.
+//! runtime that has not yet been told of either. So the end waits for a moment,
+//! longer if anybody comes in it, and as long as the kernel knows of such
+//! handshakes, within [`LAST_HANDSHAKES`]; then it asks the socket itself, not
+//! the runtime, until it has nobody left, and closes it in the same turn.
 //!
 //! Room is asked for with a client in hand, one at a time: with a place held
 //! by a worker that nobody comes to, another worker's clients would wait for
@@ -28,9 +28,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How long new connections are held off at least: what was under way when
-/// the filter came is known to the kernel by then. Longer would make a client
-/// wait for its SYN's retransmission, a second, only to be refused then.
+/// How long new connections are held off at least: a segment that was being
+/// taken in when the filter came is known to the kernel by then.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// The same for a listener to which somebody came in that time, or of which
+/// the kernel tells nothing. Longer would make a client wait for its SYN's
+/// retransmission, a second, only to be refused then.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// How long handshakes that were half done get to complete: a round trip to
@@ -48,6 +52,8 @@ pub(super) struct Queue<'a, F> {
     enter: F,
     /// Accepted, and waiting for room.
     in_hand: Option<(TcpStream, SocketAddr)>,
+    /// How many have been accepted.
+    taken: u64,
 }
 
 impl<'a, F> Queue<'a, F>
@@ -64,6 +70,7 @@ where
             listener,
             enter,
             in_hand: None,
+            taken: 0,
         })
     }
 
@@ -79,7 +86,10 @@ where
 
     async fn admit_one(&mut self, room: Option<&Room>) -> io::Result<()> {
         match self.socket.accept().await {
-            Ok(accepted) => self.in_hand = Some(accepted),
+            Ok(accepted) => {
+                self.taken += 1;
+                self.in_hand = Some(accepted);
+            }
             Err(error) if of_one_connection(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -121,7 +131,7 @@ where
 
     async fn last_handshakes(&mut self) {
         let address = self.socket.local_addr();
-        let (mut wait, mut left) = (FIRST_WAIT, LAST_HANDSHAKES);
+        let (taken, mut wait, mut left) = (self.taken, GLANCE, LAST_HANDSHAKES);
         while !wait.is_zero() {
             tokio::select! {
                 biased;
@@ -129,14 +139,16 @@ where
                 () = self.admit(None) => {}
             }
             left = left.saturating_sub(wait);
-            // A kernel that does not tell has had its first wait.
             let under_way = address
                 .as_ref()
-                .is_ok_and(|address| half_done::any(*address).unwrap_or(false));
-            wait = if under_way {
-                (wait * 2).min(left)
-            } else {
-                Duration::ZERO
+                .ok()
+                .and_then(|at| half_done::any(*at).ok());
+            wait = match under_way {
+                Some(true) => (wait * 2).max(FIRST_WAIT).min(left),
+                // Nobody has come, nobody is coming.
+                Some(false) if self.taken == taken => Duration::ZERO,
+                _ if wait < FIRST_WAIT => FIRST_WAIT,
+                _ => Duration::ZERO,
             };
         }
     }

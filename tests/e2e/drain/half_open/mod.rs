@@ -131,6 +131,35 @@ async fn the_time_counts_from_the_accept() {
 }
 
 #[tokio::test]
+async fn while_announcing_they_have_the_time_of_every_day() {
+    let plan = Plan {
+        announce: "60s",
+        ..Plan::CALM
+    };
+    let mut sea = Sea::new("", &plan).await;
+    let all = sea.all().await;
+    let asked = sea.proxy.ask(Method::POST, "/v1/drain", "").await;
+    assert_eq!(asked.status, 202);
+    // Older than `handshake`, and there.
+    let aged = |view: &[Value]| {
+        view.len() == all.len() && view.iter().all(|one| one["age_ms"].as_u64() > Some(200))
+    };
+    until_connections(&sea.proxy, "their age", aged).await;
+    assert_eq!(sea.count("ebbtide_farewells_total{kind=\"fin\"}").await, 0);
+    let back = sea.proxy.ask(Method::DELETE, "/v1/drain", "").await;
+    assert_eq!(back.status, 200);
+    drop(all);
+    until_connections(&sea.proxy, "no connection", <[Value]>::is_empty).await;
+    // Straight to the cut: announce would last.
+    sea.proxy.signal(Signal::INT);
+    sea.proxy
+        .until_event("shutdown_start", |line| line["trigger"] == "sigint")
+        .await;
+    sea.proxy.signal(Signal::INT);
+    ended(&mut sea.proxy).await;
+}
+
+#[tokio::test]
 async fn one_that_becomes_a_request_in_time_is_served_and_retired() {
     let plan = Plan {
         handshake: "60s",

@@ -11,6 +11,9 @@
 //!
 //! Deliberately absent: waiting.
 
+use crate::clock;
+use crate::drain::Timestamp;
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -38,54 +41,72 @@ const REQUEST: usize = HEAD + 56;
 /// Where a `struct inet_diag_msg` counts the SYN-ACKs sent again.
 const RETRANSMITS: usize = HEAD + 3;
 
+/// Where it has the local port, in the order of the network.
+const PORT: usize = HEAD + 4;
+
 /// The kernel answers while it is asked; this is for one that does not.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// Whether a handshake with this listening address is under way.
+/// Whether a handshake with this listening address is under way, by what the
+/// kernel said at `since` or later. It takes milliseconds to look through all
+/// connections of the machine, and sockets close in crowds: one answer, about
+/// every port, is for all who ask for it.
 ///
 /// # Errors
 /// When the kernel does not tell.
-pub(super) fn any(address: SocketAddr) -> io::Result<bool> {
+pub(super) fn any(address: SocketAddr, since: Timestamp) -> io::Result<bool> {
+    static TOLD: [Mutex<Option<Told>>; 2] = [const { Mutex::new(None) }; 2];
+    let mut told = TOLD[usize::from(address.is_ipv6())].lock();
+    let fresh = told.as_ref().filter(|told| told.asked >= since);
+    let ports = if let Some(fresh) = fresh {
+        &fresh.ports
+    } else {
+        let asked = clock::now();
+        let ports = ask(address.is_ipv4()).ok();
+        &told.insert(Told { asked, ports }).ports
+    };
+    let ports = ports.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    Ok(ports.contains(&address.port()))
+}
+
+/// What the kernel said.
+struct Told {
+    asked: Timestamp,
+    /// The local ports of handshakes under way; none if it said nothing.
+    ports: Option<Vec<u16>>,
+}
+
+fn ask(ipv4: bool) -> io::Result<Vec<u16>> {
     let kind = Some(Protocol::from(NETLINK_SOCK_DIAG));
     let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, kind)?;
     socket.set_read_timeout(Some(ANSWER_TIME))?;
-    socket.send(&request(address))?;
-    let mut young = false;
+    socket.send(&request(ipv4))?;
+    let mut ports = Vec::new();
     let mut space = [0; 16 * 1024];
     loop {
         let read = socket.read(&mut space)?;
-        let answer = Answer::read(&space[..read]);
-        young |= answer.young;
-        match answer.end {
+        match read_answer(&space[..read], &mut ports) {
             End::Open => {}
-            End::Whole => return Ok(young),
+            End::Whole => return Ok(ports),
             End::Refused => return Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
-fn request(address: SocketAddr) -> [u8; REQUEST] {
-    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+fn request(ipv4: bool) -> [u8; REQUEST] {
+    let family = if ipv4 { AF_INET } else { AF_INET6 };
     let mut request = [0; REQUEST];
     let mut put = |at: usize, bytes: &[u8]| request[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &72_u32.to_ne_bytes());
     put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     put(6, &DUMP.to_ne_bytes());
+    // What is left at zero matches any.
     put(HEAD, &[family, IPPROTO_TCP]);
     put(HEAD + 4, &HALF_DONE.to_ne_bytes());
-    // The local port, in the order of the network; all else matches any.
-    put(HEAD + 8, &address.port().to_be_bytes());
     request
 }
 
-/// What one datagram of the answer says.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    /// A handshake that may yet be completed was among it.
-    young: bool,
-    end: End,
-}
-
+/// How far an answer is.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     /// More is to come.
@@ -94,26 +115,27 @@ enum End {
     Refused,
 }
 
-impl Answer {
-    fn read(mut datagram: &[u8]) -> Self {
-        let mut answer = Self {
-            young: false,
-            end: End::Open,
-        };
-        if datagram.is_empty() {
-            answer.end = End::Refused;
-        }
-        while let Some((message, rest)) = split(datagram) {
-            match u16::from_ne_bytes([message[4], message[5]]) {
-                NLMSG_DONE => answer.end = End::Whole,
-                NLMSG_ERROR => answer.end = End::Refused,
-                SOCK_DIAG_BY_FAMILY => answer.young |= message.get(RETRANSMITS) == Some(&0),
-                _ => {}
-            }
-            datagram = rest;
-        }
-        answer
+/// Take the local ports of handshakes that may yet be completed out of a
+/// datagram of the answer.
+fn read_answer(mut datagram: &[u8], ports: &mut Vec<u16>) -> End {
+    if datagram.is_empty() {
+        return End::Refused;
     }
+    let mut end = End::Open;
+    while let Some((message, rest)) = split(datagram) {
+        match u16::from_ne_bytes([message[4], message[5]]) {
+            NLMSG_DONE => end = End::Whole,
+            NLMSG_ERROR => end = End::Refused,
+            SOCK_DIAG_BY_FAMILY if message.get(RETRANSMITS) == Some(&0) => {
+                if let Some(&[high, low]) = message.get(PORT..PORT + 2) {
+                    ports.push(u16::from_be_bytes([high, low]));
+                }
+            }
+            _ => {}
+        }
+        datagram = rest;
+    }
+    end
 }
 
 /// The first message of a datagram, and what follows it (messages begin at
@@ -144,22 +166,24 @@ mod tests {
 
     #[test]
     fn answers_are_read_to_their_end() {
-        let young = message(SOCK_DIAG_BY_FAMILY, &[AF_INET, 3, 1, 0, 9]);
-        let old = message(SOCK_DIAG_BY_FAMILY, &[AF_INET, 3, 1, 1]);
+        let young = message(SOCK_DIAG_BY_FAMILY, &[AF_INET, 3, 1, 0, 0x1f, 0x90, 9]);
+        let old = message(SOCK_DIAG_BY_FAMILY, &[AF_INET, 3, 1, 1, 0x1f, 0x90]);
         let done = message(NLMSG_DONE, &[0; 4]);
         let read = |parts: &[&[u8]]| {
-            let answer = Answer::read(&parts.concat());
-            (answer.young, answer.end)
+            let mut ports = Vec::new();
+            let end = read_answer(&parts.concat(), &mut ports);
+            (ports, end)
         };
-        assert_eq!(read(&[&old]), (false, End::Open));
-        assert_eq!(read(&[&old, &done]), (false, End::Whole));
+        assert_eq!(read(&[&old]), (vec![], End::Open));
         // The kernel pads to multiples of four.
-        assert_eq!(read(&[&young, &[0; 3], &done]), (true, End::Whole));
+        assert_eq!(read(&[&old, &[0; 2], &done]), (vec![], End::Whole));
+        let both = read(&[&young, &[0; 1], &done]);
+        assert_eq!(both, (vec![8080], End::Whole));
         let error = message(NLMSG_ERROR, &[0xfe, 0xff, 0xff, 0xff]);
-        assert_eq!(read(&[&error]), (false, End::Refused));
-        assert_eq!(read(&[]), (false, End::Refused));
+        assert_eq!(read(&[&error]), (vec![], End::Refused));
+        assert_eq!(read(&[]), (vec![], End::Refused));
         for cut in 0..young.len() {
-            assert!(!read(&[&young[..cut]]).0, "{cut} bytes");
+            assert!(read(&[&young[..cut]]).0.is_empty(), "{cut} bytes");
         }
     }
 
@@ -172,10 +196,10 @@ mod tests {
                 continue;
             };
             let address = listener.local_addr().expect("bound");
-            assert!(!any(address).expect("told"), "nobody is there");
+            assert!(!any(address, clock::now()).expect("told"), "nobody");
             drop_last_segments(&listener);
             let client = TcpStream::connect(address).expect("for the client it is done");
-            assert!(any(address).expect("told"), "{address}");
+            assert!(any(address, clock::now()).expect("told"), "{address}");
             SockRef::from(&listener).detach_filter().expect("detached");
             drop(client);
         }

@@ -19,6 +19,7 @@
 //! Deliberately absent: what becomes of a connection.
 
 use super::{BACKLOG, Room, half_done};
+use crate::clock;
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -131,6 +132,7 @@ where
 
     async fn last_handshakes(&mut self) {
         let address = self.socket.local_addr();
+        let mut since = clock::now();
         let (taken, mut wait, mut left) = (self.taken, GLANCE, LAST_HANDSHAKES);
         while !wait.is_zero() {
             tokio::select! {
@@ -142,7 +144,8 @@ where
             let under_way = address
                 .as_ref()
                 .ok()
-                .and_then(|at| half_done::any(*at).ok());
+                .and_then(|at| half_done::any(*at, since).ok());
+            since = clock::now();
             wait = match under_way {
                 Some(true) => (wait * 2).max(FIRST_WAIT).min(left),
                 // Nobody has come, nobody is coming.

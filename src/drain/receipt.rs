@@ -3,8 +3,9 @@
 //!
 //! It answers, in this order: how long did each stage take, what came to which
 //! end, had that been foreseen, who was told what, who did not heed it, was
-//! anything lost. *Lost* is an exchange that was cut, since nobody told its
-//! client; one that got a farewell was ended early but not lost.
+//! anything lost. *Lost* is an exchange that was cut: its client was not told,
+//! or was told and did not leave; one that left after its farewell was ended
+//! early but not lost.
 //!
 //! Times in a receipt count from the beginning of the drain, in milliseconds
 //! with microseconds as fractions.
@@ -56,7 +57,8 @@ pub struct Receipt {
     pub told: Vec<Told>,
     /// How many more there were than `told` has room for.
     pub told_omitted: u64,
-    /// Exchanges that ended without their client being told.
+    /// Exchanges that were cut: not told, or told and still there when their
+    /// time was over.
     pub lost: u64,
     /// Whether new connections were held off while listeners closed; none if
     /// they never opened.
@@ -251,7 +253,7 @@ impl Receipt {
             (0, 0) => format!("Nothing lost: {ends}."),
             (0, 1) => format!("Nothing lost: {ends}; 1 connection without work cut."),
             (0, idle) => format!("Nothing lost: {ends}; {idle} connections without work cut."),
-            (lost, _) => format!("Lost {lost}: cut without being told. {ends}."),
+            (lost, _) => format!("Lost {lost}: cut, still there when their time was over. {ends}."),
         }
     }
 }

@@ -171,7 +171,7 @@ fn what_was_cut_is_lost_and_said_first() {
     assert!(receipt.cut_anything());
     assert_eq!(
         receipt.verdict(),
-        "Lost 3: cut without being told. 125 finished, 2 told in their own protocol."
+        "Lost 3: cut, still there when their time was over. 125 finished, 2 told in their own protocol."
     );
     let table = receipt.to_string();
     assert!(table.contains("... and 3 more\n"));

@@ -116,7 +116,7 @@ impl Admin {
         match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
-            Call::Metrics => Ok(text(METRICS_TYPE, self.metrics_text())),
+            Call::Metrics => Ok(self.scrape()),
             Call::Status => json(StatusCode::OK, &self.status_view()),
             Call::Connections => json(StatusCode::OK, &self.connections_view()),
             Call::Progress => self.progress(&query).await,
@@ -159,6 +159,17 @@ impl Admin {
             body = collect(body) => body,
             _ = self.control.finished() => Err(refused(Refusal::Terminated)),
         }
+    }
+
+    fn scrape(&self) -> Response<Full<Bytes>> {
+        // Asked first: else the drain may end between the text and the notice,
+        // and the last metrics would count as read.
+        let over = self.control.receipt().is_some();
+        let metrics = text(METRICS_TYPE, self.metrics_text());
+        if over {
+            self.scraped.notify_one();
+        }
+        metrics
     }
 
     fn progress_of(&self, status: StatusCode, listener: Option<&str>) -> Answer {

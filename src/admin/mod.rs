@@ -33,6 +33,9 @@ use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Result of this floor.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -62,6 +65,8 @@ pub struct Admin {
     /// The counters that a scrape reads.
     pub metrics: Arc<Metrics>,
     token: ArcSwapOption<String>,
+    /// Has a permit if `/metrics` was read after the drain.
+    scraped: Notify,
 }
 
 impl Admin {
@@ -81,6 +86,7 @@ impl Admin {
             upstreams: ArcSwap::from_pointee(upstreams),
             metrics,
             token: ArcSwapOption::from_pointee(token),
+            scraped: Notify::new(),
         })
     }
 
@@ -88,6 +94,15 @@ impl Admin {
     pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, token: Option<String>) {
         self.upstreams.store(Arc::new(upstreams));
         self.token.store(token.map(Arc::new));
+    }
+
+    /// Wait until `/metrics` is read when the drain is over, for so long at
+    /// most.
+    pub async fn linger(&self, time: Duration) {
+        if !time.is_zero() {
+            // Time passed or somebody came, the process may go.
+            let _ = timeout(time, self.scraped.notified()).await;
+        }
     }
 }
 

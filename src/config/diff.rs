@@ -80,6 +80,7 @@ impl Diff {
                 old.process.logs.access != new.process.logs.access,
             ),
             ("the admin token", old.admin.token != new.admin.token),
+            ("`admin.linger`", old.admin.linger != new.admin.linger),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);
         self.process = changed.map(|(name, _)| name).collect();

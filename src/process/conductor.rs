@@ -124,17 +124,20 @@ impl Conductor {
         if let Some(workers) = self.workers.take() {
             workers.stop();
         }
-        self.last_hooks().await;
+        self.afterwards().await;
         self.keeper.finish().await;
     }
 
-    /// Hooks end in their own time, unless the operator has none: who asked
-    /// for the cut, or interrupts again now, waits for nobody's program.
-    async fn last_hooks(&mut self) {
+    /// Hooks end in their own time and the last scrape comes in its own,
+    /// unless the operator has none: who asked for the cut, or interrupts
+    /// again now, waits for nobody.
+    async fn afterwards(&mut self) {
+        let linger = self.admin.linger(self.setup.config.admin.linger);
+        let rest = async { tokio::join!(self.hooks.finish(), linger) };
         tokio::select! {
             biased;
             () = interrupts(&mut self.signals, self.interrupted), if !self.cut => {}
-            () = self.hooks.finish(), if !self.cut => {}
+            _ = rest, if !self.cut => {}
             else => {}
         }
         self.hooks.abandon();

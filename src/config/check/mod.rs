@@ -85,6 +85,9 @@ pub(super) fn check(
         listener_names: order.iter().map(|(name, _)| name.clone()).collect(),
     };
     check.clashes(admin.as_ref(), listener.as_ref());
+    let linger = admin
+        .as_ref()
+        .and_then(|admin| Some(admin.get().ok()?.linger.as_ref()?.span.clone()));
     let admin = check.admin(admin);
     let process = check.process(process);
     let listeners = check.listeners(listener);
@@ -96,6 +99,12 @@ pub(super) fn check(
         (Ok(listeners), Ok(plan)) => check.order(&order, listeners, plan),
         // Their own problems come first.
         _ => Ok(()),
+    };
+    let ordered = match (&linger, &admin, &plan) {
+        (Some(written), Ok(admin), Ok(plan)) => {
+            ordered.and(check.linger(written, admin.linger, plan))
+        }
+        _ => ordered,
     };
     let hooks = hook.map_or_else(|| Ok(Vec::new()), |hooks| hooks.value);
     let hooks = hooks.and_then(|hooks| all(hooks, |hook| check.hook(hook)));

@@ -9,10 +9,13 @@
 
 use super::super::file;
 use super::super::model::{Admin, AdminAddr, LogFile, LogFormat, Logs, Process};
-use super::super::read::{At, OneOf, nearest, value_or};
-use super::super::report::{Fault, Problem, Reported, quote};
+use super::super::read::{At, OneOf, Time, nearest, value_or};
+use super::super::report::{Fault, Problem, Reported, Span, quote};
+use super::super::units::show;
 use super::{Check, address};
+use crate::drain::Plan;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Where the admin API listens unless told otherwise.
 pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
@@ -38,6 +41,7 @@ impl Check<'_> {
             .token
             .map(|token| self.parse(&token, token_text))
             .transpose();
+        let linger = value_or(written.linger, Time(Duration::ZERO));
         let listen = listen?;
         if let (AdminAddr::Inet(address), Some(key)) = (&listen, &written.listen)
             && wants_token
@@ -52,7 +56,31 @@ impl Check<'_> {
         Ok(Admin {
             listen,
             token: token?,
+            linger: linger?.0,
         })
+    }
+
+    /// That the admin interface, too, is gone before the orchestrator's
+    /// patience.
+    pub(super) fn linger(
+        &self,
+        written: &Span,
+        linger: Duration,
+        plan: &Plan,
+    ) -> Result<(), Reported> {
+        let (total, grace) = (plan.total(), plan.grace);
+        if total.saturating_add(linger) <= grace {
+            return Ok(());
+        }
+        let message = format!(
+            "the drain can take {} and `linger` adds {}, but `grace` is {}",
+            show(total),
+            show(linger),
+            show(grace)
+        );
+        let help = "take it from `linger` or the stages, or raise `grace` (and what the \
+                    orchestrator gives before SIGKILL)";
+        self.refuse(Problem::at(written, message).help(help))
     }
 
     pub(super) fn process(&self, written: Option<At<file::Process>>) -> Result<Process, Reported> {

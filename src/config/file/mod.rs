@@ -67,6 +67,10 @@ pub(super) struct Admin {
     /// The bearer token that every request must carry. An address that other
     /// machines can reach needs one.
     pub(super) token: Option<At<String>>,
+    /// How long the interface stays when the drain is over, for one scrape of
+    /// the final metrics; that scrape ends it at once.
+    #[schemars(extend("default" = "0s"))]
+    pub(super) linger: Option<At<Time>>,
 }
 
 impl Read for Admin {
@@ -74,6 +78,7 @@ impl Read for Admin {
         node.table("`[admin]`", |table| Self {
             listen: table.key("listen"),
             token: table.key("token"),
+            linger: table.key("linger"),
         })
     }
 }

@@ -30,6 +30,7 @@ use crate::drain::Plan;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A whole configuration, checked and loaded.
 #[derive(Clone, Debug)]
@@ -72,6 +73,9 @@ pub struct Admin {
     /// The bearer token that every request must carry (RFC 6750, section
     /// 2.1); always there when `listen` can be reached from other machines.
     pub token: Option<String>,
+    /// How long it stays when the drain is over, unless `/metrics` is read
+    /// before; with the drain it fits the grace.
+    pub linger: Duration,
 }
 
 /// Shows whether there is a token, never the token: this value is logged.
@@ -80,6 +84,7 @@ impl fmt::Debug for Admin {
         f.debug_struct("Admin")
             .field("listen", &self.listen)
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
+            .field("linger", &self.linger)
             .finish()
     }
 }

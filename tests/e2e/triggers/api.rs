@@ -199,3 +199,37 @@ async fn slow_admin_clients_do_not_hold_the_exit() {
         assert!(answer.is_empty() || answer.contains(" 409 "), "{answer}");
     }
 }
+
+const LINGER: &str = "[admin]\nlisten = \"127.0.0.1:0\"\nlinger = \"60s\"\n\n";
+
+#[tokio::test]
+async fn the_final_metrics_are_scraped_before_the_exit() {
+    let server = Server::http1().await;
+    let config = LINGER.to_owned() + &web(&server, &plan("0s"));
+    let mut proxy = Proxy::start(&config).await;
+    // A scrape before the end of the drain is not the last one.
+    assert_eq!(proxy.get("/metrics").await.status, 200);
+    proxy.signal(Signal::TERM);
+    proxy.until_event("SHUTDOWN_COMPLETED", |_| true).await;
+    assert_eq!(proxy.get("/readyz").await.status, 503);
+    let receipt = proxy.json("/v1/drain/receipt").await;
+    assert_eq!(receipt["lost"], 0, "{receipt}");
+    assert!(!proxy.has_exited(), "nobody has scraped yet");
+    let scraped = proxy.get("/metrics").await;
+    let scraped = String::from_utf8_lossy(&scraped.body).into_owned();
+    let took = "app_shutdown_duration_seconds_count 1";
+    assert!(scraped.contains(took), "{scraped}");
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn who_interrupts_twice_waits_for_no_scrape() {
+    let server = Server::http1().await;
+    let config = LINGER.to_owned() + &web(&server, &plan("0s"));
+    let mut proxy = Proxy::start(&config).await;
+    proxy.signal(Signal::INT);
+    proxy.until_event("SHUTDOWN_COMPLETED", |_| true).await;
+    assert!(!proxy.has_exited(), "nobody has scraped yet");
+    proxy.signal(Signal::INT);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}

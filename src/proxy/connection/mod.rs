@@ -11,6 +11,7 @@ mod half_open;
 mod http1;
 mod http2;
 mod pace;
+mod rhythm;
 mod tunnel;
 mod websocket;
 

@@ -8,8 +8,9 @@
 //! Invariant: an exchange in flight is never ended from here, save by a cut;
 //! its own task ends it, in its own protocol.
 
+use super::rhythm::Rhythm;
 use crate::config::Listener;
-use crate::drain::{Orders, Timestamp};
+use crate::drain::{Orders, Protocol, Timestamp};
 use crate::proxy::registry::{Record, State};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(super) struct View {
     pub(super) over: bool,
     /// When the client was told to send no more requests.
     pub(super) retired: Option<Timestamp>,
+    /// When its client tends to come.
+    pub(super) rhythm: Rhythm,
 }
 
 impl View {
@@ -63,6 +66,7 @@ impl View {
             busy: streams || record.blocked() || record.in_flight() > 0,
             over: record.is_over(),
             retired,
+            rhythm: Rhythm::default(),
         }
     }
 }
@@ -143,12 +147,19 @@ pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
         state if state.half_open() => earlier_of(due, half_open(view, limits, orders)),
         _ => {
             due = earlier(due, Some(view.since + limits.idle), Act::Close);
-            let window = view
-                .retired
-                .map(|retired| retired.max(view.since + orders.plan.last_request));
-            earlier(due, window, Act::Close)
+            earlier(due, window(view, orders), Act::Close)
         }
     }
+}
+
+/// When a retired HTTP/1 connection that is idle has waited long enough for
+/// its last request. A client is humoured within `finish`, not beyond it.
+fn window(view: &View, orders: &Orders) -> Option<Timestamp> {
+    let last_request = orders.plan.last_request;
+    let least = view.retired?.max(view.since + last_request);
+    let close = view.rhythm.clear_of_next(least, view.since, last_request);
+    let finish = orders.deadline(Protocol::Http1).unwrap_or(Timestamp::MAX);
+    Some(close.min(finish).max(least))
 }
 
 /// An HTTP/2 connection, after its preface.
@@ -226,7 +237,7 @@ impl Alarm {
 mod tests {
     use super::*;
     use crate::config::{Limits, Serves};
-    use crate::drain::{Event, Machine, Phase, Plan, Protocol, Trigger};
+    use crate::drain::{Event, Machine, Phase, Plan, Trigger};
     use crate::proxy::registry::Registry;
 
     fn at(millis: u64) -> Timestamp {
@@ -258,6 +269,7 @@ mod tests {
             busy: false,
             over: false,
             retired: None,
+            rhythm: Rhythm::default(),
         }
     }
 
@@ -323,6 +335,23 @@ mod tests {
             http1(&late, &listener(), &orders),
             Some((at(5_000), Act::Close))
         );
+    }
+
+    #[test]
+    fn a_client_with_a_rhythm_is_awaited_within_finish() {
+        let closed = |finish: u64| {
+            let (_, mut orders) = draining(at(5_000));
+            orders.plan.finish.http = Duration::from_millis(finish);
+            let mut late = view(State::Idle);
+            late.rhythm.note(State::Idle, at(1_000));
+            late.rhythm.note(State::InFlight, at(2_000));
+            late.retired = Some(at(5_000));
+            late.since = at(5_000);
+            http1(&late, &listener(), &orders)
+        };
+        assert_eq!(closed(20_000), Some((at(6_250), Act::Close)));
+        assert_eq!(closed(1_100), Some((at(6_100), Act::Close)));
+        assert_eq!(closed(900), Some((at(6_000), Act::Close)));
     }
 
     #[test]

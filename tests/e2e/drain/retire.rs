@@ -7,7 +7,9 @@ use crate::support::servers::Server;
 use crate::support::within;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -39,6 +41,45 @@ async fn a_connection_that_answered_lately_may_send_one_request_more() {
     }
     let sums = scene.over().await;
     assert_eq!((sums.finished, sums.farewelled, sums.cut), (2, 0, 0));
+}
+
+/// Ask now and then until a pause was what it was meant to be, and return when
+/// the last request was sent: on a busy machine a client oversleeps.
+async fn ask_at_intervals(client: &mut Raw, pause: Duration, most: Duration) -> Instant {
+    loop {
+        let before = Instant::now();
+        assert!(ask(client).await.expect("an answer"));
+        sleep(pause).await;
+        let sent = Instant::now();
+        assert!(ask(client).await.expect("an answer"));
+        if before.elapsed() < most {
+            return sent;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_connection_is_closed_when_its_client_tends_to_come() {
+    let scene = Scene::start(&Plan {
+        last_request: "1s",
+        ..Plan::CALM
+    })
+    .await;
+    // The next request would be on its way when `last_request` has passed.
+    let (pause, most) = (Duration::from_millis(1_050), Duration::from_millis(1_240));
+    let (mut clear, mut tls) = (scene.raw(Via::Clear).await, scene.raw(Via::Tls).await);
+    let sent = tokio::join!(
+        ask_at_intervals(&mut clear, pause, most),
+        ask_at_intervals(&mut tls, pause, most)
+    );
+    let closed = async |client: Raw, sent: Instant| {
+        assert_eq!(client.rest().await, (Vec::new(), Ended::Fin));
+        let after = sent.elapsed();
+        assert!(after >= pause, "closed after {after:?}");
+    };
+    tokio::join!(scene.drain(), closed(clear, sent.0), closed(tls, sent.1));
+    let sums = scene.over().await;
+    assert_eq!((sums.farewelled, sums.cut), (0, 0));
 }
 
 #[tokio::test]

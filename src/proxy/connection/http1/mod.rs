@@ -12,6 +12,7 @@ mod gate;
 
 use super::edge::Edge;
 use super::pace::{self, Act, Alarm, View};
+use super::rhythm::Rhythm;
 use super::websocket;
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
@@ -51,6 +52,7 @@ struct Loop {
     answers: Arc<Answers>,
     signs: Arc<Signs>,
     retired: Option<Timestamp>,
+    rhythm: Rhythm,
     heard: Heard,
     alarm: Alarm,
 }
@@ -68,6 +70,7 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, edge: 
         answers: Arc::default(),
         signs,
         retired: None,
+        rhythm: Rhythm::default(),
         alarm: Alarm::default(),
     };
     this.run(gate).await;
@@ -137,7 +140,9 @@ impl Loop {
                 self.guard.enter(State::Head);
             }
             let orders = self.heard.refresh(self.guard.scope());
-            let view = View::of(&self.guard, false, self.retired);
+            let mut view = View::of(&self.guard, false, self.retired);
+            self.rhythm.note(view.state, view.since);
+            view.rhythm = self.rhythm;
             if !view.busy && self.signs.refused(view.requests) {
                 return Poll::Ready(None);
             }

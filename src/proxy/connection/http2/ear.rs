@@ -10,7 +10,7 @@
 //! Invariant: before a connection retires nothing is looked at, and never is a
 //! byte changed or held. Deliberately absent: what a frame carries.
 
-use super::pong::PongLast;
+use super::pong::{PONG, PongLast};
 use crate::drain::Timestamp;
 use crate::proxy::registry::ConnectionGuard;
 use parking_lot::Mutex;
@@ -23,12 +23,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A frame's head.
 const HEAD: usize = 9;
-
-/// The answer to the engine's PING: the head of a PING with ACK on stream 0,
-/// and the payload that the engine sends when it retires a connection.
-const ANSWER: [u8; 17] = [
-    0, 0, 8, 6, 1, 0, 0, 0, 0, 0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54,
-];
 
 /// The type of a HEADERS frame.
 const HEADERS: u8 = 1;
@@ -70,7 +64,7 @@ impl Ear {
             match &mut self.hearing {
                 Hearing::Answer(matched) => {
                     *matched = matching(*matched, *first);
-                    if *matched == ANSWER.len() {
+                    if *matched == PONG.len() {
                         let head = Vec::with_capacity(HEAD);
                         self.hearing = Hearing::Frames { skip: 0, head };
                     }
@@ -107,7 +101,7 @@ impl Ear {
 fn matching(matched: usize, byte: u8) -> usize {
     let mut length = matched;
     loop {
-        if ANSWER[length] == byte {
+        if PONG[length] == byte {
             return length + 1;
         }
         if length == 0 {
@@ -116,7 +110,7 @@ fn matching(matched: usize, byte: u8) -> usize {
         // The longest beginning that the bytes so far also end with.
         length = (0..length)
             .rev()
-            .find(|shorter| ANSWER[..length].ends_with(&ANSWER[..*shorter]))
+            .find(|shorter| PONG[..length].ends_with(&PONG[..*shorter]))
             .unwrap_or(0);
     }
 }
@@ -233,7 +227,7 @@ mod tests {
         let mut talk = vec![0, 0, 0, 8, 6];
         talk.extend(frame(HEADERS, 5, b"before"));
         talk.extend(frame(0, 5, &[0; 40]));
-        talk.extend(ANSWER);
+        talk.extend(PONG);
         talk.extend(frame(0, 5, &frame(HEADERS, 99, b"no frame")));
         talk.extend(frame(HEADERS, 5, b"trailers"));
         talk.extend(frame(HEADERS, 7, b"one"));
@@ -258,7 +252,7 @@ mod tests {
     #[test]
     fn before_the_answer_nothing_counts() {
         let mut ear = Ear::new(0);
-        let mut other = ANSWER;
+        let mut other = PONG;
         other[16] ^= 1;
         assert_eq!(ear.hear(&other), 0);
         assert_eq!(ear.hear(&frame(HEADERS, 1, b"")), 0);
@@ -267,10 +261,10 @@ mod tests {
 
     #[test]
     fn an_answer_after_half_an_answer_is_found() {
-        for half in 1..ANSWER.len() {
+        for half in 1..PONG.len() {
             let mut ear = Ear::new(0);
-            ear.hear(&ANSWER[..half]);
-            ear.hear(&ANSWER);
+            ear.hear(&PONG[..half]);
+            ear.hear(&PONG);
             assert!(ear.answered(), "after {half} bytes");
         }
     }

@@ -22,8 +22,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// PING, ACK, with the bytes that the engine's own PING has.
-const PONG: [u8; 17] = [
+/// The answer to the engine's PING: the head of a PING with ACK on stream 0,
+/// and the payload that the engine sends when it retires a connection.
+pub(super) const PONG: [u8; 17] = [
     0, 0, 8, 6, 1, 0, 0, 0, 0, 0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54,
 ];
 

@@ -39,8 +39,8 @@ fn of<'a>(forecast: &'a Value, protocol: &str) -> &'a Value {
     one
 }
 
-/// A server that promises a million bytes, sends three pieces of a thousand,
-/// the later ones one by one as the proxy has passed the one before, and stops.
+/// A server that promises a million bytes, sends three pieces of a thousand at
+/// 20 kB/s or slower, and stops.
 async fn trickle() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -56,7 +56,8 @@ async fn trickle() -> (SocketAddr, tokio::task::JoinHandle<()>) {
         stream.write_all(head).await.expect("sent");
         for _ in 0..3 {
             stream.write_all(&[b'x'; 1_000]).await.expect("sent");
-            // Not in one read with the next.
+            // The pace that is judged; nothing waits for it. At most 20 kB/s, so
+            // that the rest takes far longer than the shortest `finish`.
             sleep(Duration::from_millis(50)).await;
         }
         // The client's end is the end.

@@ -69,6 +69,7 @@ impl Diff {
     fn compare_process(&mut self, old: &Config, new: &Config) {
         let settings = [
             ("the drain plan", old.plan != new.plan),
+            ("`handover.ready`", old.handover.ready != new.handover.ready),
             ("hooks", old.hooks != new.hooks),
             ("where the receipt is kept", old.receipt != new.receipt),
             (
@@ -93,11 +94,18 @@ impl Diff {
             ),
             ("`logs.format`", logs.format != other_logs.format),
             ("`logs.file`", logs.file != other_logs.file),
+            (
+                "`handover.socket`",
+                old.handover.socket != new.handover.socket,
+            ),
         ];
         let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
         self.refused = fixed
             .map(|(name, _)| {
-                format!("{name} cannot change while the process runs: start a new one to change it")
+                format!(
+                    "{name} cannot change while the process runs: hand over to a new one \
+                     (`ebbtide handover --exec PATH`)"
+                )
             })
             .collect();
     }

@@ -33,9 +33,9 @@ mod words;
 pub use check::Resolve;
 pub use diff::{Change, Diff};
 pub use model::{
-    Admin, AdminAddr, Balance, Certificate, Config, Health, HealthCheck, Hook, HookRun,
-    HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process, Route, Server,
-    ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
+    Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
+    Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process,
+    Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

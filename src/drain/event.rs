@@ -25,11 +25,19 @@ pub enum Trigger {
     Api,
     /// A reload whose config has no place for it any more.
     Reload,
+    /// A successor has its sockets, and serves.
+    Handover,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 4] = [Self::Sigterm, Self::Sigint, Self::Api, Self::Reload];
+    pub const ALL: [Self; 5] = [
+        Self::Sigterm,
+        Self::Sigint,
+        Self::Api,
+        Self::Reload,
+        Self::Handover,
+    ];
 
     /// The name used in logs and the admin interface.
     #[must_use]
@@ -39,6 +47,7 @@ impl Trigger {
             Self::Sigint => "sigint",
             Self::Api => "api",
             Self::Reload => "reload",
+            Self::Handover => "handover",
         }
     }
 
@@ -50,7 +59,16 @@ impl Trigger {
             Self::Sigint => "SIGINT",
             Self::Api => "the admin interface",
             Self::Reload => "a reload",
+            Self::Handover => "a handover",
         }
+    }
+
+    /// Whether somebody else goes on with the listening sockets: nothing is
+    /// announced or refused then, and what is in flight has
+    /// [`Plan::handover_finish`](super::Plan::handover_finish).
+    #[must_use]
+    pub const fn hands_over(self) -> bool {
+        matches!(self, Self::Handover)
     }
 }
 
@@ -60,8 +78,10 @@ pub enum Event {
     /// Start-up got this far: Validating, Ready or Active. Other phases are
     /// the machine's own and do nothing here.
     Reached(Phase),
-    /// Somebody asks for a drain. Repeats do nothing. Before Active nothing
-    /// has been accepted, and the machine terminates at once.
+    /// Somebody asks for a drain. Repeats do nothing, but after a handover the
+    /// first one puts an end to its patience: what is in flight has the times
+    /// of the plan from then on. Before Active nothing has been accepted, and
+    /// the machine terminates at once.
     Drain(Trigger),
     /// Somebody takes it back. Only while announcing.
     Cancel,

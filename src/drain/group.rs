@@ -26,6 +26,7 @@ use super::plan::Plan;
 use super::stage::Stage;
 use super::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whom an event or an action concerns.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
@@ -173,7 +174,20 @@ impl Group {
     fn refuse_due(&self) -> Option<Timestamp> {
         let waits = self.phase == Phase::Active;
         let started = self.started.filter(|_| waits)?;
-        Some(started + self.plan.announce)
+        Some(started + self.announce())
+    }
+
+    /// How long the drain under way announces.
+    fn announce(&self) -> Duration {
+        if self.hands_over() {
+            Duration::ZERO
+        } else {
+            self.plan.announce
+        }
+    }
+
+    fn hands_over(&self) -> bool {
+        self.trigger.is_some_and(Trigger::hands_over)
     }
 
     fn process(&mut self, event: Event, actions: &mut Actions) {
@@ -233,7 +247,12 @@ impl Group {
     }
 
     fn start(&mut self, trigger: Trigger, actions: &mut Actions) {
-        if self.started.is_some() || self.phase == Phase::Terminated {
+        if self.phase == Phase::Terminated {
+            return;
+        }
+        if self.started.is_some() {
+            // What was handed over may be wanted gone.
+            self.tell_all(Event::Drain(trigger), actions);
             return;
         }
         self.trigger = Some(trigger);
@@ -242,10 +261,12 @@ impl Group {
             self.terminate(self.now, actions);
             return;
         }
-        self.enter_stage(Stage::Announce, actions);
-        actions.push((Whom::Process, Action::FailReadiness));
-        for id in self.waiting() {
-            self.tell(id, Event::Hold, actions);
+        if !trigger.hands_over() {
+            self.enter_stage(Stage::Announce, actions);
+            actions.push((Whom::Process, Action::FailReadiness));
+            for id in self.waiting() {
+                self.tell(id, Event::Hold, actions);
+            }
         }
         self.tell_all(Event::Drain(trigger), actions);
     }
@@ -295,7 +316,9 @@ impl Group {
         if self.phase == Phase::Active {
             self.refused = Some(at);
             self.enter_phase(Phase::Draining, actions);
-            self.enter_stage(Stage::Refuse, actions);
+            if !self.hands_over() {
+                self.enter_stage(Stage::Refuse, actions);
+            }
         }
     }
 

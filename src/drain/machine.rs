@@ -49,6 +49,8 @@ pub struct Machine {
     /// When it had to no more.
     released: Timestamp,
     extended: Duration,
+    /// Whether a drain after a handover was asked for by somebody who waits.
+    hurried: bool,
     /// The latest time ever handed in; time does not go back in here.
     now: Timestamp,
     started: Option<Timestamp>,
@@ -80,6 +82,7 @@ impl Machine {
             held: false,
             released: Timestamp::ZERO,
             extended: Duration::ZERO,
+            hurried: false,
             now: Timestamp::ZERO,
             started: None,
             all_cut: None,
@@ -325,7 +328,11 @@ impl Machine {
     }
 
     fn start(&mut self, trigger: Trigger, actions: &mut Vec<Action>) {
-        if self.started.is_some() || self.phase == Phase::Terminated {
+        if self.phase == Phase::Terminated {
+            return;
+        }
+        if self.started.is_some() {
+            self.hurry(trigger);
             return;
         }
         self.trigger = Some(trigger);
@@ -335,8 +342,28 @@ impl Machine {
             self.terminate(self.now, actions);
             return;
         }
+        if trigger.hands_over() {
+            self.orders.plan = self.plan.after_handover();
+            self.orders.handed_over = true;
+            self.refuse(self.now, actions);
+            return;
+        }
         self.enter_stage(Stage::Announce, self.now, actions);
         actions.push(Action::FailReadiness);
+    }
+
+    /// Somebody wants the process gone that nobody waited for so far.
+    fn hurry(&mut self, trigger: Trigger) {
+        if let Some(refuse) = self.orders.refuse_at
+            && self.orders.handed_over
+            && !trigger.hands_over()
+            && !std::mem::replace(&mut self.hurried, true)
+        {
+            let spent = self.now.saturating_since(refuse);
+            let past = self.orders.farewell;
+            let finish = &mut self.orders.plan.finish;
+            finish.hurry(spent, &self.plan.finish, past);
+        }
     }
 
     fn cancel(&mut self, actions: &mut Vec<Action>) {
@@ -394,8 +421,10 @@ impl Machine {
     fn refuse(&mut self, at: Timestamp, actions: &mut Vec<Action>) {
         self.orders.refuse_at = Some(at);
         self.enter_phase(Phase::Draining, actions);
-        self.close_stage(Stage::Announce, at);
-        self.enter_stage(Stage::Refuse, at, actions);
+        if !self.orders.handed_over {
+            self.close_stage(Stage::Announce, at);
+            self.enter_stage(Stage::Refuse, at, actions);
+        }
         actions.push(Action::Refuse);
     }
 

@@ -6,7 +6,9 @@
 //! connection can miss an order between being accepted and being listed.
 //!
 //! Invariant: during one drain orders only grow. A point in time that was set
-//! stays, a protocol past its deadline stays past it.
+//! stays, a protocol past its deadline stays past it. Deadlines that are ahead
+//! can move: later if somebody gives more time, and nearer if somebody wants
+//! a process gone that has handed over.
 //!
 //! Deliberately absent: the connection. It asks "until when?" and ends itself.
 
@@ -26,6 +28,9 @@ pub struct Orders {
     pub plan: Plan,
     /// When listeners began to refuse; finish times count from here.
     pub refuse_at: Option<Timestamp>,
+    /// Whether a successor goes on with the listening sockets: they are let go
+    /// of as they are, nobody is kept out and no queue is emptied.
+    pub handed_over: bool,
     /// When the first connection was told to retire.
     pub retire_from: Option<Timestamp>,
     /// The protocols whose deadline has come.

@@ -40,6 +40,10 @@ pub struct Plan {
     /// What a peer that was told to leave has before it is cut.
     #[serde(rename = "farewell_ms", with = "millis")]
     pub farewell: Duration,
+    /// What in-flight work of every protocol has after a handover, where
+    /// nobody waits for the exit.
+    #[serde(rename = "handover_finish_ms", with = "millis")]
+    pub handover_finish: Duration,
     /// What becomes of requests that come after the word to retire.
     pub late_requests: LateRequests,
     /// What becomes of requests that cannot be awaited by their own deadline.
@@ -81,6 +85,7 @@ impl Default for Plan {
                 tcp: seconds(20),
             },
             farewell: seconds(2),
+            handover_finish: seconds(3_600),
             late_requests: LateRequests::default(),
             hopeless: Hopeless::default(),
         }
@@ -117,6 +122,20 @@ impl Plan {
             .map(|(_, time)| time)
             .into_iter()
             .fold(Duration::MAX, Duration::min)
+    }
+
+    /// The plan as it is followed after a handover: nothing is announced, and
+    /// what is in flight has its own patience.
+    #[must_use]
+    pub fn after_handover(mut self) -> Self {
+        self.announce = Duration::ZERO;
+        self.finish = Finish {
+            http: self.handover_finish,
+            grpc: self.handover_finish,
+            websocket: self.handover_finish,
+            tcp: self.handover_finish,
+        };
+        self
     }
 
     /// From the beginning of the drain to the last cut, if nobody leaves
@@ -207,6 +226,24 @@ impl Finish {
         more(&mut self.grpc, &[Protocol::Grpc]);
         more(&mut self.websocket, &[Protocol::WebSocket]);
         more(&mut self.tcp, &[Protocol::Tcp]);
+    }
+
+    /// At most these times, once `spent` has passed, for every protocol that
+    /// is not among `past`.
+    pub(super) fn hurry(&mut self, spent: Duration, plan: &Self, past: Protocols) {
+        let less = |time: &mut Duration, planned: Duration, protocols: &[Protocol]| {
+            if protocols.iter().any(|protocol| !past.contains(*protocol)) {
+                *time = (*time).min(spent.saturating_add(planned));
+            }
+        };
+        less(
+            &mut self.http,
+            plan.http,
+            &[Protocol::Http1, Protocol::Http2],
+        );
+        less(&mut self.grpc, plan.grpc, &[Protocol::Grpc]);
+        less(&mut self.websocket, plan.websocket, &[Protocol::WebSocket]);
+        less(&mut self.tcp, plan.tcp, &[Protocol::Tcp]);
     }
 
     /// The longer time of each pair.

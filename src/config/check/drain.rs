@@ -61,6 +61,7 @@ impl Check<'_> {
             last_request: time(written.last_request, default.last_request)?,
             finish,
             farewell: time(written.farewell, default.farewell)?,
+            handover_finish: time(written.handover_finish, default.handover_finish)?,
             late_requests: value_or(written.late_requests, OneOf(default.late_requests))?.0,
             hopeless: value_or(written.hopeless, OneOf(default.hopeless))?.0,
         };

@@ -14,6 +14,7 @@
 mod address;
 mod clash;
 mod drain;
+mod handover;
 mod hook;
 mod listener;
 mod order;
@@ -68,6 +69,7 @@ pub(super) fn check(
         process,
         listener,
         upstream,
+        handover,
         drain,
         hook,
     } = file;
@@ -93,6 +95,7 @@ pub(super) fn check(
     let listeners = check.listeners(listener);
     let upstreams = upstreams_written
         .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
+    let handover = check.handover(handover);
     let receipt = check.receipt(drain.as_ref());
     let plan = check.plan(drain);
     let ordered = match (&listeners, &plan) {
@@ -114,6 +117,7 @@ pub(super) fn check(
         process: process?,
         listeners: listeners?,
         upstreams: upstreams?,
+        handover: handover?,
         plan: ordered.and(plan)?,
         receipt: receipt?,
         hooks: hooks?,

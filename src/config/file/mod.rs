@@ -37,6 +37,8 @@ pub(super) struct File {
     pub(super) listener: Option<At<Named<Listener>>>,
     /// Pools of servers, by name.
     pub(super) upstream: Option<At<Named<Upstream>>>,
+    /// How a successor takes over.
+    pub(super) handover: Option<At<Handover>>,
     /// The timeline of a drain.
     pub(super) drain: Option<At<Drain>>,
     /// What runs when a drain reaches a stage.
@@ -51,6 +53,7 @@ impl File {
             process: table.key("process"),
             listener: table.key("listener"),
             upstream: table.key("upstream"),
+            handover: table.key("handover"),
             drain: table.key("drain"),
             hook: table.key("hook"),
         })
@@ -132,6 +135,27 @@ impl Read for Logs {
     }
 }
 
+/// How a successor takes over from the running process.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Handover {
+    /// Where a successor asks: `auto`, `off`, or the path of a Unix socket.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) socket: Option<At<String>>,
+    /// How long a successor may take to prove itself; then all stays as it was.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) ready: Option<At<Time>>,
+}
+
+impl Read for Handover {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`[handover]`", |table| Self {
+            socket: table.key("socket"),
+            ready: table.key("ready"),
+        })
+    }
+}
+
 /// The timeline of a drain.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -156,6 +180,10 @@ pub(super) struct Drain {
     /// What a peer gets to leave after its farewell, before it is cut.
     #[schemars(extend("default" = "2s"))]
     pub(super) farewell: Option<At<Time>>,
+    /// What work in flight has when a successor has taken over, of every
+    /// protocol: nobody waits for the exit then.
+    #[schemars(extend("default" = "1h"))]
+    pub(super) handover_finish: Option<At<Time>>,
     /// What becomes of requests on connections that were told to retire.
     #[schemars(extend("default" = "serve"))]
     pub(super) late_requests: Option<At<OneOf<LateRequests>>>,
@@ -177,6 +205,7 @@ impl Read for Drain {
             last_request: table.key("last_request"),
             finish: table.key("finish"),
             farewell: table.key("farewell"),
+            handover_finish: table.key("handover_finish"),
             late_requests: table.key("late_requests"),
             hopeless: table.key("hopeless"),
             receipt: table.key("receipt"),

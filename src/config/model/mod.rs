@@ -45,6 +45,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The named pools, in the order of the file.
     pub upstreams: Vec<Upstream>,
+    /// How a successor takes over.
+    pub handover: Handover,
     /// The timeline of a drain; it fits its own grace.
     pub plan: Plan,
     /// Where the receipt of the process's drain is kept, if anywhere; a
@@ -105,6 +107,27 @@ impl fmt::Display for AdminAddr {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// How a successor takes over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Handover {
+    /// Where it asks for the sockets.
+    pub socket: HandoverSocket,
+    /// How long it may take to prove itself.
+    pub ready: Duration,
+}
+
+/// Where a successor asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HandoverSocket {
+    /// Where both sides look by themselves: beside the admin socket, or under
+    /// the admin's address in the runtime directory.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// A path; a relative one has been resolved.
+    Path(PathBuf),
 }
 
 /// What holds for the process as a whole.

@@ -1,6 +1,7 @@
 //! Drains that wait for each other, drains alone, and the process over them.
 
 use super::*;
+use crate::drain::machine::CUT_LIMIT;
 use crate::drain::{Finish, Protocol};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -54,6 +55,34 @@ fn a_process_drains_every_listener_at_once() {
     let last = leave(&mut group, ids[1], seconds(107));
     assert!(last.contains(&(Whom::Process, Action::Terminate)));
     assert_eq!(group.ended(), Some(seconds(107)));
+}
+
+#[test]
+fn a_handover_concerns_every_listener_at_once_and_announces_nothing() {
+    let (mut group, ids) = serving(&[("web", &[]), ("db", &["web"])]);
+    let drain = Event::Drain(Trigger::Handover);
+    let actions = group.handle(Whom::Process, drain, seconds(100));
+    assert_eq!(group.phase(), Phase::Draining);
+    assert_eq!(stages_of(&actions, Whom::Process), []);
+    assert!(!actions.contains(&(Whom::Process, Action::FailReadiness)));
+    for id in &ids {
+        assert!(actions.contains(&(Whom::Listener(*id), Action::Refuse)));
+        group.handle(Whom::Listener(*id), Event::Refused, seconds(100));
+    }
+    let stages: Vec<_> = group.timeline().iter().map(|span| span.stage).collect();
+    assert_eq!(stages, [Stage::Retire]);
+    assert_eq!(group.followed(), Plan::default().after_handover());
+    let patience = Plan::default().handover_finish + Plan::default().farewell;
+    assert_eq!(group.latest(), Some(seconds(100) + patience + CUT_LIMIT));
+    group.handle(Whom::Process, Event::Drain(Trigger::Sigterm), seconds(200));
+    assert_eq!(group.trigger(), Some(Trigger::Handover));
+    let hurried = group
+        .orders(ids[1])
+        .and_then(|orders| orders.deadline(Protocol::Grpc));
+    assert_eq!(hurried, Some(seconds(220)));
+    leave(&mut group, ids[0], seconds(201));
+    let last = leave(&mut group, ids[1], seconds(202));
+    assert!(last.contains(&(Whom::Process, Action::Terminate)));
 }
 
 #[test]

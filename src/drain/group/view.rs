@@ -26,9 +26,11 @@ impl Group {
             .map(|plan| plan.longest_finish().saturating_add(plan.farewell))
             .max()
             .unwrap_or_default();
-        let turns = u32::try_from(self.turns()).unwrap_or(u32::MAX);
+        // After a handover nobody waits for anybody.
+        let turns = if self.hands_over() { 1 } else { self.turns() };
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
         let turn = work.saturating_add(CUT_LIMIT);
-        Some(started + self.plan.announce + turn.saturating_mul(turns))
+        Some(started + self.announce() + turn.saturating_mul(turns))
     }
 
     /// The lifecycle position of the process.
@@ -110,8 +112,10 @@ impl Group {
     #[must_use]
     pub fn followed(&self) -> Plan {
         let mut plan = self.plan;
-        for member in self.joined() {
-            plan.finish = plan.finish.longer(&member.machine.plan().finish);
+        plan.announce = self.announce();
+        let finishes = self.joined().map(|member| member.machine.plan().finish);
+        if let Some(longest) = finishes.reduce(|longest, one| longest.longer(&one)) {
+            plan.finish = longest;
         }
         plan
     }
@@ -141,19 +145,17 @@ impl Group {
     /// began it to the last that ended it.
     #[must_use]
     pub fn timeline(&self) -> Vec<StageSpan> {
-        let Some(started) = self.started else {
-            return Vec::new();
-        };
-        let announce = StageSpan {
+        let announced = self.started.filter(|_| !self.hands_over());
+        let announce = announced.map(|began| StageSpan {
             stage: Stage::Announce,
-            began: started,
+            began,
             ended: self.refused.or(self.ended),
-        };
+        });
         let later = Stage::ALL
             .into_iter()
             .filter(|stage| *stage > Stage::Announce)
             .filter_map(|stage| self.span(stage));
-        std::iter::once(announce).chain(later).collect()
+        announce.into_iter().chain(later).collect()
     }
 
     pub(super) fn span(&self, stage: Stage) -> Option<StageSpan> {

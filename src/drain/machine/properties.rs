@@ -16,18 +16,18 @@ prop_compose! {
     fn plan()(
         (announce, spread, handshake) in (span(), span(), span()),
         (http, grpc, websocket, tcp) in (span(), span(), span(), span()),
-        (last_request, farewell) in (span(), span()),
+        (last_request, farewell, handover_finish) in (span(), span(), span()),
     ) -> Plan {
         let finish = crate::drain::Finish { http, grpc, websocket, tcp };
         let grace = Duration::from_secs(30);
-        Plan { grace, announce, spread, handshake, last_request, finish, farewell, ..Plan::default() }
+        Plan { grace, announce, spread, handshake, last_request, finish, farewell, handover_finish, ..Plan::default() }
     }
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => prop::sample::select(Phase::ALL.to_vec()).prop_map(Event::Reached),
-        2 => prop::sample::select(Trigger::ALL.to_vec()).prop_map(Event::Drain),
+        4 => prop::sample::select(Trigger::ALL.to_vec()).prop_map(Event::Drain),
         1 => Just(Event::Cancel),
         1 => Just(Event::Extend(Duration::from_millis(900))),
         1 => Just(Event::CutNow),
@@ -166,7 +166,9 @@ proptest! {
         let (mut machine, mut now) = tell(plan, &story, |_, _, _, _, _| {});
         machine.handle(Event::Drain(Trigger::ALL[trigger]), now);
         let started = machine.started().expect("a drain runs or ran");
-        let limit = started + plan.total() + machine.extended() + CUT_LIMIT;
+        let handed = machine.trigger().is_some_and(Trigger::hands_over);
+        let followed = if handed { plan.after_handover() } else { plan };
+        let limit = started + followed.total() + machine.extended() + CUT_LIMIT;
         let mut calls = 0;
         while let Some(due) = machine.next_deadline() {
             prop_assert!(due > now || calls == 0, "a timer that fires for nothing");
@@ -178,6 +180,28 @@ proptest! {
         }
         prop_assert_eq!(machine.phase(), Phase::Terminated);
         prop_assert!(machine.ended() <= Some(limit));
+    }
+
+    #[test]
+    fn who_hurries_a_handover_waits_no_longer_than_the_plan_says(
+        plan in plan(),
+        waited in 0_u64..5_000,
+    ) {
+        let mut machine = active(plan);
+        machine.handle(Event::Drain(Trigger::Handover), millis(2));
+        machine.handle(Event::Refused, millis(2));
+        let now = millis(2 + waited);
+        machine.handle(Event::Drain(Trigger::Sigterm), now);
+        machine.handle(Event::Drain(Trigger::Sigterm), now + plan.farewell);
+        let wait = plan.longest_finish() + plan.farewell;
+        let patience = millis(2) + plan.handover_finish + plan.farewell;
+        prop_assert!(machine.latest() <= Some(patience.max(now).min(now + wait) + CUT_LIMIT));
+        for protocol in Protocol::ALL {
+            let deadline = machine.orders().deadline(protocol);
+            prop_assert!(deadline <= Some(millis(2) + plan.handover_finish));
+            let past = machine.orders().farewell.contains(protocol);
+            prop_assert!(past || deadline <= Some(now + plan.finish_for(protocol)));
+        }
     }
 
     #[test]

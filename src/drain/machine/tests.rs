@@ -24,6 +24,14 @@ fn refused() -> Machine {
     machine
 }
 
+/// One whose sockets a successor has had since 100 s.
+fn handed_over() -> Machine {
+    let mut machine = Machine::new(Plan::default());
+    machine.handle(Event::Reached(Phase::Active), seconds(1));
+    machine.handle(Event::Drain(Trigger::Handover), seconds(100));
+    machine
+}
+
 /// One that must wait for others.
 fn held() -> Machine {
     let mut machine = Machine::new(Plan::default());
@@ -58,6 +66,8 @@ fn positions() -> Vec<(&'static str, Machine, Timestamp)> {
         at("farewell", refused(), 126),
         at("cut", refused(), 127),
         at("terminated", refused(), 128),
+        ("handed over", handed_over(), seconds(100)),
+        at("handed over, retire", handed_over(), 101),
     ]
 }
 
@@ -69,6 +79,7 @@ fn table() -> String {
         Event::Reached(Phase::Draining),
         Event::Reached(Phase::Terminated),
         Event::Drain(Trigger::Api),
+        Event::Drain(Trigger::Handover),
         Event::Cancel,
         Event::Extend(Duration::from_secs(1)),
         Event::Hold,
@@ -107,18 +118,22 @@ idle
   Reached(Ready) -> [EnterPhase(Ready)]
   Reached(Active) -> [EnterPhase(Active)]
   Drain(Api) -> [EnterPhase(Terminated), Terminate]
+  Drain(Handover) -> [EnterPhase(Terminated), Terminate]
   CutNow -> [EnterPhase(Terminated), Terminate]
 validating
   Reached(Ready) -> [EnterPhase(Ready)]
   Reached(Active) -> [EnterPhase(Active)]
   Drain(Api) -> [EnterPhase(Terminated), Terminate]
+  Drain(Handover) -> [EnterPhase(Terminated), Terminate]
   CutNow -> [EnterPhase(Terminated), Terminate]
 ready
   Reached(Active) -> [EnterPhase(Active)]
   Drain(Api) -> [EnterPhase(Terminated), Terminate]
+  Drain(Handover) -> [EnterPhase(Terminated), Terminate]
   CutNow -> [EnterPhase(Terminated), Terminate]
 active
   Drain(Api) -> [EnterStage(Announce), FailReadiness]
+  Drain(Handover) -> [EnterPhase(Draining), Refuse]
   CutNow -> [EnterStage(Announce), FailReadiness, EnterPhase(Draining), EnterStage(Refuse), Refuse, EnterStage(Retire), Retire, EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
 announce
   Cancel -> [RestoreReadiness]
@@ -156,12 +171,48 @@ cut
   Quiescent -> [EnterPhase(Terminated), Terminate]
   at 127.5s -> [EnterPhase(Terminated), Terminate]
 terminated
+handed over
+  CutNow -> [EnterStage(Retire), Retire, EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
+  Refused -> [EnterStage(Retire), Retire]
+  at 101s -> [EnterStage(Retire), Retire]
+handed over, retire
+  CutNow -> [EnterStage(Cut), Cut(Http1), Cut(Http2), Cut(Grpc), Cut(WebSocket), Cut(Tcp)]
+  Quiescent -> [EnterPhase(Terminated), Terminate]
+  at 103s -> [EnterStage(Finish)]
 ";
 
 #[test]
 fn every_position_answers_every_event_as_listed() {
     let table = table();
     assert_eq!(table, TABLE, "\n{table}");
+}
+
+#[test]
+fn after_a_handover_work_has_its_own_patience() {
+    let machine = handed_over();
+    let orders = machine.orders();
+    assert!(orders.handed_over && orders.draining());
+    assert_eq!(orders.stage, None, "nothing is announced or refused");
+    for protocol in Protocol::ALL {
+        assert_eq!(orders.deadline(protocol), Some(seconds(3_700)));
+    }
+    assert_eq!(machine.plan().announce, Duration::ZERO);
+}
+
+#[test]
+fn who_asks_for_a_drain_after_a_handover_gets_the_plans_times_once() {
+    let mut machine = handed_over();
+    machine.handle(Event::Refused, seconds(100));
+    machine.handle(Event::Drain(Trigger::Sigterm), seconds(200));
+    let deadlines = |machine: &Machine| Protocol::ALL.map(|one| machine.orders().deadline(one));
+    let hurried = deadlines(&machine);
+    let late = Protocol::ALL.map(|one| Some(seconds(200) + Plan::default().finish_for(one)));
+    assert_eq!(hurried, late);
+    assert_eq!(machine.trigger(), Some(Trigger::Handover));
+    machine.handle(Event::Extend(Duration::from_secs(9)), seconds(201));
+    let extended = deadlines(&machine);
+    machine.handle(Event::Drain(Trigger::Sigterm), seconds(202));
+    assert_eq!(deadlines(&machine), extended, "a repeat has no effect");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub enum AcceptFilter {
     /// Every listening socket had it before the first one closed.
     Attached,
+    /// The sockets stay open with another (systemd), so there was none: who
+    /// comes waits for the next process.
+    LeftOpen,
     /// The kernel did not take it, on one socket at least.
     Unavailable,
 }

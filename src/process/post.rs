@@ -35,7 +35,7 @@ pub(super) struct Post {
 
 impl Post {
     /// Give a bound listener its place, and make the ports that are to be
-    /// opened on the workers. Until then nothing is accepted, but the place
+    /// opened on the workers, one after another and round. Until then nothing is accepted, but the place
     /// counts as accepting.
     pub(super) fn new(
         listener: &Listener,
@@ -71,7 +71,7 @@ impl Post {
         let shares = bound
             .sockets
             .into_iter()
-            .zip(&post.sites)
+            .zip(post.sites.iter().cycle())
             .map(share)
             .collect();
         (post, shares)

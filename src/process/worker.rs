@@ -56,9 +56,10 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Open a listener's ports, one on each worker.
+    /// Open a listener's ports, one on each worker, and round again if there
+    /// are more.
     pub(super) fn open(&self, ports: Vec<Port>) {
-        for (runtime, port) in self.runtimes.iter().zip(ports) {
+        for (runtime, port) in self.runtimes.iter().cycle().zip(ports) {
             runtime.spawn(async move {
                 let name = Arc::clone(port.scope.listener());
                 if let Err(error) = port.accept().await {

@@ -27,6 +27,14 @@ pub enum Error {
         /// whoever prints the chain of sources would say it twice.
         cause: std::io::Error,
     },
+    /// A listening socket that was handed to us is not what its listener needs.
+    #[error("listener {listener}: the socket that was handed over cannot be used: {reason}")]
+    Adopt {
+        /// Name of the listener.
+        listener: Arc<str>,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// A TLS configuration could not be made from what the config names.
     #[error("{owner}: unusable TLS settings: {reason}")]
     Tls {

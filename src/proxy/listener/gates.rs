@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub struct Gates {
     listener: Arc<str>,
     sockets: Vec<TcpListener>,
+    left_open: bool,
 }
 
 impl Gates {
@@ -32,14 +33,28 @@ impl Gates {
         Ok(Self {
             listener: Arc::clone(listener),
             sockets: sockets.collect::<io::Result<_>>()?,
+            left_open: false,
         })
     }
 
-    /// Drop new SYNs on every socket, then let go of them. Where the kernel
+    /// No hold: another keeps the sockets open, and new connections wait in
+    /// their queue for who comes next.
+    pub(super) fn left_open(listener: &Arc<str>) -> Self {
+        Self {
+            listener: Arc::clone(listener),
+            sockets: Vec::new(),
+            left_open: true,
+        }
+    }
+
+    /// Drop new SYNs on every socket that is ours alone, then let go of them. Where the kernel
     /// does not take the filter, closing goes on without: what arrives
     /// between a socket's last accept and its close is then lost.
     #[must_use = "it is to be said whether clients may be lost"]
     pub fn shut(self) -> AcceptFilter {
+        if self.left_open {
+            return AcceptFilter::LeftOpen;
+        }
         // "TCP flags & (SYN|ACK) == SYN": drop; anything else, above all the
         // ACK that completes a handshake: pass. Offsets count from the TCP
         // header.

@@ -11,11 +11,13 @@
 //! served; one whose last segment is still on its way gets its time for that.
 //! Deliberately absent: what is spoken on it.
 
+mod adopt;
 mod gates;
 mod half_done;
 mod queue;
 mod room;
 
+pub use adopt::{adopt, borrow};
 pub use gates::Gates;
 pub use room::Room;
 
@@ -37,12 +39,13 @@ use tokio::sync::OwnedSemaphorePermit;
 /// limit (`net.core.somaxconn`) may be lower.
 const BACKLOG: i32 = 4096;
 
-/// The sockets of one listener, one per worker.
+/// The sockets of one listener.
 #[derive(Debug)]
 pub struct Bound {
     /// The address, with the port that the kernel chose if it was 0.
     pub address: SocketAddr,
-    /// One socket per worker.
+    /// One socket per worker, or more: the one at an index belongs to the
+    /// worker at that index, counted round.
     pub sockets: Vec<TcpListener>,
     /// The hold on them.
     pub gates: Gates,

@@ -15,9 +15,11 @@
 //! repeated has the effect of one; that is the machine's doing, not this
 //! module's.
 
+mod handover;
 mod position;
 mod reload;
 
+pub use handover::{NotHandedOver, Predecessor};
 pub use position::{ListenerStatus, Position, Status};
 pub use reload::{NotReloaded, Reload, Reloaded};
 
@@ -109,6 +111,8 @@ pub enum Request {
     Command(Asked),
     /// A reload.
     Reload(Reload),
+    /// To hand over to the successor that waits.
+    Handover(oneshot::Sender<Result<u32, NotHandedOver>>),
 }
 
 /// The asking end; clones ask the same conductor.
@@ -201,6 +205,19 @@ impl Control {
         let sent = self.requests.send(request).await;
         sent.map_err(|_| NotReloaded::Draining)?;
         verdict.await.map_err(|_| NotReloaded::Draining)?
+    }
+
+    /// Hand over to the successor that waits, or as soon as it is ready.
+    /// Returns its process id when it has the word.
+    ///
+    /// # Errors
+    /// A [`NotHandedOver`]; all is as it was then.
+    pub async fn hand_over(&self) -> Result<u32, NotHandedOver> {
+        let (answer, verdict) = oneshot::channel();
+        let gone = || NotHandedOver::Refused("the process is leaving".to_owned());
+        let sent = self.requests.send(Request::Handover(answer)).await;
+        sent.map_err(|_| gone())?;
+        verdict.await.map_err(|_| gone())?
     }
 
     /// The status as it was published last.

@@ -48,12 +48,13 @@ pub(super) enum Call {
     Extend,
     Receipt,
     Reload,
+    Handover,
     Forecast,
     Description,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 11] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 12] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -70,6 +71,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 11] = [
     ("/v1/drain/extend", &[(Method::POST, Call::Extend)]),
     ("/v1/drain/receipt", &[(Method::GET, Call::Receipt)]),
     ("/v1/reload", &[(Method::POST, Call::Reload)]),
+    ("/v1/handover", &[(Method::POST, Call::Handover)]),
     ("/v1/drain/forecast", &[(Method::GET, Call::Forecast)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
 ];
@@ -138,6 +140,10 @@ impl Admin {
             Call::Reload => {
                 let asked = Asked::read(&collect(body).await?, query)?;
                 self.reload(asked.query.dry_run).await
+            }
+            Call::Handover => {
+                Asked::read(&collect(body).await?, query)?;
+                self.hand_over().await
             }
             Call::Forecast => {
                 let finish = finish_in(head.uri.query().unwrap_or_default())?;
@@ -214,12 +220,23 @@ impl Admin {
     async fn reload(&self, dry_run: bool) -> Answer {
         let reloaded = self.control.reload(dry_run).await;
         let status = |error: &NotReloaded| match error {
-            NotReloaded::Draining | NotReloaded::Fixed(_) => StatusCode::CONFLICT,
+            NotReloaded::Draining | NotReloaded::Handover(_) | NotReloaded::Fixed(_) => {
+                StatusCode::CONFLICT
+            }
             NotReloaded::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
             NotReloaded::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let reloaded = reloaded.map_err(|error| Problem::new(status(&error), error.to_string()))?;
         json(StatusCode::OK, &reloaded)
+    }
+
+    async fn hand_over(&self) -> Answer {
+        let successor = self.control.hand_over().await;
+        let successor = successor.map_err(|error| Problem::conflict(error.to_string()))?;
+        json(
+            StatusCode::OK,
+            &serde_json::json!({ "successor": successor }),
+        )
     }
 
     fn receipt_of(&self, listener: Option<&str>) -> Option<Arc<Receipt>> {

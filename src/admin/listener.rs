@@ -4,14 +4,19 @@
 //! listens. A file that a crashed process left behind is replaced; one that
 //! somebody still answers on is not.
 //!
-//! Deliberately absent: sharing the socket with other processes or workers.
+//! A process that hands over leaves the file to its successor.
+//!
+//! Deliberately absent: sharing the socket with workers.
 
 use super::{Error, Result};
 use crate::config::AdminAddr;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -27,7 +32,38 @@ pub struct AdminListener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, File),
+}
+
+/// The file of a Unix socket.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    left: Arc<AtomicBool>,
+}
+
+/// A hold on an admin socket, for a successor to have.
+#[derive(Debug)]
+pub struct AdminHold {
+    /// Where it is.
+    pub address: AdminAddr,
+    descriptor: OwnedFd,
+    left: Arc<AtomicBool>,
+}
+
+impl AdminHold {
+    /// The socket once more.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.descriptor.try_clone()
+    }
+
+    /// The successor has it, and with it the file.
+    pub fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
 }
 
 /// Any accepted connection.
@@ -54,6 +90,43 @@ impl AdminListener {
         }
     }
 
+    /// Take over a socket that a predecessor has bound to `address`; port 0 is
+    /// whatever the kernel chose for it.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if it is no such socket.
+    pub fn adopt(address: &AdminAddr, descriptor: OwnedFd) -> Result<Self> {
+        let adopted = match address {
+            AdminAddr::Inet(_) => tcp(descriptor).map(Socket::Tcp),
+            AdminAddr::Unix(path) => {
+                unix(descriptor).map(|listener| Socket::Unix(listener, File::ours(path)))
+            }
+        };
+        match adopted {
+            Ok(socket) => Ok(Self { socket }),
+            Err(cause) => Err(Error::Bind {
+                address: address.clone(),
+                cause,
+            }),
+        }
+    }
+
+    /// A hold on it, for a successor to have.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn hold(&self) -> io::Result<AdminHold> {
+        let (descriptor, left) = match &self.socket {
+            Socket::Tcp(listener) => (listener.as_fd(), Arc::default()),
+            Socket::Unix(listener, file) => (listener.as_fd(), Arc::clone(&file.left)),
+        };
+        Ok(AdminHold {
+            address: self.address()?,
+            descriptor: descriptor.try_clone_to_owned()?,
+            left,
+        })
+    }
+
     /// Where it can be reached.
     ///
     /// # Errors
@@ -61,7 +134,7 @@ impl AdminListener {
     pub fn address(&self) -> io::Result<AdminAddr> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(AdminAddr::Inet),
-            Socket::Unix(_, path) => Ok(AdminAddr::Unix(path.clone())),
+            Socket::Unix(_, file) => Ok(AdminAddr::Unix(file.path.clone())),
         }
     }
 
@@ -81,13 +154,36 @@ impl AdminListener {
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // Gone already is as good.
-            let _ = fs::remove_file(path);
+impl File {
+    fn ours(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            left: Arc::default(),
         }
     }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if !self.left.load(Relaxed) {
+            // Gone already is as good.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn tcp(descriptor: OwnedFd) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::from(descriptor);
+    socket.local_addr()?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+fn unix(descriptor: OwnedFd) -> io::Result<UnixListener> {
+    let socket = std::os::unix::net::UnixListener::from(descriptor);
+    socket.local_addr()?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
 }
 
 async fn bind_unix(path: &Path) -> io::Result<Socket> {
@@ -98,7 +194,7 @@ async fn bind_unix(path: &Path) -> io::Result<Socket> {
         }
         other => other,
     };
-    let socket = Socket::Unix(bound?, path.to_owned());
+    let socket = Socket::Unix(bound?, File::ours(path));
     fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE))?;
     Ok(socket)
 }

@@ -22,7 +22,7 @@ mod problem;
 mod serve;
 pub mod view;
 
-pub use listener::AdminListener;
+pub use listener::{AdminHold, AdminListener};
 pub use problem::Problem;
 pub use serve::LAST_ANSWERS;
 

@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -43,15 +43,21 @@ const HEAD: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Admin {
-    /// Answer on `listener` until `stop` is done; then accept no more, let
+    /// Answer on the listener that comes, and on the next one instead if there
+    /// is another, until there can be no more; then accept nobody, let
     /// responses in flight end within [`LAST_ANSWERS`], and return.
-    pub async fn serve(self: Arc<Self>, listener: AdminListener, stop: impl Future<Output = ()>) {
+    pub async fn serve(self: Arc<Self>, mut listeners: mpsc::Receiver<AdminListener>) {
+        let Some(mut listener) = listeners.recv().await else {
+            return;
+        };
         let (stopping, told) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut stop = pin!(stop);
         loop {
             tokio::select! {
-                () = &mut stop => break,
+                next = listeners.recv() => match next {
+                    Some(next) => listener = next,
+                    None => break,
+                },
                 accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                     Ok(stream) => {
                         connections.spawn(Arc::clone(&self).connection(stream, told.clone()));

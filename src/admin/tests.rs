@@ -13,7 +13,7 @@ use client::{Answer, Client};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// A conductor that has no connections to wait for: it does what the machine
@@ -64,6 +64,7 @@ fn publish(inbox: &Inbox, group: &Group) {
             ..control::Position::new(group.followed())
         },
         listeners: vec![listener],
+        ..control::Status::new(group.followed())
     });
 }
 
@@ -126,7 +127,7 @@ struct House {
     address: AdminAddr,
     registry: Arc<Registry>,
     conductor: Conductor,
-    stop: oneshot::Sender<()>,
+    stop: mpsc::Sender<AdminListener>,
     serving: JoinHandle<()>,
 }
 
@@ -161,10 +162,9 @@ impl House {
         }
         let listener = AdminListener::bind(&address).await.expect("bound");
         let address = listener.address().expect("known");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(admin.serve(listener, async move {
-            let _ = stopped.await;
-        }));
+        let (stop, listeners) = mpsc::channel(1);
+        stop.send(listener).await.expect("there is room");
+        let serving = tokio::spawn(admin.serve(listeners));
         Self {
             address,
             registry,
@@ -230,7 +230,7 @@ async fn who_waits_gets_the_receipt_though_the_interface_stops() {
     let mut waiting = house.client();
     waiting.send("POST", "/v1/drain?wait=true", "", "").await;
     while house.get("/v1/drain").await.json()["draining"] != true {}
-    house.stop.send(()).expect("serving");
+    drop(house.stop);
     let _inbox = house.conductor.let_go().await;
     let receipt = waiting.receive().await.schema("Receipt");
     assert_eq!(receipt["complete"], true);
@@ -480,7 +480,7 @@ async fn a_unix_socket_serves_the_same() {
     let path = directory.path().join("admin.sock");
     let house = House::open_at(AdminAddr::Unix(path.clone()), None).await;
     assert_eq!(house.get("/readyz").await.status, 200);
-    house.stop.send(()).expect("serving");
+    drop(house.stop);
     house.serving.await.expect("it returned");
     assert!(!path.exists());
 }
@@ -493,7 +493,7 @@ async fn an_idle_connection_does_not_hold_the_stop() {
     assert_eq!(idle.receive().await.status, 200);
     let mut silent = house.client();
     silent.connect().await;
-    house.stop.send(()).expect("serving");
+    drop(house.stop);
     house.serving.await.expect("it returned");
     assert!(idle.is_closed().await);
     assert!(silent.is_closed().await);

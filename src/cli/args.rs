@@ -25,10 +25,7 @@ const EXIT_CODES: &str = "Exit codes: 0 good; 1 failed; 2 usage; \
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the proxy until it has drained
-    Run {
-        /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
-        config: Option<PathBuf>,
-    },
+    Run(Run),
     /// See it drain: servers, clients and a proxy in one process, no config needed
     Demo,
     /// Say everything that is wrong with a config
@@ -50,6 +47,37 @@ pub(super) enum Command {
     Receipt(Remote),
     /// Have a running proxy read its config anew
     Reload(Reload),
+    /// Let a new program take over the sockets of the running one
+    Handover(Handover),
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
+    pub(super) config: Option<PathBuf>,
+    /// Take over the sockets of the running process, which drains once this
+    /// one serves; its handover socket is that of the config unless given
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true)]
+    pub(super) takeover: Option<Option<PathBuf>>,
+    /// Get ready, and take over when the running process gets SIGQUIT or
+    /// `ebbtide handover`
+    #[arg(long, requires = "takeover")]
+    pub(super) standby: bool,
+}
+
+/// Who is to take over.
+#[derive(Debug, Args)]
+pub(super) struct Handover {
+    /// Start this program, and wait until it serves; without, the successor
+    /// that waits gets the word
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) exec: Option<PathBuf>,
+    /// The successor's config [default: the running process's]
+    #[arg(requires = "exec")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// What to do about a drain.
@@ -186,6 +214,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use std::path::Path;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
         let words = line.split(' ');
@@ -200,7 +229,30 @@ mod tests {
     #[test]
     fn commands_are_understood() {
         let run = parse("ebbtide run a.toml").expect("known");
-        assert!(matches!(run, Command::Run { config: Some(path) } if path == *"a.toml"));
+        assert!(
+            matches!(run, Command::Run(Run { config: Some(path), takeover: None, .. }) if path == *"a.toml")
+        );
+        for (line, socket) in [
+            ("ebbtide run --takeover a.toml", None),
+            (
+                "ebbtide run --takeover=e.sock --standby a.toml",
+                Some("e.sock"),
+            ),
+        ] {
+            let Ok(Command::Run(run)) = parse(line) else {
+                panic!("not understood: {line}");
+            };
+            assert_eq!(run.config.as_deref(), Some(Path::new("a.toml")), "{line}");
+            assert_eq!(run.takeover, Some(socket.map(PathBuf::from)), "{line}");
+        }
+        let handover = parse("ebbtide handover --exec ./new b.toml").expect("known");
+        assert!(matches!(
+            handover,
+            Command::Handover(Handover {
+                config: Some(_),
+                ..
+            })
+        ));
         let check = parse("ebbtide check").expect("known");
         assert!(matches!(check, Command::Check { config: None }));
         let drain =
@@ -238,6 +290,8 @@ mod tests {
             "ebbtide fly",
             "ebbtide run a b",
             "ebbtide run --wait",
+            "ebbtide run --standby",
+            "ebbtide handover b.toml",
             "ebbtide drain --wait --cancel",
             "ebbtide reload --wait --dry-run",
             "ebbtide drain --wait --extend 5s",

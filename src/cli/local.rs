@@ -4,7 +4,7 @@
 //! `check` accepts, `run` starts from. Absent: any reading of it here.
 
 use super::output::Done;
-use super::{exit, output, text};
+use super::{args, exit, output, text};
 use crate::config::{self, Config};
 use crate::process::{self, signal::Signals};
 use crate::telemetry::logs;
@@ -15,19 +15,23 @@ use std::path::{Path, PathBuf};
 /// Where a config is looked for when none is named.
 const PLACES: [&str; 2] = ["/etc/ebbtide/ebbtide.toml", "ebbtide.toml"];
 
-pub(super) fn run(
-    config: Option<PathBuf>,
-    signals: Option<io::Result<Signals>>,
-) -> anyhow::Result<Done> {
+pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyhow::Result<Done> {
     let signals = signals
         .unwrap_or_else(process::signal::install)
         .context("cannot watch for signals")?;
-    let config = match load(config) {
+    let config = match load(what.config) {
         Ok(config) => config,
         Err(refused) => return Ok(refused),
     };
     logs::init(&config.process.logs)?;
-    process::run(config, signals)?;
+    match what.takeover {
+        None => process::run(config, signals)?,
+        Some(from) => {
+            let standby = what.standby;
+            let takeover = process::Takeover { from, standby };
+            process::take_over(config, takeover, signals)?;
+        }
+    }
     Ok(Done::default())
 }
 
@@ -121,7 +125,12 @@ mod tests {
     #[test]
     fn run_refuses_what_check_refuses() {
         let nowhere = Some(PathBuf::from("/nonexistent/ebbtide.toml"));
-        let refused = run(nowhere.clone(), None).expect("no failure, a refusal");
+        let what = args::Run {
+            config: nowhere.clone(),
+            takeover: None,
+            standby: false,
+        };
+        let refused = run(what, None).expect("no failure, a refusal");
         assert_eq!(refused, check(nowhere));
         assert_eq!(refused.code, exit::CONFIG);
     }

@@ -16,6 +16,7 @@ mod args;
 mod client;
 pub mod demo;
 pub mod exit;
+mod handover;
 mod local;
 mod output;
 mod remote;
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
 
 fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Result<ExitCode> {
     let done = match command {
-        Command::Run { config } => local::run(config, signals)?,
+        Command::Run(what) => local::run(what, signals)?,
         // It has its own way of telling, while it goes on.
         Command::Demo => return demo::run(),
         Command::Check { config } => local::check(config),
@@ -65,6 +66,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Connections(remote) => remote::connections(&remote)?,
         Command::Drain(what) => remote::drain(&what)?,
         Command::Reload(what) => remote::reload(&what)?,
+        Command::Handover(what) => handover::handover(&what)?,
         Command::Forecast(what) => remote::forecast(&what)?,
         Command::Receipt(remote) => remote::receipt(&remote)?,
     };

@@ -13,7 +13,7 @@ use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
 use super::{exit, output};
 use crate::admin::view::{Connections, Progress, Status};
-use crate::control::Reloaded;
+use crate::control::{Predecessor, Reloaded};
 use crate::drain::{Forecast, Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
 use http::Method;
@@ -148,7 +148,23 @@ fn status_text(status: &Status) -> String {
         let name = format!("upstream {}", upstream.name);
         rows.push(row(&name, servers.collect::<Vec<_>>().join(", ")));
     }
+    if let Some(successor) = status.successor {
+        rows.push(row("successor", successor.to_string()));
+    }
+    for one in &status.predecessors {
+        rows.push(row("predecessor", predecessor_text(one)));
+    }
     columns(&[], &rows)
+}
+
+fn predecessor_text(one: &Predecessor) -> String {
+    let Predecessor { pid, admin, .. } = one;
+    let in_flight = in_flight_text(&one.in_flight);
+    let gone = span_ms(one.latest_in_ms);
+    let admin = admin
+        .as_ref()
+        .map_or_else(String::new, |at| format!("; {at}"));
+    format!("{pid}, in flight: {in_flight}, gone in {gone} at the latest{admin}")
 }
 
 fn in_flight_text(counts: &BTreeMap<Protocol, u64>) -> String {

@@ -4,8 +4,10 @@
 //!
 //! Deliberately absent: connections. Those are in the live table.
 
+use super::Predecessor;
 use crate::drain::{Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How far something is on its way: the process, or one of its listeners.
@@ -75,6 +77,14 @@ pub struct Status {
     pub process: Position,
     /// The listeners, in the order of the config.
     pub listeners: Vec<ListenerStatus>,
+    /// The file of the config in force.
+    pub config: PathBuf,
+    /// Where a successor asks, if anywhere.
+    pub door: Option<PathBuf>,
+    /// Who took over, if anybody did.
+    pub successor: Option<u32>,
+    /// Who went before and still has work in flight, the last one first.
+    pub predecessors: Vec<Predecessor>,
 }
 
 impl Status {
@@ -84,6 +94,10 @@ impl Status {
         Self {
             process: Position::new(plan),
             listeners: Vec::new(),
+            config: PathBuf::new(),
+            door: None,
+            successor: None,
+            predecessors: Vec::new(),
         }
     }
 

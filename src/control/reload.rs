@@ -72,6 +72,9 @@ pub enum NotReloaded {
     /// The process is draining.
     #[error("the process is draining; a reload is refused")]
     Draining,
+    /// Somebody is about to take over.
+    #[error("{0}")]
+    Handover(String),
     /// The config is wrong: its report.
     #[error("{0}")]
     Config(String),
@@ -88,7 +91,7 @@ impl NotReloaded {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Draining | Self::Fixed(_) => "refused",
+            Self::Draining | Self::Handover(_) | Self::Fixed(_) => "refused",
             Self::Config(_) => "invalid",
             Self::Failed(_) => "failed",
         }

@@ -8,10 +8,13 @@
 //! Invariant: a listener's gates are shut before its orders to refuse are
 //! published, and orders are published before anybody is told that they hold.
 
+mod handover;
 mod reload;
 
+use super::Error;
 use super::books::{Opening, Whole};
 use super::foresight::Foresights;
+use super::handover::{Ask, Claim, Door, News};
 use super::hooks::Hooks;
 use super::keeper::Keeper;
 use super::post::Post;
@@ -19,7 +22,7 @@ use super::reload::Reloads;
 use super::setup::Setup;
 use super::signal::{Streams, Wish};
 use super::worker::Workers;
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminHold, AdminListener};
 use crate::clock;
 use crate::config::Config;
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
@@ -28,9 +31,10 @@ use crate::drain::{
 };
 use crate::proxy::listener::Port;
 use crate::proxy::registry::Registry;
-use std::io;
+use handover::Succession;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 pub(super) struct Conductor {
     group: Group,
@@ -41,6 +45,9 @@ pub(super) struct Conductor {
     inbox: Inbox,
     admin: Arc<Admin>,
     signals: Option<Streams>,
+    /// Where the admin interface gets its sockets; it ends without.
+    desk: Option<mpsc::Sender<AdminListener>>,
+    succession: Succession,
     hooks: Hooks,
     interrupted: bool,
     /// Whether an operator asked to cut at once.
@@ -56,6 +63,8 @@ enum Woken {
     Asked(Request),
     Loaded(Reload, Result<Box<Config>, NotReloaded>),
     Event(Whom, Event),
+    Successor(Ask),
+    Predecessor(News),
     /// Something left; somebody's machine may have to be told.
     Released,
 }
@@ -68,6 +77,7 @@ impl Conductor {
         inbox: Inbox,
         admin: &Arc<Admin>,
         signals: Option<Streams>,
+        desk: mpsc::Sender<AdminListener>,
     ) -> Self {
         Self {
             group,
@@ -77,6 +87,8 @@ impl Conductor {
             inbox,
             admin: Arc::clone(admin),
             signals,
+            desk: Some(desk),
+            succession: Succession::new(None, None),
             hooks: Hooks::new(&setup.config.hooks),
             keeper: Keeper::new(setup.config.receipt.clone()),
             setup,
@@ -87,16 +99,37 @@ impl Conductor {
         }
     }
 
-    /// Start the workers and conduct until the drain is over.
+    /// Be reached by these from now on.
+    pub(super) fn reached_by(mut self, door: Option<Door>, admin: Option<AdminHold>) -> Self {
+        self.succession = Succession::new(door, admin);
+        self
+    }
+
+    /// Start the workers and conduct until the drain is over. With a claim,
+    /// only when the predecessor gives the word.
     ///
     /// # Errors
-    /// When the workers cannot be started.
-    pub(super) async fn run(mut self, shares: Vec<Vec<Port>>) -> io::Result<()> {
+    /// When the workers cannot be started, or there is no word.
+    pub(super) async fn run(
+        mut self,
+        shares: Vec<Vec<Port>>,
+        admin: AdminListener,
+        mut claim: Option<Claim>,
+    ) -> Result<(), Error> {
         self.step(Whom::Process, Event::Reached(Phase::Ready));
         self.pending_signals().await;
         if self.group.phase() == Phase::Terminated {
             // A signal during start-up: nothing was accepted, nothing to do.
             return Ok(());
+        }
+        if let Some(claim) = &mut claim
+            && !self.prove(claim).await?
+        {
+            return Ok(());
+        }
+        if let Some(desk) = &self.desk {
+            // The interface waits for nothing else.
+            let _ = desk.send(admin).await;
         }
         let workers = Workers::start(self.setup.workers)?;
         for share in shares {
@@ -104,18 +137,27 @@ impl Conductor {
         }
         self.workers = Some(workers);
         self.setup.watch_health();
+        self.step(Whom::Process, Event::Reached(Phase::Active));
+        if let Some(claim) = claim {
+            self.succeed(claim).await;
+        }
         self.conduct().await;
         Ok(())
     }
 
     async fn conduct(&mut self) {
-        self.step(Whom::Process, Event::Reached(Phase::Active));
         while self.group.phase() != Phase::Terminated {
             match self.woken().await {
                 Woken::Wish(wish) => self.wish(wish),
                 Woken::Asked(Request::Command(asked)) => self.asked(asked),
                 Woken::Asked(Request::Reload(reload)) => self.reload(reload),
+                Woken::Asked(Request::Handover(answer)) => {
+                    // Who asked may have left.
+                    let _ = answer.send(self.hand_over());
+                }
                 Woken::Loaded(reload, config) => self.loaded(reload, config),
+                Woken::Successor(ask) => self.ask(ask).await,
+                Woken::Predecessor(news) => self.heard(news),
                 Woken::Event(whom, event) => self.step(whom, event),
                 Woken::Released => self.released(),
             }
@@ -162,6 +204,10 @@ impl Conductor {
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
             (reload, config) = self.reloads.loaded() => Woken::Loaded(reload, config),
+            news = self.succession.news() => match news {
+                Ok(ask) => Woken::Successor(ask),
+                Err(news) => Woken::Predecessor(news),
+            },
             () = self.admin.registry.until(news) => Woken::Released,
             () = until(deadline) => Woken::Event(Whom::Process, Event::Elapsed),
         }
@@ -187,7 +233,8 @@ impl Conductor {
             }
             Wish::Dump => dump(&self.admin.registry),
             Wish::Reload => self.reload(Reload::by_signal()),
-            Wish::Reopen | Wish::Handover => {
+            Wish::Handover => self.hand_over_by_signal(),
+            Wish::Reopen => {
                 tracing::warn!(wish = ?wish, "not yet: this version does not act on this signal");
             }
         }
@@ -214,6 +261,9 @@ impl Conductor {
 
     /// Tell a machine, publish orders, carry out actions.
     fn step(&mut self, whom: Whom, event: Event) {
+        if self.succession.holds_back(whom, event) {
+            return;
+        }
         self.cut |= (whom, event) == (Whom::Process, Event::CutNow);
         let fresh = self.group.started().is_none();
         let actions = self.group.handle(whom, event, clock::now());
@@ -224,7 +274,7 @@ impl Conductor {
             if let (Whom::Listener(id), Action::Refuse) = (whom, action)
                 && let Some(post) = self.posts.iter_mut().find(|post| post.id == *id)
             {
-                post.shut();
+                post.shut(&self.group);
             }
         }
         for post in &mut self.posts {
@@ -273,6 +323,10 @@ impl Conductor {
         self.inbox.publish(Status {
             process,
             listeners: listeners.collect(),
+            config: self.setup.config.source.clone(),
+            door: self.succession.place(),
+            successor: self.succession.successor(),
+            predecessors: self.succession.predecessors.clone(),
         });
     }
 
@@ -395,6 +449,16 @@ async fn interrupts(signals: &mut Option<Streams>, mut interrupted: bool) {
         let wish = next(signals).await;
         if wish == Wish::Interrupt && std::mem::replace(&mut interrupted, true) {
             return;
+        }
+    }
+}
+
+/// Wait for a signal that ends a process which does not serve yet.
+pub(super) async fn ending(signals: &mut Option<Streams>) -> Wish {
+    loop {
+        let wish = next(signals).await;
+        if matches!(wish, Wish::Terminate | Wish::Interrupt) {
+            return wish;
         }
     }
 }

@@ -13,6 +13,7 @@ mod books;
 mod conductor;
 mod embedded;
 mod foresight;
+mod handover;
 mod hooks;
 mod keeper;
 mod post;
@@ -24,18 +25,20 @@ mod worker;
 pub use embedded::{Handle, start};
 
 use crate::admin::{self, Admin, AdminListener};
-use crate::config::{AdminAddr, Config};
+use crate::config::{AdminAddr, Config, HandoverSocket};
 use crate::control::{self, Control, Inbox, Status};
 use crate::drain::{Event, Group, Phase, Whom};
 use crate::proxy::listener::{self, Bound, Port};
 use crate::proxy::registry::Registry;
 use crate::telemetry::metrics::Metrics;
 use conductor::Conductor;
+use handover::{Claim, Door, Inheritance};
 use post::Post;
 use setup::Setup;
 use signal::{Signals, Streams};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -53,6 +56,17 @@ pub enum Error {
     /// The system refused what every process needs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+    /// The process that was to be taken over from goes on as it was.
+    #[error("nothing was taken over: {0}")]
+    Handover(String),
+    /// Successors could not ask.
+    #[error("handover: cannot listen on {path}: {cause}")]
+    Door {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The process ended without having drained.
     #[error("the process ended without a drain")]
     NoReceipt,
@@ -69,9 +83,12 @@ pub struct Process {
     admin: Arc<Admin>,
     admin_listener: AdminListener,
     admin_address: AdminAddr,
+    door: Option<Door>,
     setup: Setup,
     /// Each listener's ports, to be opened on the workers.
     shares: Vec<Vec<Port>>,
+    /// To what a predecessor gave.
+    claim: Option<Claim>,
 }
 
 /// Run a process with this config until it has drained.
@@ -82,12 +99,61 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Error> {
     Process::bind(config, signals)?.run()
 }
 
+/// How a process takes over from a running one.
+#[derive(Clone, Debug, Default)]
+pub struct Takeover {
+    /// The socket on which the running process is asked; the config's if left
+    /// out.
+    pub from: Option<PathBuf>,
+    /// Whether to wait for the word, once ready.
+    pub standby: bool,
+}
+
+/// Take over the sockets of the running process, and run with this config
+/// until it has drained. If there is no process, begin afresh.
+///
+/// # Errors
+/// Any [`Error`]; the running process goes on then, and nothing was accepted.
+pub fn take_over(config: Config, takeover: Takeover, mut signals: Signals) -> Result<(), Error> {
+    let Takeover { from, standby } = takeover;
+    let nowhere = || {
+        let text = "nobody knows where to ask; set `socket` in `[handover]`, or write \
+                    --takeover=PATH";
+        Error::Handover(text.to_owned())
+    };
+    let place = from
+        .or_else(|| handover::place(&config))
+        .ok_or_else(nowhere)?;
+    let asked = signals.unless_ended(handover::ask(&place, standby));
+    let Some(asked) = asked else {
+        // A signal during start-up: nothing was accepted, nothing to do.
+        return Ok(());
+    };
+    let inheritance = asked.map_err(Error::Handover)?;
+    if inheritance.is_none() {
+        let place = place.display();
+        tracing::warn!(
+            event = "handover",
+            "nobody answers at {place}; beginning afresh"
+        );
+    }
+    Process::begin(config, signals, inheritance)?.run()
+}
+
 impl Process {
     /// Bind every address and load everything; nothing is accepted yet.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn bind(config: Config, signals: Signals) -> Result<Self, Error> {
+        Self::begin(config, signals, None)
+    }
+
+    fn begin(
+        config: Config,
+        signals: Signals,
+        mut inheritance: Option<Inheritance>,
+    ) -> Result<Self, Error> {
         let Signals { runtime, streams } = signals;
         let mut group = Group::new(config.plan);
         let validating = Event::Reached(Phase::Validating);
@@ -96,15 +162,16 @@ impl Process {
         let metrics = Metrics::new();
         let count = worker::count(config.process.workers);
         let setup = Setup::new(Arc::new(config), &metrics, count)?;
-        let (posts, shares) = posts(&setup, &registry, &mut group)?;
+        let (posts, shares) = posts(&setup, &registry, &mut group, &mut inheritance)?;
         let config = &setup.config;
         let mut status = Status::new(config.plan);
         status.listeners = posts
             .iter()
             .filter_map(|post| post.status(&group))
             .collect();
-        let admin_listener = runtime.block_on(AdminListener::bind(&config.admin.listen))?;
+        let admin_listener = runtime.block_on(admin_listener(config, &mut inheritance))?;
         let admin_address = admin_listener.address()?;
+        let door = runtime.block_on(async { door(config, &mut inheritance) })?;
         let (control, inbox) = control::channel(status);
         let token = config.admin.token.clone();
         let admin = Admin::new(control, registry, setup.upstreams(), metrics, token);
@@ -117,8 +184,10 @@ impl Process {
             admin,
             admin_listener,
             admin_address,
+            door,
             setup,
             shares,
+            claim: inheritance.map(Inheritance::rest),
         })
     }
 
@@ -161,38 +230,77 @@ impl Process {
             inbox,
             admin,
             admin_listener,
+            door,
             setup,
             shares,
+            claim,
             ..
         } = self;
         let ran = runtime.block_on(async move {
-            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let serving = tokio::spawn(Arc::clone(&admin).serve(admin_listener, async move {
-                // Dropped is as good as told.
-                let _ = stopped.await;
-            }));
-            let conductor = Conductor::new(group, posts, setup, inbox, &admin, signals);
-            let ran = conductor.run(shares).await;
-            drop(stop);
+            let (desk, listeners) = tokio::sync::mpsc::channel(1);
+            let serving = tokio::spawn(Arc::clone(&admin).serve(listeners));
+            let hold = door.as_ref().and_then(|_| admin_listener.hold().ok());
+            let conductor = Conductor::new(group, posts, setup, inbox, &admin, signals, desk);
+            let conductor = conductor.reached_by(door, hold);
+            let ran = conductor.run(shares, admin_listener, claim).await;
             // It bounds itself: answers in flight, the receipt above all.
             let _ = serving.await;
             ran
         });
         tracing::debug!(event = "exit");
-        Ok(ran?)
+        ran
     }
 }
 
-/// Bind every listener, and take it into the group of drains.
+/// The admin socket: the predecessor's if there is one, else a new one.
+async fn admin_listener(
+    config: &Config,
+    inheritance: &mut Option<Inheritance>,
+) -> admin::Result<AdminListener> {
+    let address = &config.admin.listen;
+    if let Some(inheritance) = inheritance
+        && let Some(inherited) = inheritance.admin(address)?
+    {
+        return Ok(inherited);
+    }
+    AdminListener::bind(address).await
+}
+
+/// Where successors will ask: as with the admin socket. Where nobody said
+/// where, a place that cannot be had is no reason not to start.
+fn door(config: &Config, inheritance: &mut Option<Inheritance>) -> Result<Option<Door>, Error> {
+    let Some(path) = handover::place(config) else {
+        return Ok(None);
+    };
+    let opened = match inheritance.as_mut().map(|given| given.door(&path)) {
+        Some(Ok(Some(inherited))) => Ok(inherited),
+        Some(Err(cause)) => Err(cause),
+        Some(Ok(None)) | None => Door::open(&path),
+    };
+    match opened {
+        Ok(door) => Ok(Some(door)),
+        Err(cause) if config.handover.socket == HandoverSocket::Auto => {
+            let place = path.display();
+            tracing::warn!(event = "handover", error = %cause, "no successor can ask at {place}");
+            Ok(None)
+        }
+        Err(cause) => Err(Error::Door { path, cause }),
+    }
+}
+
+/// Bind every listener, or adopt what a predecessor gave, and take it into
+/// the group of drains.
 fn posts(
     setup: &Setup,
     registry: &Arc<Registry>,
     group: &mut Group,
+    inheritance: &mut Option<Inheritance>,
 ) -> Result<(Vec<Post>, Vec<Vec<Port>>), Error> {
     let listeners = &setup.config.listeners;
-    let bound = listeners
-        .iter()
-        .map(|one| listener::bind(one, setup.workers));
+    let bound = listeners.iter().map(|one| {
+        let given = inheritance.as_mut().map(|given| given.listener(one));
+        listener::adopt(one, given.unwrap_or_default(), setup.workers)
+    });
     let bound = bound.collect::<Result<Vec<Bound>, _>>()?;
     let mut posts = Vec::new();
     let mut shares = Vec::new();

@@ -12,7 +12,9 @@ use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt}
 use crate::proxy::listener::{Bound, Gates, Port, Room};
 use crate::proxy::registry::{Registry, Scope};
 use crate::proxy::request::{Site, Sites};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// One listener.
@@ -35,8 +37,8 @@ pub(super) struct Post {
 
 impl Post {
     /// Give a bound listener its place, and make the ports that are to be
-    /// opened on the workers, one after another and round. Until then nothing is accepted, but the place
-    /// counts as accepting.
+    /// opened on the workers, one after another and round. Until then nothing
+    /// is accepted, but the place counts as accepting.
     pub(super) fn new(
         listener: &Listener,
         bound: Bound,
@@ -124,11 +126,27 @@ impl Post {
         self.refused |= event == Event::Refused;
     }
 
-    /// Keep new connections out.
-    pub(super) fn shut(&mut self) {
-        if let Some(gates) = self.gates.take() {
+    /// Keep new connections out, unless a successor has them.
+    pub(super) fn shut(&mut self, group: &Group) {
+        let handed_over = group
+            .orders(self.id)
+            .is_some_and(|orders| orders.handed_over);
+        if let Some(gates) = self.gates.take()
+            && !handed_over
+        {
             self.accept_filter = Some(gates.shut());
         }
+    }
+
+    /// Its sockets once more, for a successor.
+    pub(super) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let gates = self.gates.as_ref();
+        gates.map_or_else(|| Ok(Vec::new()), Gates::descriptors)
+    }
+
+    /// Where it is bound.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Put the orders of its machine in force.

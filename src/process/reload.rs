@@ -44,6 +44,11 @@ impl Reloads {
         }
     }
 
+    /// Whether one is under way.
+    pub(super) const fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
     /// Ask for one more. A signal that repeats before its turn has one effect.
     pub(super) fn ask(&mut self, reload: Reload) {
         let repeats = self.waiting.iter().any(|one| !one.is_awaited());

@@ -15,6 +15,7 @@ use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
 use crate::telemetry::metrics::Metrics;
 use rustls::ServerConfig;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
@@ -138,6 +139,21 @@ impl Setup {
             if supply.checks.is_none() {
                 let watching = Arc::clone(&supply.upstream).watch_health();
                 supply.checks = Some(tokio::spawn(watching).abort_handle());
+            }
+        }
+    }
+
+    /// Wait until every upstream whose health is watched has been looked at,
+    /// and has a server that is up; but not for those of which `before` says
+    /// that it was so elsewhere, too.
+    pub(super) async fn proved(&self, before: &BTreeMap<String, bool>) {
+        for supply in &self.supplies {
+            let upstream = &supply.upstream;
+            upstream.checked().await;
+            let down_before = before.get(&**upstream.name()) == Some(&false);
+            if !down_before && !upstream.is_up() {
+                tracing::warn!(event = "handover", upstream = %upstream.name(), "has no server that is up; waiting");
+                upstream.up().await;
             }
         }
     }

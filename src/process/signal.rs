@@ -63,6 +63,20 @@ pub fn install() -> io::Result<Signals> {
     Ok(signals)
 }
 
+impl Signals {
+    /// Wait for what `work` does, unless a signal ends the process before:
+    /// then there is nothing to do.
+    pub(super) fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = super::conductor::ending(&mut self.streams) => None,
+                done = work => Some(done),
+            }
+        })
+    }
+}
+
 /// No handlers: for a proxy inside of another program, which keeps its own.
 ///
 /// # Errors

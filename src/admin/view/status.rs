@@ -6,6 +6,7 @@
 use super::{in_flight, millis};
 use crate::admin::Admin;
 use crate::clock;
+use crate::control::Predecessor;
 use crate::drain::{Phase, Plan, Protocol, Stage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,6 +36,19 @@ pub struct Status {
     pub upstreams: Vec<Upstream>,
     /// The timeline of the drain under way, or of the next one.
     pub plan: Plan,
+    /// The file of the config in force.
+    #[serde(default)]
+    pub config: String,
+    /// The socket on which a successor asks, if there is one.
+    #[serde(default)]
+    pub handover: Option<String>,
+    /// The process that took over, if one did.
+    #[serde(default)]
+    pub successor: Option<u32>,
+    /// Processes that handed over and still have work in flight, as they last
+    /// told.
+    #[serde(default)]
+    pub predecessors: Vec<Predecessor>,
 }
 
 /// A listener and the address that it is bound to.
@@ -71,6 +85,25 @@ pub struct Server {
 }
 
 impl Admin {
+    /// How this process gets on, for the one that took over.
+    #[must_use]
+    pub fn as_predecessor(&self, admin: Option<String>) -> Predecessor {
+        let status = self.control.status();
+        let process = &status.process;
+        let records = self.registry.records();
+        let latest = process.latest.unwrap_or_else(clock::now);
+        Predecessor {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            admin,
+            phase: process.phase,
+            stage: process.stage,
+            connections: records.len() as u64,
+            in_flight: in_flight(&records),
+            latest_in_ms: millis(latest.saturating_since(clock::now())),
+        }
+    }
+
     pub(in crate::admin) fn status_view(&self) -> Status {
         let status = self.control.status();
         let records = self.registry.records();
@@ -106,6 +139,10 @@ impl Admin {
             listeners: listeners.collect(),
             upstreams: upstreams.collect(),
             plan: process.plan,
+            config: status.config.display().to_string(),
+            handover: status.door.as_ref().map(|path| path.display().to_string()),
+            successor: status.successor,
+            predecessors: status.predecessors.clone(),
         }
     }
 }

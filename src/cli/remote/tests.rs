@@ -5,7 +5,7 @@ use crate::admin::view;
 use crate::admin::{Admin, AdminListener};
 use crate::cli::args::Address;
 use crate::config::AdminAddr;
-use crate::control::{self, Inbox};
+use crate::control::{self, Inbox, Predecessor};
 use crate::drain::{
     Accounts, Event, Ledger, Machine, Phase, Plan, Stage, StageSpan, Timestamp, Trigger,
 };
@@ -14,12 +14,11 @@ use crate::telemetry::metrics::Metrics;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// An admin interface whose drain ends at once, with this many cuts.
 struct Proxy {
     address: Address,
-    stop: oneshot::Sender<()>,
+    stop: tokio::sync::mpsc::Sender<AdminListener>,
     thread: JoinHandle<()>,
 }
 
@@ -67,7 +66,8 @@ async fn conduct(mut inbox: Inbox, cuts: u64) {
 impl Proxy {
     fn start(cuts: u64, token: Option<&str>) -> Self {
         let token = token.map(str::to_owned);
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, listeners) = tokio::sync::mpsc::channel(1);
+        let desk = stop.clone();
         let (bound, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -83,10 +83,9 @@ impl Proxy {
                 let listener = AdminListener::bind(&anywhere).await.expect("bound");
                 let address = listener.address().expect("known");
                 bound.send(Address::from(&address)).expect("awaited");
-                let stop = async move {
-                    let _ = stopped.await;
-                };
-                admin.serve(listener, stop).await;
+                desk.send(listener).await.expect("there is room");
+                drop(desk);
+                admin.serve(listeners).await;
             });
         });
         Self {
@@ -105,7 +104,7 @@ impl Proxy {
     }
 
     fn stop(self) -> Address {
-        self.stop.send(()).expect("it serves");
+        drop(self.stop);
         self.thread.join().expect("no panic");
         self.address
     }
@@ -214,6 +213,19 @@ fn the_status_is_readable() {
             ],
         }],
         plan: Plan::default(),
+        config: "/etc/ebbtide/ebbtide.toml".into(),
+        handover: None,
+        successor: None,
+        predecessors: vec![Predecessor {
+            pid: 41,
+            version: "1.2.2".into(),
+            admin: Some("unix:/run/e.sock.41".into()),
+            phase: Phase::Draining,
+            stage: Some(Stage::Finish),
+            connections: 3,
+            in_flight: [(Protocol::WebSocket, 3)].into(),
+            latest_in_ms: 3_540_000,
+        }],
     });
     let expected = "\
 version        1.2.3
@@ -224,6 +236,7 @@ in flight      2 grpc
 drain plan     announce 5s, finish up to 20s, farewell 2s, within 30s
 listener web   0.0.0.0:443, stage announce
 upstream site  10.0.0.1:80 up, 10.0.0.2:80 down
+predecessor    41, in flight: 3 websocket, gone in 59m00s at the latest; unix:/run/e.sock.41
 ";
     assert_eq!(text, expected);
 }

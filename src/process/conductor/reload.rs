@@ -22,6 +22,9 @@ impl Conductor {
         if self.group.started().is_some() {
             return self.reloaded(reload, Err(NotReloaded::Draining));
         }
+        if let Some(reason) = self.succession.in_the_way() {
+            return self.reloaded(reload, Err(NotReloaded::Handover(reason)));
+        }
         self.reloads.ask(reload);
     }
 
@@ -34,6 +37,9 @@ impl Conductor {
     fn run_by(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, NotReloaded> {
         if self.group.started().is_some() {
             return Err(NotReloaded::Draining);
+        }
+        if let Some(reason) = self.succession.in_the_way() {
+            return Err(NotReloaded::Handover(reason));
         }
         let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
         let told = planned.told(!dry_run, &self.posts, &self.admin.registry);

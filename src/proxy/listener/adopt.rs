@@ -3,15 +3,15 @@
 //!
 //! However many come, each is served: a queue that no worker accepts from is
 //! clients that wait for ever. More than workers: some workers serve several.
-//! Fewer: the group is filled up where its sockets allow it (`SO_REUSEPORT`,
-//! and the same user), otherwise workers share them, which costs a needless
-//! wake-up now and then and loses nobody.
+//! Fewer: workers share them, which costs a needless wake-up now and then. The
+//! group is not filled up: clients would be given to the new sockets at once,
+//! and lost with them if the one who adopts dies before it serves.
 //!
 //! Invariant: a socket that is adopted listens where the config says; any
 //! other is refused, and nothing is changed on it.
 //! Deliberately absent: where they come from.
 
-use super::{Bound, Gates, bind, socket};
+use super::{Bound, Gates, bind};
 use crate::config as model;
 use crate::proxy::error::{Error, Result};
 use socket2::{SockRef, Type};
@@ -34,14 +34,6 @@ pub fn adopt(
     let Some(address) = checked(listener, &sockets)? else {
         return bind(listener, workers);
     };
-    let mut sockets = sockets;
-    if sockets.iter().all(in_a_group) {
-        while sockets.len() < workers {
-            // Another user's group, or a port that now takes a privilege.
-            let Ok(one) = socket(address) else { break };
-            sockets.push(one);
-        }
-    }
     let failed = failed(listener, address);
     let gates = Gates::of(&listener.name, &sockets).map_err(&failed)?;
     let sockets = shared(sockets, workers).map_err(failed)?;
@@ -66,11 +58,13 @@ pub fn borrow(
     let Some(address) = checked(listener, &sockets)? else {
         return Err(wrong(listener, "there is none".to_owned()));
     };
-    let sockets = shared(sockets, workers).map_err(failed(listener, address))?;
+    let failed = failed(listener, address);
+    let gates = Gates::left_open(&listener.name, &sockets).map_err(&failed)?;
+    let sockets = shared(sockets, workers).map_err(failed)?;
     Ok(Bound {
         address,
         sockets,
-        gates: Gates::left_open(&listener.name),
+        gates,
     })
 }
 
@@ -128,10 +122,6 @@ fn make_ready(socket: &TcpListener) -> io::Result<()> {
     // From one who died in its drain; there is seldom any to take off.
     let _ = socket.detach_filter();
     Ok(())
-}
-
-fn in_a_group(socket: &TcpListener) -> bool {
-    SockRef::from(socket).reuse_port().unwrap_or(false)
 }
 
 /// At least one for each worker.

@@ -13,6 +13,7 @@ use crate::drain::AcceptFilter;
 use socket2::{SockFilter, SockRef};
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// A hold on every socket of one listener, to keep new connections out.
@@ -37,14 +38,25 @@ impl Gates {
         })
     }
 
-    /// No hold: another keeps the sockets open, and new connections wait in
+    /// No filter to come: another keeps the sockets open, and new connections wait in
     /// their queue for who comes next.
-    pub(super) fn left_open(listener: &Arc<str>) -> Self {
-        Self {
-            listener: Arc::clone(listener),
-            sockets: Vec::new(),
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(super) fn left_open(listener: &Arc<str>, sockets: &[TcpListener]) -> io::Result<Self> {
+        Ok(Self {
             left_open: true,
-        }
+            ..Self::of(listener, sockets)?
+        })
+    }
+
+    /// The sockets once more, for a successor.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let again = |socket: &TcpListener| socket.as_fd().try_clone_to_owned();
+        self.sockets.iter().map(again).collect()
     }
 
     /// Drop new SYNs on every socket that is ours alone, then let go of them. Where the kernel
@@ -86,7 +98,6 @@ impl Gates {
 pub(super) mod tests {
     use super::*;
     use std::net::TcpStream;
-    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     /// Drop the segment that completes a handshake: for the client, whom our

@@ -132,6 +132,10 @@ impl Port {
             () = queue.admit(Some(&room)) => {}
             () = door.until(Orders::draining) => {}
         }
+        if door.scope.orders().handed_over {
+            queue.let_go();
+            return Ok(());
+        }
         // Who is accepted past a deadline would only be told to leave.
         let hopeless = door.until(|orders| !orders.farewell.is_empty());
         queue.empty(hopeless).await;

@@ -130,6 +130,11 @@ where
         }
     }
 
+    /// Close, and leave who waits to the successor, who has the same socket.
+    pub(super) fn let_go(mut self) {
+        self.pass_in(None);
+    }
+
     async fn last_handshakes(&mut self) {
         let address = self.socket.local_addr();
         let mut since = clock::now();

@@ -47,6 +47,7 @@ use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// One named pool of servers, process-wide: selection and health.
@@ -59,6 +60,8 @@ pub struct Upstream {
     connector: TransportConnector,
     balancer: Balancer,
     check_every: Option<Duration>,
+    /// How many times every server was checked.
+    rounds: watch::Sender<u64>,
     health_path: Option<Box<str>>,
 }
 
@@ -97,6 +100,7 @@ impl Upstream {
             balancer: Balancer::new(&servers, &addresses, checks),
             servers,
             check_every: config.health.as_ref().map(|health| health.every),
+            rounds: watch::Sender::new(0),
             health_path: health::path(config),
         }))
     }
@@ -163,7 +167,28 @@ impl Upstream {
         loop {
             ticks.tick().await;
             self.balancer.check_all().await;
+            self.rounds.send_modify(|rounds| *rounds += 1);
         }
+    }
+
+    /// Wait until there is a verdict on every server, if there are checks.
+    pub async fn checked(&self) {
+        if self.check_every.is_some() {
+            // The sender is here.
+            let _ = self.rounds.subscribe().wait_for(|rounds| *rounds > 0).await;
+        }
+    }
+
+    /// Whether it has a server that is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.servers.iter().any(Server::up)
+    }
+
+    /// Wait until a server is found up.
+    pub async fn up(&self) {
+        let found = |_: &u64| self.is_up();
+        let _ = self.rounds.subscribe().wait_for(found).await;
     }
 
     /// Take over what another upstream, which this one replaces, has found out

@@ -1,0 +1,100 @@
+//! What a successor and its predecessor say to each other.
+//!
+//! Invariant: fields are added, never changed, so that a program can hand over
+//! to its next version and back; [`PROTOCOL`] is raised if that cannot be kept.
+//!
+//! Deliberately absent: when it is said (see `give` and `take`).
+
+use crate::control::Predecessor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the conversation.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// Said by the process that takes over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub(super) enum FromSuccessor {
+    /// It is there, and wants the sockets.
+    Hello {
+        /// Its [`PROTOCOL`].
+        protocol: u32,
+        /// Its process id.
+        pid: u32,
+        /// Its version.
+        version: String,
+        /// Whether it waits for the word to take over, once it is ready.
+        standby: bool,
+    },
+    /// It has what came with the last message.
+    Received {
+        /// How many descriptors it counted.
+        descriptors: usize,
+    },
+    /// It has proved itself.
+    Ready(Kept),
+    /// It accepts.
+    Serving,
+    /// It cannot.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a successor goes on with.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::process) struct Kept {
+    /// Listeners, by the predecessor's names.
+    pub(in crate::process) listeners: Vec<String>,
+    /// Whether the admin socket is among it.
+    pub(in crate::process) admin: bool,
+    /// Whether the socket on which successors ask is.
+    pub(in crate::process) door: bool,
+}
+
+/// Said by the process that hands over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub(super) enum FromPredecessor {
+    /// Descriptors are beside this.
+    Sockets {
+        /// What they are.
+        kind: Kind,
+        /// The listener's name.
+        name: String,
+        /// Where it listens.
+        address: String,
+        /// How many there are.
+        descriptors: usize,
+    },
+    /// That was all.
+    Offered {
+        /// Which upstreams have a server that is up.
+        upstreams: BTreeMap<String, bool>,
+    },
+    /// Take over.
+    Go,
+    /// No, or no more: all stays as it was.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// How it gets on with what it has in flight.
+    News(Predecessor),
+}
+
+/// What descriptors are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::process) enum Kind {
+    /// Sockets of one listener.
+    Listener,
+    /// The admin socket.
+    Admin,
+    /// The socket on which successors ask.
+    Door,
+    /// A channel on which an earlier predecessor tells how it gets on.
+    Predecessor,
+}

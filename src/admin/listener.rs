@@ -91,7 +91,8 @@ impl AdminListener {
     }
 
     /// Take over a socket that a predecessor has bound to `address`; port 0 is
-    /// whatever the kernel chose for it.
+    /// whatever the kernel chose for it. A file is the predecessor's until
+    /// [`AdminListener::own`] says otherwise.
     ///
     /// # Errors
     /// [`Error::Bind`] if it is no such socket.
@@ -99,7 +100,9 @@ impl AdminListener {
         let adopted = match address {
             AdminAddr::Inet(_) => tcp(descriptor).map(Socket::Tcp),
             AdminAddr::Unix(path) => {
-                unix(descriptor).map(|listener| Socket::Unix(listener, File::ours(path)))
+                let file = File::ours(path);
+                file.left.store(true, Relaxed);
+                unix(descriptor).map(|listener| Socket::Unix(listener, file))
             }
         };
         match adopted {
@@ -108,6 +111,13 @@ impl AdminListener {
                 address: address.clone(),
                 cause,
             }),
+        }
+    }
+
+    /// The predecessor has no use for it any more.
+    pub fn own(&self) {
+        if let Socket::Unix(_, file) = &self.socket {
+            file.left.store(false, Relaxed);
         }
     }
 

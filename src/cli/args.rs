@@ -59,6 +59,10 @@ pub(super) struct Run {
     /// Take over the sockets of the running process, which drains once this
     /// one serves; its handover socket is that of the config unless given
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "how clap reads a value that may be left out"
+    )]
     pub(super) takeover: Option<Option<PathBuf>>,
     /// Get ready, and take over when the running process gets SIGQUIT or
     /// `ebbtide handover`

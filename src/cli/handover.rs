@@ -13,13 +13,16 @@ use super::args::{Handover, Remote};
 use super::client::{Patience, ask};
 use super::output::{self, Done};
 use crate::admin::view::Status;
+use crate::clock;
 use anyhow::{Context, bail};
 use http::Method;
 use serde_json::json;
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often it is looked whether the successor serves.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -47,7 +50,7 @@ fn start(what: &Handover, program: &Path) -> anyhow::Result<Done> {
     let before = status(remote)?;
     let Some(socket) = before.handover else {
         bail!(
-            "process {} cannot be asked for its sockets; set `socket` in `[handover]` and restart it",
+            "process {} cannot be asked for its sockets; set `socket` in `[handover]` and start it anew",
             before.pid
         );
     };
@@ -57,6 +60,9 @@ fn start(what: &Handover, program: &Path) -> anyhow::Result<Done> {
         .arg(format!("--takeover={socket}"))
         .arg(config)
         .stdin(Stdio::null())
+        // Who reads the answer of this command waits for its end, not for the
+        // successor's.
+        .stdout(io::stderr().as_fd().try_clone_to_owned()?)
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
@@ -74,7 +80,7 @@ fn start(what: &Handover, program: &Path) -> anyhow::Result<Done> {
 
 /// Wait until the successor serves.
 fn wait(remote: &Remote, successor: &mut Child, before: u32) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let begun = clock::now();
     loop {
         if let Some(ended) = successor.try_wait()? {
             bail!(
@@ -87,7 +93,7 @@ fn wait(remote: &Remote, successor: &mut Child, before: u32) -> anyhow::Result<(
         {
             return Ok(());
         }
-        if begun.elapsed() > LIMIT {
+        if clock::now().saturating_since(begun) > LIMIT {
             bail!(
                 "the successor, process {}, neither serves nor ends",
                 successor.id()

@@ -8,13 +8,14 @@
 //! Invariant: a listener's gates are shut before its orders to refuse are
 //! published, and orders are published before anybody is told that they hold.
 
+mod account;
 mod handover;
 mod reload;
 
 use super::Error;
-use super::books::{Opening, Whole};
+use super::books::Opening;
 use super::foresight::Foresights;
-use super::handover::{Ask, Claim, Door, News};
+use super::handover::{Ask, Claim, Door, News, absolute};
 use super::hooks::Hooks;
 use super::keeper::Keeper;
 use super::post::Post;
@@ -27,7 +28,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
 use crate::drain::{
-    Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
+    Action, Event, Group, MemberId, Phase, Protocol, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
 use crate::proxy::registry::Registry;
@@ -127,6 +128,8 @@ impl Conductor {
         {
             return Ok(());
         }
+        admin.own();
+        self.succession.own();
         if let Some(desk) = &self.desk {
             // The interface waits for nothing else.
             let _ = desk.send(admin).await;
@@ -266,9 +269,19 @@ impl Conductor {
         }
         self.cut |= (whom, event) == (Whom::Process, Event::CutNow);
         let fresh = self.group.started().is_none();
+        let latest = self.group.latest();
         let actions = self.group.handle(whom, event, clock::now());
         if fresh && self.group.started().is_some() {
             self.begun();
+        }
+        if latest > self.group.latest() {
+            let latest = self.group.latest();
+            let left = latest.map(|at| millis(at.saturating_since(clock::now())));
+            tracing::info!(
+                event = "hurried",
+                left_ms = left,
+                "nobody waits any longer than that"
+            );
         }
         for (whom, action) in &actions {
             if let (Whom::Listener(id), Action::Refuse) = (whom, action)
@@ -290,22 +303,6 @@ impl Conductor {
         self.foresights.take(&self.admin);
     }
 
-    fn begun(&mut self) {
-        self.admin.registry.foretell_anew();
-        let registry = &self.admin.registry;
-        let opening = Opening::at(registry.sums());
-        self.admin.metrics.shutdown_started(opening.unix);
-        self.opening = Some(opening);
-        let in_flight: u32 = registry.records().iter().map(|one| one.in_flight()).sum();
-        tracing::info!(
-            event = "shutdown_start",
-            trigger = self.group.trigger().map(Trigger::as_str),
-            grace_period_ms = millis(self.group.plan().grace),
-            active_requests = in_flight,
-            pending_tasks = registry.open(),
-        );
-    }
-
     fn publish(&self) {
         let group = &self.group;
         let process = Position {
@@ -323,7 +320,7 @@ impl Conductor {
         self.inbox.publish(Status {
             process,
             listeners: listeners.collect(),
-            config: self.setup.config.source.clone(),
+            config: absolute(&self.setup.config.source),
             door: self.succession.place(),
             successor: self.succession.successor(),
             predecessors: self.succession.predecessors.clone(),
@@ -381,59 +378,6 @@ impl Conductor {
         );
         self.hooks.run(stage);
     }
-
-    fn listener_terminated(&mut self, id: MemberId) {
-        let registry = &self.admin.registry;
-        let mut posts = self.posts.iter_mut();
-        let receipt = posts
-            .find(|post| post.id == id)
-            .and_then(|post| post.close(&self.group, registry));
-        if let Some(receipt) = receipt {
-            completed(&receipt, "listener_drained");
-            self.publish();
-        }
-    }
-
-    fn terminated(&mut self) {
-        let registry = &self.admin.registry;
-        let (Some(course), Some(opening)) = (self.group.course(), self.opening) else {
-            return;
-        };
-        let filters = self.posts.iter().filter_map(|post| post.accept_filter);
-        let whole = Whole {
-            sums: registry.sums(),
-            watch: registry.watch(),
-            accept_filter: filters.max(),
-            foretold: self.foresights.compared(registry),
-        };
-        let receipt = opening.receipt(course, registry, whole);
-        let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
-        self.admin.metrics.shutdown_took(took);
-        completed(&receipt, "SHUTDOWN_COMPLETED");
-        let receipt = Arc::new(receipt);
-        self.keeper.keep(&receipt);
-        self.inbox.publish_receipt(receipt);
-    }
-}
-
-/// A receipt's sums, to the log.
-fn completed(receipt: &Receipt, event: &str) {
-    let exchanges = receipt.exchanges();
-    tracing::info!(
-        event,
-        listener = receipt.listener,
-        duration_ms = millis(Duration::from_secs_f64(
-            receipt.duration_ms.max(0.0) / 1000.0
-        )),
-        connections = receipt.connections.opened,
-        opened = exchanges.opened,
-        finished = exchanges.finished,
-        farewelled = exchanges.farewelled,
-        cut = exchanges.cut,
-        lost = receipt.lost,
-        "{}",
-        receipt.verdict(),
-    );
 }
 
 async fn next(signals: &mut Option<Streams>) -> Wish {

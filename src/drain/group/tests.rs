@@ -74,13 +74,19 @@ fn a_handover_concerns_every_listener_at_once_and_announces_nothing() {
     assert_eq!(group.followed(), Plan::default().after_handover());
     let patience = Plan::default().handover_finish + Plan::default().farewell;
     assert_eq!(group.latest(), Some(seconds(100) + patience + CUT_LIMIT));
+    let first = group.handle(Whom::Listener(ids[0]), Event::Quiescent, seconds(150));
+    assert!(first.contains(&(Whom::Listener(ids[0]), Action::Terminate)));
     group.handle(Whom::Process, Event::Drain(Trigger::Sigterm), seconds(200));
     assert_eq!(group.trigger(), Some(Trigger::Handover));
+    assert_eq!(
+        group.latest(),
+        Some(seconds(222) + CUT_LIMIT),
+        "of who is left"
+    );
     let hurried = group
         .orders(ids[1])
         .and_then(|orders| orders.deadline(Protocol::Grpc));
     assert_eq!(hurried, Some(seconds(220)));
-    leave(&mut group, ids[0], seconds(201));
     let last = leave(&mut group, ids[1], seconds(202));
     assert!(last.contains(&(Whom::Process, Action::Terminate)));
 }

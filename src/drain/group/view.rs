@@ -21,7 +21,7 @@ impl Group {
     #[must_use]
     pub fn latest(&self) -> Option<Timestamp> {
         let started = self.started?;
-        let plan = self.members.iter().map(|member| *member.machine.plan());
+        let plan = self.live().map(|member| *member.machine.plan());
         let work = plan
             .map(|plan| plan.longest_finish().saturating_add(plan.farewell))
             .max()
@@ -31,6 +31,14 @@ impl Group {
         let turns = u32::try_from(turns).unwrap_or(u32::MAX);
         let turn = work.saturating_add(CUT_LIMIT);
         Some(started + self.announce() + turn.saturating_mul(turns))
+    }
+
+    /// Those whose drain is not over; all, once all are over.
+    fn live(&self) -> impl Iterator<Item = &Member> {
+        let over = self.members.iter().all(Member::is_over);
+        self.members
+            .iter()
+            .filter(move |member| over || !member.is_over())
     }
 
     /// The lifecycle position of the process.
@@ -113,7 +121,8 @@ impl Group {
     pub fn followed(&self) -> Plan {
         let mut plan = self.plan;
         plan.announce = self.announce();
-        let finishes = self.joined().map(|member| member.machine.plan().finish);
+        let joined = self.live().filter(|member| !member.alone);
+        let finishes = joined.map(|member| member.machine.plan().finish);
         if let Some(longest) = finishes.reduce(|longest, one| longest.longer(&one)) {
             plan.finish = longest;
         }

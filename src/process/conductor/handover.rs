@@ -63,6 +63,13 @@ impl Succession {
         }
     }
 
+    /// What a predecessor had is this process's from now on.
+    pub(super) fn own(&mut self) {
+        if let Some(door) = &mut self.door {
+            door.own();
+        }
+    }
+
     /// What a successor asks, or what is heard of a predecessor.
     pub(super) async fn news(&mut self) -> Result<Ask, News> {
         let (door, tell) = (&self.door, &self.tell);

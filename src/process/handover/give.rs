@@ -119,11 +119,19 @@ impl Door {
         Ok(door)
     }
 
-    /// The one that a predecessor had at `path`. To be called on a runtime.
+    /// The one that a predecessor has at `path`, and with it the file until
+    /// [`Door::own`] says otherwise. To be called on a runtime.
     pub(in crate::process) fn adopt(descriptor: OwnedFd, path: &Path) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixListener::from(descriptor);
         socket.set_nonblocking(true)?;
-        Ok(Self::of(UnixListener::from_std(socket)?, path))
+        let mut door = Self::of(UnixListener::from_std(socket)?, path);
+        door.left = true;
+        Ok(door)
+    }
+
+    /// The predecessor has no use for it any more.
+    pub(in crate::process) const fn own(&mut self) {
+        self.left = false;
     }
 
     fn of(socket: UnixListener, path: &Path) -> Self {
@@ -289,7 +297,7 @@ impl Attended {
             }
             FromSuccessor::Hello { protocol, .. } => Err(format!(
                 "the successor speaks version {protocol} of the handover, this process {PROTOCOL}; \
-                 restart instead"
+                 drain this one and start the other instead"
             )),
             said => Err(unasked(&said)),
         }

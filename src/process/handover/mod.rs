@@ -33,11 +33,18 @@ use std::path::{Path, PathBuf};
 
 /// Where successors of a process with this config ask; `None` if nowhere.
 pub(super) fn place(config: &Config) -> Option<PathBuf> {
-    match &config.handover.socket {
+    let path = match &config.handover.socket {
         HandoverSocket::Off => None,
         HandoverSocket::Path(path) => Some(path.clone()),
         HandoverSocket::Auto => beside(&config.admin.listen, &runtime_directory()?),
-    }
+    };
+    // Compared by processes that may stand in different directories.
+    path.map(|path| absolute(&path))
+}
+
+/// The path from the root.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Beside the admin socket, or under its address.

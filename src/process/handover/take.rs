@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 #[derive(Debug)]
 pub(in crate::process) struct Inheritance {
     channel: Channel,
-    listeners: Vec<Sockets>,
+    listeners: Vec<Group>,
     admin: Option<(String, OwnedFd)>,
     door: Option<(String, OwnedFd)>,
     predecessors: Vec<UnixStream>,
@@ -37,7 +37,7 @@ pub(in crate::process) struct Inheritance {
 }
 
 #[derive(Debug)]
-struct Sockets {
+struct Group {
     name: String,
     address: String,
     sockets: Vec<TcpListener>,
@@ -118,7 +118,7 @@ impl Inheritance {
                 let sockets = came.into_iter().map(TcpListener::from);
                 match self.listeners.last_mut() {
                     Some(last) if last.name == name => last.sockets.extend(sockets),
-                    _ => self.listeners.push(Sockets {
+                    _ => self.listeners.push(Group {
                         name,
                         address,
                         sockets: sockets.collect(),
@@ -141,9 +141,9 @@ impl Inheritance {
     /// The sockets of this listener: those of its name if the address is the
     /// same (port 0 is any), else those at its address.
     pub(in crate::process) fn listener(&mut self, listener: &Listener) -> Vec<TcpListener> {
-        let at = |one: &Sockets| one.address.parse::<SocketAddr>().ok();
+        let at = |one: &Group| one.address.parse::<SocketAddr>().ok();
         let wanted = listener.listen;
-        let same = |one: &Sockets| {
+        let same = |one: &Group| {
             let at = at(one);
             *one.name == *listener.name
                 && at.is_some_and(|at| {

@@ -16,9 +16,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,8 +42,9 @@ pub(crate) struct Proxy {
     reader: JoinHandle<()>,
     addresses: HashMap<String, SocketAddr>,
     admin: SocketAddr,
-    certificate: Certificate,
-    directory: TempDir,
+    certificate: Arc<Certificate>,
+    directory: Arc<TempDir>,
+    config: PathBuf,
 }
 
 impl Proxy {
@@ -52,10 +55,32 @@ impl Proxy {
         let directory = tempfile::tempdir().expect("a directory");
         let certificate = Certificate::new();
         certificate.write(directory.path());
-        let config = directory.path().join("ebbtide.toml");
+        let shared = (Arc::new(certificate), Arc::new(directory));
+        let mut proxy = Self::spawn(text, "ebbtide.toml", &[], shared);
+        proxy.serving(text).await;
+        proxy
+    }
+
+    /// Begin to run one that takes over from this one, on the config `text`,
+    /// with these arguments more. It has the same directory and certificate;
+    /// its config is at `name` there.
+    pub(crate) fn successor(&self, text: &str, name: &str, arguments: &[&str]) -> Self {
+        let shared = (Arc::clone(&self.certificate), Arc::clone(&self.directory));
+        let arguments = [&["--takeover"], arguments].concat();
+        Self::spawn(text, name, &arguments, shared)
+    }
+
+    fn spawn(
+        text: &str,
+        name: &str,
+        arguments: &[&str],
+        (certificate, directory): (Arc<Certificate>, Arc<TempDir>),
+    ) -> Self {
+        let config = directory.path().join(name);
         std::fs::write(&config, whole(text)).expect("write the config");
         let mut child = Command::new(env!("CARGO_BIN_EXE_ebbtide"))
             .arg("run")
+            .args(arguments)
             .arg(&config)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -71,7 +96,7 @@ impl Proxy {
                 note.send_modify(|log| log.push(value));
             }
         });
-        let mut proxy = Self {
+        Self {
             child,
             log,
             reader,
@@ -79,10 +104,26 @@ impl Proxy {
             admin: ([0, 0, 0, 0], 0).into(),
             certificate,
             directory,
-        };
-        proxy.learn_addresses(text).await;
-        proxy.until_ready().await;
-        proxy
+            config,
+        }
+    }
+
+    /// Wait until it serves by the config `text`.
+    pub(crate) async fn serving(&mut self, text: &str) {
+        self.learn_addresses(text).await;
+        self.until_ready().await;
+    }
+
+    /// Wait until it has taken over.
+    pub(crate) async fn took_over(&mut self, text: &str) {
+        self.until_log("took over", |line| line["message"] == "took over")
+            .await;
+        self.serving(text).await;
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it has exited")
     }
 
     async fn learn_addresses(&mut self, text: &str) {
@@ -129,8 +170,7 @@ impl Proxy {
 
     /// Replace its config; it learns of it by a reload.
     pub(crate) fn write_config(&self, text: &str) {
-        let config = self.directory.path().join("ebbtide.toml");
-        std::fs::write(config, whole(text)).expect("write the config");
+        std::fs::write(&self.config, whole(text)).expect("write the config");
     }
 
     /// What the listeners show, and clients trust.
@@ -235,6 +275,30 @@ impl Proxy {
             .await
             .expect("an answer");
         Http1::whole(response).await.expect("a body")
+    }
+
+    /// Ask an admin interface at `unix:PATH` for JSON.
+    pub(crate) async fn json_at(address: &str, path: &str) -> Value {
+        let socket = address.strip_prefix("unix:").expect("a Unix socket");
+        let stream = UnixStream::connect(socket).await.expect("somebody listens");
+        let mut client = Http1::over(Box::new(stream)).await;
+        let reply = client.get(path).await.expect("an answer");
+        serde_json::from_slice(&reply.body).expect("JSON")
+    }
+
+    /// Wait until its status shows such a predecessor.
+    pub(crate) async fn until_predecessor(&self, such: impl Fn(&Value) -> bool) -> Value {
+        let found = async {
+            loop {
+                let status = self.json("/v1/status").await;
+                let all = status["predecessors"].as_array().expect("an array");
+                if let Some(one) = all.iter().find(|one| such(one)) {
+                    return one.clone();
+                }
+                sleep(LOOK).await;
+            }
+        };
+        within("a predecessor", found).await
     }
 
     /// Ask the admin interface for JSON.

@@ -1,0 +1,82 @@
+//! What a drain began with and what it did: the receipt, the log, the metrics.
+//!
+//! Invariant: a receipt is published after the last status.
+//!
+//! Deliberately absent: counting (see `process::books`).
+
+use super::{Conductor, millis};
+use crate::drain::{MemberId, Receipt, Trigger};
+use crate::process::books::{Opening, Whole};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Conductor {
+    pub(super) fn begun(&mut self) {
+        self.admin.registry.foretell_anew();
+        let registry = &self.admin.registry;
+        let opening = Opening::at(registry.sums());
+        self.admin.metrics.shutdown_started(opening.unix);
+        self.opening = Some(opening);
+        let in_flight: u32 = registry.records().iter().map(|one| one.in_flight()).sum();
+        tracing::info!(
+            event = "shutdown_start",
+            trigger = self.group.trigger().map(Trigger::as_str),
+            grace_period_ms = millis(self.group.plan().grace),
+            active_requests = in_flight,
+            pending_tasks = registry.open(),
+        );
+    }
+
+    pub(super) fn listener_terminated(&mut self, id: MemberId) {
+        let registry = &self.admin.registry;
+        let mut posts = self.posts.iter_mut();
+        let receipt = posts
+            .find(|post| post.id == id)
+            .and_then(|post| post.close(&self.group, registry));
+        if let Some(receipt) = receipt {
+            completed(&receipt, "listener_drained");
+            self.publish();
+        }
+    }
+
+    pub(super) fn terminated(&mut self) {
+        let registry = &self.admin.registry;
+        let (Some(course), Some(opening)) = (self.group.course(), self.opening) else {
+            return;
+        };
+        let filters = self.posts.iter().filter_map(|post| post.accept_filter);
+        let whole = Whole {
+            sums: registry.sums(),
+            watch: registry.watch(),
+            accept_filter: filters.max(),
+            foretold: self.foresights.compared(registry),
+        };
+        let receipt = opening.receipt(course, registry, whole);
+        let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
+        self.admin.metrics.shutdown_took(took);
+        completed(&receipt, "SHUTDOWN_COMPLETED");
+        let receipt = Arc::new(receipt);
+        self.keeper.keep(&receipt);
+        self.inbox.publish_receipt(receipt);
+    }
+}
+
+/// A receipt's sums, to the log.
+fn completed(receipt: &Receipt, event: &str) {
+    let exchanges = receipt.exchanges();
+    tracing::info!(
+        event,
+        listener = receipt.listener,
+        duration_ms = millis(Duration::from_secs_f64(
+            receipt.duration_ms.max(0.0) / 1000.0
+        )),
+        connections = receipt.connections.opened,
+        opened = exchanges.opened,
+        finished = exchanges.finished,
+        farewelled = exchanges.farewelled,
+        cut = exchanges.cut,
+        lost = receipt.lost,
+        "{}",
+        receipt.verdict(),
+    );
+}

@@ -6,37 +6,13 @@ mod load;
 mod rollback;
 mod takes_over;
 
+use crate::support::load::Servers;
 use crate::support::proxy::{Proxy, Signal};
-use crate::support::servers::Server;
-use std::net::SocketAddr;
 
-/// A config with a listener of every kind, and a place to ask.
-fn config(http: SocketAddr, tcp: SocketAddr) -> String {
-    format!(
-        r#"
+/// Where a successor asks, and a drain that waits for what is in flight.
+const DRAIN: &str = r#"
 [handover]
 socket = "handover.sock"
-
-[listener.web]
-listen = "127.0.0.1:0"
-routes = [{{ upstream = "site" }}]
-
-[listener.secure]
-listen = "127.0.0.1:0"
-tls = {{ cert = "site.pem", key = "site.key" }}
-routes = [{{ upstream = "site" }}]
-
-[listener.tcp]
-listen = "127.0.0.1:0"
-protocol = "tcp"
-upstream = "echo"
-
-[upstream.site]
-servers = ["{http}"]
-health = {{ http = "/", every = "1s" }}
-
-[upstream.echo]
-servers = ["{tcp}"]
 
 [drain]
 grace = "10m"
@@ -45,32 +21,23 @@ spread = "50ms"
 handshake = "1s"
 last_request = "1s"
 farewell = "60s"
-finish = {{ http = "60s", grpc = "60s", websocket = "60s", tcp = "60s" }}
-"#
-    )
-}
+finish = { http = "60s", grpc = "60s", websocket = "60s", tcp = "60s" }
+"#;
 
 /// A proxy with servers behind it.
 struct House {
     proxy: Proxy,
-    http: Server,
-    _tcp: Server,
+    servers: Servers,
     config: String,
 }
 
 async fn house() -> House {
-    house_with("").await
-}
-
-/// With these tables more.
-async fn house_with(more: &str) -> House {
-    let (http, tcp) = (Server::http1().await, Server::tcp().await);
-    let config = format!("{}\n{more}", config(http.address, tcp.address));
+    let servers = Servers::start().await;
+    let config = format!("{}{DRAIN}", servers.tables());
     let proxy = Proxy::start(&config).await;
     House {
         proxy,
-        http,
-        _tcp: tcp,
+        servers,
         config,
     }
 }
@@ -78,15 +45,20 @@ async fn house_with(more: &str) -> House {
 impl House {
     /// The next process, which serves; the one before drains.
     async fn next(&mut self, round: usize) -> Proxy {
-        let name = format!("ebbtide-{round}.toml");
-        let mut next = self.proxy.successor(&self.config, &name, &[]);
-        next.took_over(&self.config).await;
-        for listener in ["web", "secure", "tcp"] {
-            let address = next.address(listener);
-            assert_eq!(address, self.proxy.address(listener), "the same socket");
-        }
-        std::mem::replace(&mut self.proxy, next)
+        next(&mut self.proxy, &self.config, round).await
     }
+}
+
+/// The next process in the place of this one, which drains and is returned.
+async fn next(proxy: &mut Proxy, config: &str, round: usize) -> Proxy {
+    let name = format!("ebbtide-{round}.toml");
+    let mut next = proxy.successor(config, &name, &[]);
+    next.took_over(config).await;
+    for listener in ["web", "secure", "tcp"] {
+        let address = next.address(listener);
+        assert_eq!(address, proxy.address(listener), "the same socket");
+    }
+    std::mem::replace(proxy, next)
 }
 
 /// SIGTERM; the exit is good and the books balance.

@@ -3,6 +3,7 @@
 
 use super::{House, ends, house};
 use crate::support::clients::Http1;
+use crate::support::load::Load;
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::seen::Seen;
 use crate::support::servers::Server;
@@ -46,7 +47,7 @@ async fn one_that_does_not_get_ready_in_time_is_sent_away() {
     drop(vacant);
     let config = house
         .config
-        .replace(&house.http.address.to_string(), &address);
+        .replace(&house.servers.http.address.to_string(), &address);
     let successor = house.proxy.successor(&config, "next.toml", &[]);
     fails(successor, "not ready within 300ms").await;
     still_serves(&house).await;
@@ -65,7 +66,7 @@ async fn a_config_that_is_wrong_is_told_and_nobody_asks() {
     still_serves(&house).await;
     let taken = format!(
         "\n[listener.more]\nlisten = \"{}\"\nroutes = [{{ upstream = \"site\" }}]\n",
-        house.http.address
+        house.servers.http.address
     );
     let clash = house
         .proxy
@@ -79,7 +80,7 @@ async fn a_config_that_is_wrong_is_told_and_nobody_asks() {
 async fn one_killed_at_any_instant_costs_nobody_anything() {
     const KILLS: u64 = 50;
     let house = house().await;
-    let load = super::load::Load::default();
+    let load = Load::retired();
     let tasks = load.everything(&house.proxy);
     let mut took_over = 0;
     for round in 0..KILLS {
@@ -99,10 +100,7 @@ async fn one_killed_at_any_instant_costs_nobody_anything() {
         }
         successor.signal(Signal::KILL);
         successor.exit().await;
-        assert!(
-            !tasks.iter().any(tokio::task::JoinHandle::is_finished),
-            "{round}"
-        );
+        assert!(Load::is_well(&tasks), "{round}");
     }
     assert!(took_over < KILLS, "some were killed on their way");
     load.stop(tasks).await;
@@ -176,7 +174,7 @@ async fn a_drain_that_waited_follows_the_handover() {
     let mut held = Http1::connect(house.proxy.address("web")).await;
     let held = tokio::spawn(async move { held.get("/hold").await });
     let asked = |seen: &Seen| seen.heads.iter().any(|head| head.starts_with("GET /hold"));
-    house.http.desk.until("the request", asked).await;
+    house.servers.http.desk.until("the request", asked).await;
     let mut successor = with_the_word(&house).await;
     house.proxy.signal(Signal::TERM);
     successor
@@ -184,7 +182,7 @@ async fn a_drain_that_waited_follows_the_handover() {
         .await
         .expect("said");
     house.proxy.until_event("hurried", |_| true).await;
-    house.http.desk.release();
+    house.servers.http.desk.release();
     within("an answer", held)
         .await
         .expect("no panic")

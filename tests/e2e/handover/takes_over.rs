@@ -1,10 +1,9 @@
 //! What a handover is to clients, to the operator, and to who went before.
 
-use super::{ends, house, house_with};
+use super::{ends, house};
 use crate::drain::scene::ended;
 use crate::support::clients::{Http1, Raw, WebSocket};
 use crate::support::proxy::{Proxy, Signal};
-use crate::support::servers::Server;
 use crate::support::within;
 use http::Method;
 use std::os::unix::fs::PermissionsExt;
@@ -40,13 +39,7 @@ async fn a_successor_serves_on_the_same_sockets() {
 
 #[tokio::test]
 async fn what_is_in_flight_stays_and_is_seen_from_the_successor() {
-    let chat = Server::websocket().await;
-    let mut house = house_with(&format!(
-        "[listener.chat]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ upstream = \"chat\" }}]\n\n\
-         [upstream.chat]\nservers = [\"{}\"]\n",
-        chat.address
-    ))
-    .await;
+    let mut house = house().await;
     let mut websocket = WebSocket::connect(house.proxy.address("chat"), "/chat").await;
     websocket.echo("before").await.expect("an echo");
     let mut tunnel = Raw::connect(house.proxy.address("tcp")).await;
@@ -55,6 +48,7 @@ async fn what_is_in_flight_stays_and_is_seen_from_the_successor() {
     let mut held = Http1::connect(house.proxy.address("web")).await;
     let held = tokio::spawn(async move { held.get("/hold").await });
     house
+        .servers
         .http
         .desk
         .until("the request", |seen| {
@@ -66,15 +60,14 @@ async fn what_is_in_flight_stays_and_is_seen_from_the_successor() {
     websocket.echo("after").await.expect("an echo");
     tunnel.send("two\n").await.expect("sent");
     assert_eq!(tunnel.read_until("\n").await.expect("a line"), "two\n");
-    house.http.desk.release();
+    house.servers.http.desk.release();
     let answer = within("the answer", held).await.expect("no panic");
     assert_eq!(answer.expect("an answer").text(), "held");
-    let seen = house.proxy.until_predecessor(|one| {
-        one["in_flight"]["websocket"] == 1
-            && one["in_flight"]["tcp"] == 1
-            && one["in_flight"]["http1"] == 0
+    let status = house.proxy.until_status(|status| {
+        let in_flight = &status["predecessors"][0]["in_flight"];
+        in_flight["websocket"] == 1 && in_flight["tcp"] == 1 && in_flight["http1"] == 0
     });
-    let seen = seen.await;
+    let seen = &status.await["predecessors"][0];
     assert_eq!(seen["pid"], old.pid());
     assert_eq!(seen["phase"], "draining");
     assert!(seen["latest_in_ms"].as_u64().expect("a number") > 3_500_000);

@@ -1,94 +1,76 @@
-//! Reloads under load: nobody notices.
+//! Reloads under load: nobody notices, and nothing is left behind.
 
-use super::{ends, reload, start};
-use crate::support::clients::{Http1, Http2};
+use super::{DRAIN, ends, reload};
+use crate::support::certificate::Certificate;
+use crate::support::load::{Load, Servers};
 use crate::support::proxy::Proxy;
 use crate::support::servers::Server;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use tokio::task::JoinHandle;
 
-/// How often the config changes.
-const RELOADS: usize = 30;
+/// How often the config changes under load.
+const RELOADS: usize = 200;
 
-#[derive(Clone, Default)]
-struct Load {
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicU64>,
-}
+/// How often, to see that nothing is left behind.
+const MANY_RELOADS: usize = 500;
 
-impl Load {
-    /// Ask on one connection until told to stop; every answer is good.
-    fn keep_alive(&self, address: SocketAddr) -> JoinHandle<()> {
-        let load = self.clone();
-        tokio::spawn(async move {
-            let mut client = Http1::connect(address).await;
-            while !load.stop.load(SeqCst) {
-                let reply = client.get("/").await.expect("an answer");
-                assert_eq!((reply.status.as_u16(), reply.text()), (200, "ok"));
-                load.served.fetch_add(1, SeqCst);
-            }
-        })
-    }
-
-    /// The same with a new connection for each request.
-    fn anew(&self, address: SocketAddr) -> JoinHandle<()> {
-        let load = self.clone();
-        tokio::spawn(async move {
-            while !load.stop.load(SeqCst) {
-                let mut client = Http1::connect(address).await;
-                let reply = client.get("/").await.expect("an answer");
-                assert_eq!(reply.status, 200);
-                load.served.fetch_add(1, SeqCst);
-            }
-        })
-    }
-
-    /// The same with streams of one HTTP/2 connection.
-    fn streams(&self, address: SocketAddr) -> JoinHandle<()> {
-        let load = self.clone();
-        tokio::spawn(async move {
-            let client = Http2::connect(address).await;
-            while !load.stop.load(SeqCst) {
-                let reply = client.get("/").await.expect("an answer");
-                assert_eq!(reply.status, 200);
-                load.served.fetch_add(1, SeqCst);
-            }
-        })
-    }
-}
+/// More memory than this must not be needed for what comes after the first
+/// hundred.
+const GROWTH: u64 = 8 << 20;
 
 #[tokio::test]
-async fn no_request_is_lost_however_often_the_config_changes() {
-    let (proxy, first, config) = start().await;
+async fn nobody_is_lost_however_often_the_config_changes() {
+    let servers = Servers::start().await;
+    let config = format!("{}{DRAIN}", servers.tables());
+    let proxy = Proxy::start(&config).await;
     let second = Server::http1().await;
-    let load = Load::default();
-    let web = proxy.address("web");
-    let tasks = [
-        load.keep_alive(web),
-        load.keep_alive(web),
-        load.anew(web),
-        load.streams(web),
-    ];
+    let load = Load::untouched();
+    let tasks = load.everything(&proxy);
+    load.some_more(&tasks).await;
     for round in 0..RELOADS {
-        change(&proxy, &config, &first, &second, round).await;
-        let before = load.served.load(SeqCst);
-        while load.served.load(SeqCst) < before + 8 && !tasks.iter().any(JoinHandle::is_finished) {
-            tokio::task::yield_now().await;
-        }
+        let changed = change(&proxy, &config, &servers.http, &second, round);
+        let done = reload(&proxy, &changed).await;
+        assert_eq!(done["applied"], true, "{round}: {done}");
+        load.some_more(&tasks).await;
+        assert!(Load::is_well(&tasks), "{round}");
     }
-    load.stop.store(true, SeqCst);
-    for task in tasks {
-        task.await.expect("every request was served");
-    }
+    load.stop(tasks).await;
     ends(proxy).await;
 }
 
+#[tokio::test]
+async fn reloads_leave_nothing_behind() {
+    let servers = Servers::start().await;
+    let config = format!("{}{DRAIN}", servers.tables());
+    let proxy = Proxy::start(&config).await;
+    let second = Server::http1().await;
+    let mut before = (0, 0);
+    for round in 0..MANY_RELOADS {
+        let changed = change(&proxy, &config, &servers.http, &second, round);
+        reload(&proxy, &changed).await;
+        if round == MANY_RELOADS / 5 {
+            settled(&proxy).await;
+            before = (proxy.descriptors(), proxy.memory());
+        }
+    }
+    settled(&proxy).await;
+    proxy.until_descriptors(before.0).await;
+    let memory = proxy.memory();
+    assert!(memory < before.1 + GROWTH, "{} to {memory}", before.1);
+    ends(proxy).await;
+}
+
+/// Wait until the listeners that were removed have closed.
+async fn settled(proxy: &Proxy) {
+    let only_ours = |status: &serde_json::Value| {
+        let listeners = status["listeners"].as_array().expect("an array");
+        listeners.iter().all(|one| one["phase"] != "draining")
+    };
+    proxy.until_status(only_ours).await;
+}
+
 /// Something different each time: a header, a server, a listener, a limit, a
-/// certificate, and back.
-async fn change(proxy: &Proxy, config: &str, first: &Server, second: &Server, round: usize) {
-    let changed = match round % 6 {
+/// certificate, the plan.
+fn change(proxy: &Proxy, config: &str, first: &Server, second: &Server, round: usize) -> String {
+    match round % 6 {
         0 => {
             let route = format!(
                 "{{ upstream = \"site\", set_response_headers = {{ x-gen = \"{round}\" }} }}"
@@ -96,17 +78,19 @@ async fn change(proxy: &Proxy, config: &str, first: &Server, second: &Server, ro
             config.replace("{ upstream = \"site\" }", &route)
         }
         1 => config.replace(&first.address.to_string(), &second.address.to_string()),
-        2 => config.replace("[listener.tcp]", "[listener.other]"),
+        2 => {
+            let more = "[listener.other]\nlisten = \"127.0.0.1:0\"\nprotocol = \"tcp\"\n\
+                        upstream = \"echo\"\n\n[listener.tcp]";
+            config.replace("[listener.tcp]", more)
+        }
         3 => config.replace(
             "[listener.web]",
             "[listener.web]\nlimits = { connections = 50 }",
         ),
         4 => {
-            crate::support::certificate::Certificate::new().write(proxy.directory());
+            Certificate::new().write(proxy.directory());
             config.to_owned()
         }
         _ => config.replace("announce = \"0s\"", "announce = \"5ms\""),
-    };
-    let done = reload(proxy, &changed).await;
-    assert_eq!(done["applied"], true, "{round}: {done}");
+    }
 }

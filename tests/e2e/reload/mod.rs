@@ -3,6 +3,7 @@
 
 mod changes;
 mod load;
+mod mutations;
 mod refusals;
 
 use crate::support::proxy::{Proxy, Signal};
@@ -30,7 +31,12 @@ upstream = "site"
 
 [upstream.site]
 servers = ["{server}"]
+{DRAIN}"#
+    )
+}
 
+/// A drain that waits for what is in flight.
+const DRAIN: &str = r#"
 [drain]
 receipt = "receipt.json"
 grace = "10m"
@@ -39,10 +45,8 @@ spread = "0s"
 handshake = "100ms"
 last_request = "100ms"
 farewell = "60s"
-finish = {{ http = "60s", grpc = "60s", websocket = "60s", tcp = "60s" }}
-"#
-    )
-}
+finish = { http = "60s", grpc = "60s", websocket = "60s", tcp = "60s" }
+"#;
 
 async fn start() -> (Proxy, Server, String) {
     let server = Server::http1().await;

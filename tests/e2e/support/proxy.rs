@@ -212,13 +212,39 @@ impl Proxy {
     /// The most memory that it had at once so far, in bytes (proc(5),
     /// `VmHWM`).
     pub(crate) fn peak_memory(&self) -> u64 {
-        let id = self.child.id().expect("it has exited");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        1024 * peak
-            .and_then(|peak| peak.parse::<u64>().ok())
-            .expect("VmHWM")
+        self.of_status("VmHWM:")
+    }
+
+    fn of_status(&self, field: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(status).expect("its status");
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
+        1024 * value
+            .and_then(|value| value.parse::<u64>().ok())
+            .expect("a number")
+    }
+
+    /// The memory that it has now, in bytes (proc(5), `VmRSS`).
+    pub(crate) fn memory(&self) -> u64 {
+        self.of_status("VmRSS:")
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors");
+        all.count()
+    }
+
+    /// Wait until it has no more than these: a health check or a question of
+    /// the test's own may be under way.
+    pub(crate) async fn until_descriptors(&self, most: usize) {
+        let closed = async {
+            while self.descriptors() > most {
+                sleep(LOOK).await;
+            }
+        };
+        within("descriptors closed", closed).await;
     }
 
     /// Whether it has exited.
@@ -286,19 +312,18 @@ impl Proxy {
         serde_json::from_slice(&reply.body).expect("JSON")
     }
 
-    /// Wait until its status shows such a predecessor.
-    pub(crate) async fn until_predecessor(&self, such: impl Fn(&Value) -> bool) -> Value {
+    /// Wait until its status is such.
+    pub(crate) async fn until_status(&self, such: impl Fn(&Value) -> bool) -> Value {
         let found = async {
             loop {
                 let status = self.json("/v1/status").await;
-                let all = status["predecessors"].as_array().expect("an array");
-                if let Some(one) = all.iter().find(|one| such(one)) {
-                    return one.clone();
+                if such(&status) {
+                    return status;
                 }
                 sleep(LOOK).await;
             }
         };
-        within("a predecessor", found).await
+        within("such a status", found).await
     }
 
     /// Ask the admin interface for JSON.

@@ -9,7 +9,7 @@
 
 use super::Admin;
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Drained, Record, State};
+use crate::proxy::registry::{Drained, HeaderFlaw, Record, State};
 use crate::telemetry::metrics::Family;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ impl Admin {
             self.drained_family(),
             self.farewells_family(),
             self.cuts_family(),
+            self.headers_family(),
             self.servers_family(),
             build_family(),
         ])
@@ -151,6 +152,33 @@ impl Admin {
                 ];
                 family.add(labels, self.registry.cuts(protocol, reason));
             }
+        }
+        family
+    }
+
+    fn headers_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_proxy_headers_refused",
+            "Connections ended for want of a good PROXY header, by what was wrong",
+        );
+        let mut counts = BTreeMap::<(Arc<str>, &str), u64>::new();
+        let none = self.listener_names().into_iter().map(|name| (name, 0));
+        for flaw in HeaderFlaw::ALL {
+            let scopes = self.registry.scopes().into_iter();
+            let some = scopes.map(|scope| {
+                let count = scope.headers_refused(flaw);
+                (Arc::clone(scope.listener()), count)
+            });
+            for (listener, count) in none.clone().chain(some) {
+                *counts.entry((listener, flaw.as_str())).or_default() += count;
+            }
+        }
+        for ((listener, flaw), count) in counts {
+            let labels = [
+                ("listener", listener.to_string()),
+                ("flaw", flaw.to_owned()),
+            ];
+            family.add(labels, count);
         }
         family
     }

@@ -107,17 +107,17 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
 }
 
 fn upstream() -> Arc<Upstream> {
+    let name = "127.0.0.1:1".into();
+    let address = config::ServerAddress::Inet(([127, 0, 0, 1], 1).into());
     let config = config::Upstream {
         name: "site".into(),
-        servers: vec![config::Server {
-            name: "127.0.0.1:1".into(),
-            address: config::ServerAddress::Inet(([127, 0, 0, 1], 1).into()),
-        }],
+        servers: vec![config::Server { name, address }],
         http: UpstreamHttp::H1,
         health: None,
         balance: config::Balance::RoundRobin,
         connect_timeout: Duration::from_secs(1),
         tls: None,
+        proxy_protocol: None,
     };
     Upstream::new(&config).expect("usable")
 }

@@ -148,6 +148,10 @@ fn listener(
         ("limits", before.limits != after.limits),
         ("max_age", before.max_age != after.max_age),
         ("after", before.after != after.after),
+        (
+            "proxy_protocol",
+            before.proxy_protocol != after.proxy_protocol,
+        ),
     ];
     changed(&settings)
 }
@@ -192,6 +196,10 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
             before.connect_timeout != after.connect_timeout,
         ),
         ("tls", before.tls != after.tls),
+        (
+            "proxy_protocol",
+            before.proxy_protocol != after.proxy_protocol,
+        ),
     ];
     changed(&settings)
 }

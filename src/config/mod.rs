@@ -35,7 +35,8 @@ pub use diff::{Change, Diff};
 pub use model::{
     Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
     Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process,
-    Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
+    ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp,
+    UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

@@ -131,6 +131,11 @@ impl<'t> Node<'t> {
     pub(super) fn is_array(&self) -> bool {
         self.value.get_ref().is_array()
     }
+
+    /// Whether this is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
 }
 
 /// A type that can be read from a value of the tree.
@@ -389,5 +394,23 @@ impl<T: Read> Read for OneOrMore<T> {
             return Vec::read(node).map(Self);
         }
         Ok(Self(vec![node.read()]))
+    }
+}
+
+/// A switch, or a table that says how it is on.
+#[derive(Clone, Debug)]
+pub(super) enum SwitchOr<T> {
+    Switch(bool),
+    With(T),
+}
+
+impl<T: Read> Read for SwitchOr<T> {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        if node.is_table() {
+            return T::read(node).map(Self::With);
+        }
+        let wrong = || node.wrong_type("a boolean or a table", &format!("`{} = true`", node.name));
+        let switch = node.value.get_ref().as_bool().ok_or_else(wrong)?;
+        Ok(Self::Switch(switch))
     }
 }

@@ -9,7 +9,7 @@
 //! the schema may still be refused.
 
 use super::file::File;
-use super::read::{At, Named, OneOf, OneOrMore, Size, Time};
+use super::read::{At, Named, OneOf, OneOrMore, Size, SwitchOr, Time};
 use super::words::Word;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -136,5 +136,18 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for SwitchOr<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("SwitchOr{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
     }
 }

@@ -422,7 +422,7 @@ fn dump(registry: &Registry) {
             event = "connection",
             id = record.id,
             listener = %record.listener(),
-            peer = %record.peer,
+            peer = %record.client.address(),
             protocol = record.protocol().map(Protocol::as_str),
             state = record.state().as_str(),
             in_flight = record.in_flight(),

@@ -87,6 +87,24 @@ fn listeners_are_added_drained_replaced_and_changed() {
 }
 
 #[test]
+fn who_tells_of_clients_and_who_is_told_are_settings() {
+    let settings = [
+        (
+            "[listener.db]",
+            "[listener.db]\nproxy_protocol = { from = [\"10.0.0.0/8\"] }",
+        ),
+        (
+            "[upstream.site]",
+            "[upstream.site]\nproxy_protocol = \"v1\"",
+        ),
+    ];
+    assert_eq!(
+        said(&settings),
+        "changes listener db: proxy_protocol\nchanges upstream site: proxy_protocol\n"
+    );
+}
+
+#[test]
 fn routes_are_compared_by_what_they_say() {
     let changed = "changes listener web: routes\n";
     assert_eq!(said(&[("api.example.com", "*.example.com")]), changed);

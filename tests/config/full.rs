@@ -10,12 +10,12 @@ use toml::Value as Toml;
 /// A key of the file: the schema's name of its table, then its own.
 type Key = (String, String);
 
-/// Follows references, and the alternative that is an array or is not, to the
-/// schema that says what `schema` means, and the name of it.
-fn resolved<'s>(root: &'s Json, schema: &'s Json, array: bool) -> (String, &'s Json) {
+/// Follows references, and the alternative that a value like this one takes, to
+/// the schema that says what `schema` means, and the name of it.
+fn resolved<'s>(root: &'s Json, schema: &'s Json, value: &Toml) -> (String, &'s Json) {
     if let Some(name) = schema["$ref"].as_str() {
         let pointer = name.strip_prefix('#').expect("a local reference");
-        let (_, found) = resolved(root, root.pointer(pointer).expect(name), array);
+        let (_, found) = resolved(root, root.pointer(pointer).expect(name), value);
         return (
             name.rsplit('/').next().unwrap_or_default().to_owned(),
             found,
@@ -25,10 +25,12 @@ fn resolved<'s>(root: &'s Json, schema: &'s Json, array: bool) -> (String, &'s J
     let Some(choices) = schema["anyOf"].as_array() else {
         return (title, schema);
     };
-    let fitting = choices
-        .iter()
-        .find(|choice| (choice["type"] == "array") == array);
-    fitting.map_or((title, schema), |choice| resolved(root, choice, array))
+    let fitting = choices.iter().find(|choice| match value {
+        Toml::Array(_) => choice["type"] == "array",
+        Toml::Table(_) => choice["type"] != "array" && choice["type"] != "boolean",
+        _ => choice["type"] != "array",
+    });
+    fitting.map_or((title, schema), |choice| resolved(root, choice, value))
 }
 
 /// Walks `value` along `schema`, and hands each key with its schema to `seen`.
@@ -39,7 +41,7 @@ fn walk(
     value: &mut Toml,
     seen: &mut impl FnMut(Key, &Json, &Toml) -> bool,
 ) {
-    let (table, found) = resolved(root, schema, value.is_array());
+    let (table, found) = resolved(root, schema, value);
     match value {
         Toml::Array(items) => {
             for item in items {

@@ -3,7 +3,7 @@
 use crate::fixture::{Fixture, repository_text};
 use ebbtide::config::{
     AdminAddr, Balance, Config, HealthCheck, HookRun, HostPattern, Limits, LogFile, LogFormat,
-    ServerAddress, Serves, UpstreamHttp, load,
+    ProxyProtocol, ProxyVersion, ServerAddress, Serves, UpstreamHttp, load,
 };
 use ebbtide::drain::Plan;
 use std::time::Duration;
@@ -46,7 +46,8 @@ fn a_small_file_takes_the_defaults() {
     assert_eq!(listener.idle, Duration::from_secs(60));
     assert_eq!(listener.limits, Limits::default());
     assert_eq!(listener.max_age, Duration::ZERO);
-    assert!(listener.tls.is_none() && !listener.proxy_protocol && !listener.grpc_health);
+    assert!(listener.tls.is_none() && !listener.grpc_health);
+    assert_eq!(listener.proxy_protocol, ProxyProtocol::Off);
     let Serves::Http { routes } = &listener.serves else {
         panic!("not HTTP: {listener:?}");
     };
@@ -249,4 +250,41 @@ fn the_receipt_is_kept_beside_the_file_unless_told_otherwise() {
     let there = fixture.path("certs/last.json");
     let absolute = format!("receipt = \"{}\"", there.display());
     assert_eq!(with(&absolute).receipt, Some(there));
+}
+
+#[test]
+fn who_must_send_a_proxy_header_is_told_by_its_network() {
+    let expected_from = |written: &str, peer: &str| {
+        let listen = "listen = \"127.0.0.1:0\"\n";
+        let text = SMALL.replace(listen, &format!("{listen}proxy_protocol = {written}\n"));
+        let config = Fixture::new().good(&text);
+        let peer = peer.parse().expect("an address");
+        config.listeners[0].proxy_protocol.expected_from(peer)
+    };
+    let some = r#"{ from = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"] }"#;
+    let cases = [
+        ("false", "10.0.0.1", false),
+        ("true", "203.0.113.9", true),
+        (some, "10.255.0.1", true),
+        (some, "::ffff:10.255.0.1", true),
+        (some, "11.0.0.1", false),
+        (some, "192.0.2.7", true),
+        (some, "192.0.2.8", false),
+        (some, "2001:db8:1::1", true),
+        (some, "2001:db9::1", false),
+    ];
+    for (written, peer, expected) in cases {
+        assert_eq!(expected_from(written, peer), expected, "{written} {peer}");
+    }
+}
+
+#[test]
+fn servers_are_told_by_the_version_that_is_written() {
+    let version = |written: &str| {
+        let text = format!("{SMALL}{written}");
+        Fixture::new().good(&text).upstreams[0].proxy_protocol
+    };
+    assert_eq!(version(""), None);
+    assert_eq!(version("proxy_protocol = \"v1\""), Some(ProxyVersion::V1));
+    assert_eq!(version("proxy_protocol = \"v2\""), Some(ProxyVersion::V2));
 }

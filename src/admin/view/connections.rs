@@ -26,6 +26,9 @@ pub struct Connection {
     pub listener: String,
     /// The client's address.
     pub peer: String,
+    /// The balancer that it came through, if a PROXY header named the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancer: Option<String>,
     /// What is spoken, once that is known.
     pub protocol: Option<Protocol>,
     /// Where it stands, as in `ebbtide_connections{state}`.
@@ -53,7 +56,8 @@ impl Connection {
         Self {
             id: record.id,
             listener: record.listener().to_string(),
-            peer: record.peer.to_string(),
+            peer: record.client.address().to_string(),
+            balancer: record.client.balancer().map(|at| at.to_string()),
             protocol: record.protocol(),
             state: state.as_str().to_owned(),
             since_ms: millis(now.saturating_since(record.since())),

@@ -64,7 +64,7 @@ impl Reading {
         InFlight {
             connection: record.id,
             listener: Arc::clone(record.listener()),
-            peer: record.peer,
+            peer: record.client.address(),
             protocol: seen.protocol,
             carrier: record.protocol(),
             history: route

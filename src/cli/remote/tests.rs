@@ -247,6 +247,7 @@ fn connections_are_readable() {
         id: 17,
         listener: "web".into(),
         peer: "192.0.2.7:4711".into(),
+        balancer: None,
         protocol: Some(Protocol::Http2),
         state: "in_flight".into(),
         since_ms: 1_500,

@@ -9,7 +9,8 @@
 //! Deliberately absent: binding and dialling, and service names for ports.
 
 use super::super::report::{Fault, quote};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// The longest path of a Unix socket in bytes (`sun_path` of unix(7), without
@@ -117,6 +118,30 @@ pub(super) fn unix_fits(path: PathBuf) -> Result<PathBuf, Fault> {
         ));
     }
     Ok(path)
+}
+
+/// Reads a network (`IP/bits`), or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+    let wrong = |help: String| Fault::new(format!("{} is not a network", quote(text)), help);
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let Ok(network) = text.parse::<IpNet>() else {
+        let help = if text.parse::<SocketAddr>().is_ok() {
+            "write the address without its port; a balancer's changes with each connection"
+        } else {
+            "write `\"IP/bits\"` or an IP address, e.g. `\"10.0.0.0/8\"` or `\"::1\"`"
+        };
+        return Err(wrong(help.into()));
+    };
+    // Whether the bits or the address are meant cannot be known.
+    if network.trunc() != network {
+        let (whole, one) = (network.trunc(), network.addr());
+        return Err(wrong(format!(
+            "write `\"{whole}\"` for the network, or `\"{one}\"` for the one address"
+        )));
+    }
+    Ok(network)
 }
 
 /// How to mend something that is not quite an address.
@@ -229,6 +254,31 @@ mod tests {
         ];
         for (text, part) in cases {
             let help = help(server(text));
+            assert!(help.contains(part), "{text}: {help}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read() {
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32"] {
+            assert_eq!(network(text).expect(text).to_string(), text);
+        }
+        assert_eq!(network("10.0.0.7").expect("one").to_string(), "10.0.0.7/32");
+        assert_eq!(network("::1").expect("one").to_string(), "::1/128");
+    }
+
+    #[test]
+    fn what_is_no_network_is_answered() {
+        let cases = [
+            ("10.0.0.7/8", "`\"10.0.0.0/8\"` for the network"),
+            ("10.0.0.7/8", "`\"10.0.0.7\"` for the one address"),
+            ("10.0.0.7:443", "without its port"),
+            ("10.0.0.0/33", "IP/bits"),
+            ("balancer.internal", "IP/bits"),
+            ("", "IP/bits"),
+        ];
+        for (text, part) in cases {
+            let help = help(network(text));
             assert!(help.contains(part), "{text}: {help}");
         }
     }

@@ -8,8 +8,8 @@
 //! Deliberately absent: clashes between listeners (see `clash`).
 
 use super::super::file;
-use super::super::model::{Limits, Listener, ListenerTls, Serves};
-use super::super::read::{At, Named, OneOf, OneOrMore, Time, value_or};
+use super::super::model::{Limits, Listener, ListenerTls, ProxyProtocol, Serves};
+use super::super::read::{At, Named, OneOf, OneOrMore, SwitchOr, Time, value_or};
 use super::super::report::{Problem, Reported};
 use super::super::tls;
 use super::{Check, address, all};
@@ -66,7 +66,7 @@ impl Check<'_> {
         let limits = limits.and_then(|limits| self.limits(limits));
         let max_age = value_or(written.max_age, Time(Duration::ZERO));
         let after = self.after(label, written.after);
-        let proxy_protocol = self.later("proxy_protocol", written.proxy_protocol);
+        let proxy_protocol = self.proxy_protocol(written.proxy_protocol);
         let grpc_health = self.later("grpc_health", written.grpc_health);
         Ok(Listener {
             listen: listen?,
@@ -80,6 +80,29 @@ impl Check<'_> {
             grpc_health: grpc_health?,
             name: Arc::from(name?),
         })
+    }
+
+    fn proxy_protocol(
+        &self,
+        key: Option<At<SwitchOr<file::ProxyProtocol>>>,
+    ) -> Result<ProxyProtocol, Reported> {
+        let Some(key) = key else {
+            return Ok(ProxyProtocol::Off);
+        };
+        let from = match key.value? {
+            SwitchOr::Switch(true) => return Ok(ProxyProtocol::All),
+            SwitchOr::Switch(false) => return Ok(ProxyProtocol::Off),
+            SwitchOr::With(table) => table.from,
+        };
+        let written = from.value?;
+        if written.is_empty() {
+            let problem = Problem::at(&from.span, "`from` is empty").label("nobody is trusted");
+            return self.refuse(problem.help(
+                "write the balancers' addresses, e.g. `from = [\"10.0.0.0/8\"]`, or `proxy_protocol = false`",
+            ));
+        }
+        let networks = all(written, |network| self.parse(&network, address::network))?;
+        Ok(ProxyProtocol::From(networks))
     }
 
     /// A switch that can only be off in this version.

@@ -51,6 +51,7 @@ impl Check<'_> {
             Ok(UpstreamHttp::Auto) => secure,
             Ok(UpstreamHttp::H2) | Err(_) => true,
         };
+        let proxy_protocol = written.proxy_protocol.map(|key| key.value).transpose();
         let health = written
             .health
             .map(|health| self.health(health, speaks_h2))
@@ -63,6 +64,7 @@ impl Check<'_> {
             balance: balance?,
             connect_timeout: connect_timeout?,
             tls: tls?,
+            proxy_protocol: proxy_protocol?.map(|version| version.0),
         })
     }
 

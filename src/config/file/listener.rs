@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: which keys go together; that depends on `protocol`.
 
-use super::super::read::{At, Named, Node, OneOf, OneOrMore, Read, Size, Time};
+use super::super::read::{At, Named, Node, OneOf, OneOrMore, Read, Size, SwitchOr, Time};
 use super::super::report::Reported;
 use super::super::words::Word;
 use schemars::JsonSchema;
@@ -49,10 +49,11 @@ pub(in crate::config) struct Listener {
     /// The listeners that a drain of the process ends before this one begins
     /// to refuse, by name.
     pub(in crate::config) after: Option<At<Vec<At<String>>>>,
-    /// Whether every connection begins with a PROXY header. Not available in
-    /// this version.
+    /// Whether a PROXY header (version 1 or 2) begins every connection, or
+    /// those from some networks. It is believed: `true` is for a listener that
+    /// nobody but the balancer can reach.
     #[schemars(extend("default" = false))]
-    pub(in crate::config) proxy_protocol: Option<At<bool>>,
+    pub(in crate::config) proxy_protocol: Option<At<SwitchOr<ProxyProtocol>>>,
     /// Whether `grpc.health.v1` is answered here. Not available in this
     /// version.
     #[schemars(extend("default" = false))]
@@ -75,6 +76,23 @@ impl Read for Listener {
             after: table.key("after"),
             proxy_protocol: table.key("proxy_protocol"),
             grpc_health: table.key("grpc_health"),
+        })
+    }
+}
+
+/// Who begins with a PROXY header.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ProxyProtocol {
+    /// The networks or addresses of the balancers. Their connections must
+    /// begin with a header; all others are clients of their own.
+    pub(in crate::config) from: At<Vec<At<String>>>,
+}
+
+impl Read for ProxyProtocol {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`proxy_protocol`", |table| Self {
+            from: table.required("from", "from = [\"10.0.0.0/8\"]"),
         })
     }
 }

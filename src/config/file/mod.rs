@@ -15,7 +15,7 @@ mod listener;
 mod upstream;
 
 pub(super) use hook::{Hook, HookFile, HookHttp};
-pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, Route};
+pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route};
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
 
 use super::model::LogFormat;

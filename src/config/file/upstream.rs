@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: addresses as anything but text.
 
-use super::super::model::{Balance, UpstreamHttp};
+use super::super::model::{Balance, ProxyVersion, UpstreamHttp};
 use super::super::read::{At, Node, OneOf, Read, Time};
 use super::super::report::Reported;
 use schemars::JsonSchema;
@@ -34,6 +34,10 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) connect_timeout: Option<At<Time>>,
     /// TLS to the servers.
     pub(in crate::config) tls: Option<At<UpstreamTls>>,
+    /// The PROXY header that tells servers the client's address: `v1` (text)
+    /// or `v2` (binary); without it none is sent. Each request has a
+    /// connection of its own then.
+    pub(in crate::config) proxy_protocol: Option<At<OneOf<ProxyVersion>>>,
 }
 
 impl Read for Upstream {
@@ -47,6 +51,7 @@ impl Read for Upstream {
             balance: table.key("balance"),
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
+            proxy_protocol: table.key("proxy_protocol"),
         })
     }
 }

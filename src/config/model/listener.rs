@@ -8,9 +8,10 @@
 
 use super::UpstreamId;
 use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +36,39 @@ pub struct Listener {
     /// The listeners that are drained before this one refuses, in a drain of
     /// the process; each exists, and none comes after itself.
     pub after: Vec<Arc<str>>,
-    /// Whether a PROXY header opens every connection. Always `false` in this
-    /// version.
-    pub proxy_protocol: bool,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
     /// Whether `grpc.health.v1` is answered here. Always `false` in this
     /// version.
     pub grpc_health: bool,
+}
+
+/// Whose connections begin with a PROXY header.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum ProxyProtocol {
+    /// Nobody's.
+    #[default]
+    Off,
+    /// Everybody's.
+    All,
+    /// Those from these networks; all others are clients of their own.
+    From(Vec<IpNet>),
+}
+
+impl ProxyProtocol {
+    /// Whether a connection from there must begin with a PROXY header.
+    #[must_use]
+    pub fn expected_from(&self, peer: IpAddr) -> bool {
+        match self {
+            Self::Off => false,
+            Self::All => true,
+            Self::From(networks) => {
+                // A socket for both families shows IPv4 within IPv6.
+                let peer = peer.to_canonical();
+                networks.iter().any(|network| network.contains(&peer))
+            }
+        }
+    }
 }
 
 /// What a listener serves.

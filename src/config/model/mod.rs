@@ -19,10 +19,12 @@ mod listener;
 mod upstream;
 
 pub use hook::{Hook, HookRun};
-pub use listener::{Certificate, HostPattern, Limits, Listener, ListenerTls, Route, Serves};
+pub use listener::{
+    Certificate, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route, Serves,
+};
 pub use upstream::{
-    Balance, Health, HealthCheck, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamId,
-    UpstreamTls,
+    Balance, Health, HealthCheck, ProxyVersion, Server, ServerAddress, Upstream, UpstreamHttp,
+    UpstreamId, UpstreamTls,
 };
 
 use super::words::Word;

@@ -34,6 +34,21 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// TLS to the servers, or clear text.
     pub tls: Option<UpstreamTls>,
+    /// The PROXY header that begins each connection; `None` sends none.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// The form of a PROXY header (the PROXY protocol, section 2).
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl Word for ProxyVersion {
+    const WORDS: &'static [(&'static str, Self)] = &[("v1", Self::V1), ("v2", Self::V2)];
 }
 
 /// The HTTP version spoken to an upstream's servers.

@@ -67,8 +67,9 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge,
 async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
     let TcpExchange { mut exchange, pool } = site.begin_tcp(guard);
     let mut tried = Tried::default();
+    let client = guard.client.ends();
     let server = tokio::select! {
-        server = pool.dial(&mut tried) => server,
+        server = pool.dial(client.as_ref(), &mut tried) => server,
         () = guard.due(Protocol::Tcp) => {
             exchange.conclude(Outcome::Farewelled(Farewell::HalfClose));
             return edge.close().await;

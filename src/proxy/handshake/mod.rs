@@ -1,11 +1,13 @@
 //! From an accepted socket to a connection that can carry a request.
 //!
-//! TLS first, where the listener has it, with the protocol agreed by ALPN;
-//! on clear text HTTP/2 with prior knowledge is told from HTTP/1 by its first
+//! The PROXY header first, where the listener expects one of its peer; then TLS,
+//! where the listener has it, with the protocol agreed by ALPN; on clear text HTTP/2 with prior knowledge is told from HTTP/1 by its first
 //! bytes (RFC 9113, section 3.3). Each wait is bounded and tracked under its
 //! own name, and each has its own farewell: a FIN before the first byte or in
 //! the middle of a preface, an alert in the middle of a TLS handshake.
 
+mod proxied;
+mod proxy_header;
 mod shake;
 mod tls;
 
@@ -61,7 +63,7 @@ pub(super) async fn run(sites: Arc<Sites>, guard: ConnectionGuard, socket: TcpSt
         }
         Err(Ended::Due(_)) => {}
         Err(Ended::Broken(error)) => {
-            tracing::debug!(connection = guard.id, peer = %guard.peer, %error, "handshake failed");
+            tracing::debug!(connection = guard.id, peer = %guard.client.socket(), %error, "handshake failed");
         }
     }
 }
@@ -69,8 +71,15 @@ pub(super) async fn run(sites: Arc<Sites>, guard: ConnectionGuard, socket: TcpSt
 async fn open(
     site: &Site,
     guard: &ConnectionGuard,
-    socket: TcpStream,
+    mut socket: TcpStream,
 ) -> Result<(Edge, Spoken), Ended> {
+    if let Ok(local) = socket.local_addr() {
+        guard.client.set_local(local);
+    }
+    let peer = guard.client.socket().ip();
+    if site.listener().proxy_protocol.expected_from(peer) {
+        socket = Box::pin(proxied::receive(site, guard, socket)).await?;
+    }
     match site.tls() {
         Some(config) => open_tls(site, guard, socket, Arc::clone(config)).await,
         None => open_plain(site, guard, socket).await,

@@ -34,7 +34,7 @@ impl Access {
             event = "access",
             connection = record.id,
             listener = %record.listener(),
-            peer = %record.peer,
+            peer = %record.client.address(),
             protocol = answered.protocol.as_str(),
             method = %self.method,
             host = &*self.host,

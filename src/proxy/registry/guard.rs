@@ -177,7 +177,7 @@ impl RequestGuard {
         let parting = Parting {
             connection: self.record.id,
             listener: self.record.listener(),
-            peer: self.record.peer,
+            peer: self.record.client.address(),
             protocol: self.protocol,
             route: route
                 .map(AsRef::as_ref)
@@ -295,7 +295,7 @@ impl Registry {
             let parting = Parting {
                 connection: record.id,
                 listener: record.listener(),
-                peer: record.peer,
+                peer: record.client.address(),
                 protocol,
                 route: None,
                 doing: record.doing(),

@@ -13,6 +13,7 @@
 //! than an atomic counter.
 
 mod access;
+mod client;
 mod exchange;
 mod foretold;
 mod guard;
@@ -21,11 +22,12 @@ mod scope;
 mod tally;
 
 pub use access::Access;
+pub use client::{Client, Ends};
 pub use exchange::{Round, Seen};
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};
 pub use record::{Record, State};
 pub use scope::{Heard, Scope};
-pub use tally::{Drained, Sums};
+pub use tally::{Drained, HeaderFlaw, Sums};
 
 use crate::drain::{Compared, CutReason, Farewell, Orders, Protocol, Told, Verdict, Watch};
 use dashmap::DashMap;

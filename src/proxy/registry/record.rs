@@ -8,6 +8,7 @@
 //! Deliberately absent: the socket. Whoever wants a connection to end says so
 //! through the scope's orders, and its own task does it.
 
+use super::client::Client;
 use super::exchange::{Exchanges, Marks, Place};
 use super::scope::Scope;
 use crate::clock;
@@ -15,7 +16,6 @@ use crate::drain::{
     CutReason, Doing, Farewell, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp,
 };
 use futures_util::task::AtomicWaker;
-use http::HeaderValue;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -98,10 +98,8 @@ pub struct Record {
     pub id: u64,
     /// What it belongs to.
     pub(super) scope: Arc<Scope>,
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// The client's IP address as `X-Forwarded-For` has it.
-    pub forwarded_for: HeaderValue,
+    /// Whose connection it is.
+    pub client: Client,
     /// When it was accepted.
     pub accepted: Timestamp,
     protocol: AtomicU8,
@@ -140,9 +138,7 @@ impl Record {
         Self {
             id,
             scope,
-            peer,
-            forwarded_for: HeaderValue::try_from(peer.ip().to_canonical().to_string())
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            client: Client::at(peer),
             accepted: now,
             protocol: AtomicU8::new(UNKNOWN),
             state: AtomicU8::new(State::Accepted as u8),

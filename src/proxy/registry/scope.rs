@@ -10,7 +10,7 @@
 //! Deliberately absent: deciding anything. Orders come from `drain`.
 
 use super::guard::AcceptGuard;
-use super::tally::{Books, Sums};
+use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
 use parking_lot::{Mutex, RwLock};
@@ -84,6 +84,17 @@ impl Scope {
             let from = from.ip().to_canonical();
             self.watch.lock().after_close(from, told, clock::now());
         }
+    }
+
+    /// A connection began without a good PROXY header.
+    pub(in crate::proxy) fn header_refused(&self, flaw: HeaderFlaw) {
+        self.books.header_refused(flaw);
+    }
+
+    /// How many did, since the scope began.
+    #[must_use]
+    pub fn headers_refused(&self, flaw: HeaderFlaw) -> u64 {
+        self.books.headers_refused(flaw)
     }
 
     /// Announce a socket that is about to accept.

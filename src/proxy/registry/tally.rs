@@ -34,6 +34,41 @@ impl Drained {
     }
 }
 
+/// Why a PROXY header was refused, as metrics call it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum HeaderFlaw {
+    /// The first bytes are those of something else.
+    Missing,
+    /// It breaks the form that it began.
+    Malformed,
+    /// It is longer than may be.
+    Overlong,
+    /// Its rest did not come in time, or never.
+    Incomplete,
+}
+
+impl HeaderFlaw {
+    /// Every flaw.
+    pub const ALL: [Self; 4] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Overlong,
+        Self::Incomplete,
+    ];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Overlong => "overlong",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// Sums at one instant, since the process began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sums {
@@ -73,6 +108,7 @@ pub(super) struct Books {
     pub(super) connections: Tally,
     pub(super) exchanges: [Tally; Protocol::ALL.len()],
     drained: [AtomicU64; Drained::ALL.len()],
+    headers_refused: [AtomicU64; HeaderFlaw::ALL.len()],
 }
 
 impl Books {
@@ -95,6 +131,15 @@ impl Books {
 
     pub(super) fn drained_count(&self, how: Drained) -> u64 {
         self.drained[how as usize].load(Relaxed)
+    }
+
+    /// A connection began without a good PROXY header.
+    pub(super) fn header_refused(&self, flaw: HeaderFlaw) {
+        self.headers_refused[flaw as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn headers_refused(&self, flaw: HeaderFlaw) -> u64 {
+        self.headers_refused[flaw as usize].load(Relaxed)
     }
 
     /// Over connections without a request and over exchanges.

@@ -13,6 +13,7 @@ use super::route::Route;
 use super::websocket::{self, StreamEnd};
 use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
+use crate::proxy::registry::Ends;
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
@@ -97,6 +98,8 @@ pub(super) struct Outgoing {
     pub(super) silence: Option<Duration>,
     /// Whether it is a WebSocket's handshake.
     pub(super) websocket: bool,
+    /// Whose it is, where the servers are told.
+    pub(super) client: Option<Box<Ends>>,
 }
 
 /// Send a request along its route and await the response's head.
@@ -146,6 +149,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
         body,
         silence,
         websocket,
+        client,
     } = outgoing;
     let (body, progress) = match body {
         Body::Empty => (Body::Empty, None),
@@ -164,7 +168,7 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
     loop {
         let lease = match route.pool.lease_idle(&tries.tried) {
             Some(lease) => lease,
-            None => Box::pin(route.pool.lease(&mut tries.tried)).await?,
+            None => Box::pin(route.pool.lease(client.as_deref(), &mut tries.tried)).await?,
         };
         let (server, reused) = (lease.server_index(), lease.reused());
         headers::name_host(&mut request, lease.server());

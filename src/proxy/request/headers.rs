@@ -87,7 +87,7 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    append(headers, FORWARDED_FOR, &record.forwarded_for);
+    append(headers, FORWARDED_FOR, record.client.forwarded_for());
     let scheme = if secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     append(headers, VIA, &HeaderValue::from_static(version));

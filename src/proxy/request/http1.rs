@@ -154,6 +154,7 @@ async fn relay(
         body,
         silence: silence(site, exchange.protocol()),
         websocket,
+        client: route.names(exchange.record()),
     };
     let forwarded = tokio::select! {
         biased;

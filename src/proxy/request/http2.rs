@@ -100,6 +100,7 @@ impl Stream {
             body,
             silence: silence(&site, self.exchange.protocol()),
             websocket: false,
+            client: route.names(self.exchange.record()),
         };
         match self.begin(forward(route, outgoing)).await {
             None => {}
@@ -126,6 +127,7 @@ impl Stream {
                     body: Body::Empty,
                     silence: None,
                     websocket: true,
+                    client: route.names(self.exchange.record()),
                 };
                 let Some(forwarded) = self.begin(forward(route, outgoing)).await else {
                     return;

@@ -7,7 +7,7 @@
 use super::head;
 use crate::config::{self as model, HostPattern, Serves};
 use crate::drain::Protocol;
-use crate::proxy::registry::{Access, ConnectionGuard, RequestGuard};
+use crate::proxy::registry::{Access, ConnectionGuard, Ends, Record, RequestGuard};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use http::request::Parts;
@@ -32,6 +32,14 @@ pub struct Route {
     pub(super) rule: model::Route,
     pub(super) pool: Arc<Pool>,
     pub(super) metrics: Arc<RouteMetrics>,
+}
+
+impl Route {
+    /// The client, where the route's servers are told who it is.
+    pub(super) fn names(&self, record: &Record) -> Option<Box<Ends>> {
+        let ends = self.pool.upstream().names_clients();
+        ends.then(|| record.client.ends().map(Box::new)).flatten()
+    }
 }
 
 /// A tunnel that is about to begin.

@@ -141,6 +141,7 @@ mod tests {
             balance: config::Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             tls: None,
+            proxy_protocol: None,
         };
         let servers: Arc<[Server]> = names
             .iter()

@@ -12,12 +12,15 @@
 
 use super::Upstream;
 use super::multiplex::{self, Multiplexer, Origin};
+use super::proxy_header;
 use crate::config::UpstreamHttp;
 use crate::proxy::Error;
 use crate::proxy::body::Body;
+use crate::proxy::registry::Ends;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pingora_core::ErrorType;
+use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::{ALPN, Stream};
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -98,8 +101,13 @@ pub(super) enum Connected {
     Http2(Arc<Multiplexer>),
 }
 
-/// Connect to a server and agree on the HTTP version.
-pub(super) async fn connect(upstream: &Upstream, server: usize) -> Result<Connected, Failure> {
+/// Connect to a server, for a client if the upstream names them, and agree on
+/// the HTTP version.
+pub(super) async fn connect(
+    upstream: &Upstream,
+    server: usize,
+    client: Option<&Ends>,
+) -> Result<Connected, Failure> {
     // One limit over all steps, as the preface is not the connector's to time.
     timeout(upstream.connect_timeout, async {
         let target = &upstream.servers[server];
@@ -108,7 +116,14 @@ pub(super) async fn connect(upstream: &Upstream, server: usize) -> Result<Connec
             server,
             generation: target.generation(),
         };
-        let stream = upstream.connector.new_stream(&target.peer).await?;
+        let stream = match naming(upstream, client) {
+            None => upstream.connector.new_stream(&target.peer).await?,
+            named => {
+                let mut peer = target.peer.clone();
+                peer.options.custom_l4 = named;
+                upstream.connector.new_stream(&peer).await?
+            }
+        };
         if speaks_http2(upstream, &stream)? {
             multiplex::handshake(stream, origin)
                 .await
@@ -122,9 +137,26 @@ pub(super) async fn connect(upstream: &Upstream, server: usize) -> Result<Connec
 }
 
 /// Connect to a server for a tunnel: bytes, without ALPN.
-pub(super) async fn open(upstream: &Upstream, server: usize) -> Result<Stream, Failure> {
+pub(super) async fn open(
+    upstream: &Upstream,
+    server: usize,
+    client: Option<&Ends>,
+) -> Result<Stream, Failure> {
     let peer = &upstream.servers[server].opaque;
-    Ok(upstream.connector.new_stream(peer).await?)
+    match naming(upstream, client) {
+        None => Ok(upstream.connector.new_stream(peer).await?),
+        named => {
+            let mut peer = peer.clone();
+            peer.0.options.custom_l4 = named;
+            Ok(upstream.connector.new_stream(&peer).await?)
+        }
+    }
+}
+
+/// What names the client to the server, where servers are told.
+fn naming(upstream: &Upstream, client: Option<&Ends>) -> Option<Arc<dyn L4Connect + Send + Sync>> {
+    let version = upstream.proxy_protocol?;
+    client.map(|client| proxy_header::first(version, Some(client)))
 }
 
 /// Whether HTTP/2 is spoken on a connection: prior knowledge in clear text

@@ -21,6 +21,7 @@ mod http1;
 mod idle;
 mod multiplex;
 mod pool;
+mod proxy_header;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub struct Upstream {
     /// How many times every server was checked.
     rounds: watch::Sender<u64>,
     health_path: Option<Box<str>>,
+    proxy_protocol: Option<config::ProxyVersion>,
 }
 
 /// A server and its health, for status and metrics.
@@ -102,12 +104,20 @@ impl Upstream {
             check_every: config.health.as_ref().map(|health| health.every),
             rounds: watch::Sender::new(0),
             health_path: health::path(config),
+            proxy_protocol: config.proxy_protocol,
         }))
     }
 
     /// Whether its servers are spoken to over TLS.
     pub fn secure(&self) -> bool {
         self.tls
+    }
+
+    /// Whether its servers are told by a PROXY header who the client is. Each
+    /// exchange has a connection of its own then.
+    #[must_use]
+    pub fn names_clients(&self) -> bool {
+        self.proxy_protocol.is_some()
     }
 
     /// Whether a request for this path asks for a server's health: what this

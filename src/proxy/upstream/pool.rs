@@ -23,6 +23,7 @@ use super::tried::Tried;
 use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::drain::Timestamp;
+use crate::proxy::registry::Ends;
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::Stream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -114,15 +115,24 @@ impl Pool {
         &self.upstream
     }
 
-    /// A connection that can carry one more exchange: an idle HTTP/1.1 one, a
-    /// slot on an HTTP/2 one, or one newly dialled. Servers in `tried` are
+    /// A connection that can carry one more exchange, of this client: an idle
+    /// HTTP/1.1 one, a slot on an HTTP/2 one, or one newly dialled. Where the
+    /// servers are told who the client is it is dialled for this exchange and
+    /// carries no other. Servers in `tried` are
     /// avoided; those that cannot be connected to are marked there, and the
     /// next one is asked.
     ///
     /// # Errors
     /// [`Error::NoServer`] if none is up and untried; else the last of
     /// [`Error::Connect`] and [`Error::ConnectTimeout`] when all have failed.
-    pub async fn lease(self: &Arc<Self>, tried: &mut Tried) -> Result<Lease> {
+    pub async fn lease(
+        self: &Arc<Self>,
+        client: Option<&Ends>,
+        tried: &mut Tried,
+    ) -> Result<Lease> {
+        if self.upstream.names_clients() {
+            return Box::pin(self.lease_alone(client, tried)).await;
+        }
         if let Some(lease) = self.lease_idle(tried) {
             return Ok(lease);
         }
@@ -132,6 +142,9 @@ impl Pool {
 
     /// The same without waiting, if it can be had at once.
     pub fn lease_idle(self: &Arc<Self>, tried: &Tried) -> Option<Lease> {
+        if self.upstream.names_clients() {
+            return None;
+        }
         let server = self.select(*tried)?;
         let lease = self.lease_from(server);
         if lease.is_none() {
@@ -140,16 +153,16 @@ impl Pool {
         lease
     }
 
-    /// Dial a connection for a tunnel, next server on failure until all have
+    /// Dial a connection for a tunnel of this client, next server on failure until all have
     /// been tried. The failed ones are marked in `tried`; the index of the
     /// server that it leads to comes with it.
     ///
     /// # Errors
     /// As [`Self::lease`].
-    pub async fn dial(&self, tried: &mut Tried) -> Result<(Stream, usize)> {
+    pub async fn dial(&self, client: Option<&Ends>, tried: &mut Tried) -> Result<(Stream, usize)> {
         let mut last = None;
         while let Some(server) = self.select(*tried) {
-            match Box::pin(dial::open(&self.upstream, server)).await {
+            match Box::pin(dial::open(&self.upstream, server, client)).await {
                 Ok(stream) => return Ok((stream, server)),
                 Err(failure) => last = Some(self.failed(server, failure, tried)),
             }
@@ -212,6 +225,32 @@ impl Pool {
         Err(last.unwrap_or_else(|| self.no_server()))
     }
 
+    /// A connection that is one exchange's own.
+    async fn lease_alone(
+        self: &Arc<Self>,
+        client: Option<&Ends>,
+        tried: &mut Tried,
+    ) -> Result<Lease> {
+        let mut last = None;
+        while let Some(server) = self.select(*tried) {
+            let generation = self.generation(server);
+            let leased = match dial::connect(&self.upstream, server, client).await {
+                Ok(Connected::Http1(sender)) => Ok(self.http1(server, generation, sender, false)),
+                // It is in no fleet, so it closes with its one stream.
+                Ok(Connected::Http2(connection)) => connection
+                    .reserve()
+                    .map(Lease::Http2)
+                    .ok_or_else(|| Failure::reason("HTTP/2: closed at once")),
+                Err(failure) => Err(failure),
+            };
+            match leased {
+                Ok(lease) => return Ok(lease),
+                Err(failure) => last = Some(self.failed(server, failure, tried)),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.no_server()))
+    }
+
     async fn lease_http1(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
         let generation = self.generation(server);
         while let Some(mut sender) = self.idle.take_any(number(server), generation) {
@@ -221,7 +260,7 @@ impl Pool {
                 return Ok(self.http1(server, generation, sender, true));
             }
         }
-        match dial::connect(&self.upstream, server).await? {
+        match dial::connect(&self.upstream, server, None).await? {
             Connected::Http1(sender) => Ok(self.http1(server, generation, sender, false)),
             Connected::Http2(connection) => {
                 self.start_sweeping();
@@ -261,7 +300,7 @@ impl Pool {
     /// A dial whose connection is for whoever waits.
     async fn dial_shared(self: Arc<Self>, server: usize, id: u64, report: watch::Sender<Outcome>) {
         let generation = self.generation(server);
-        let outcome = match dial::connect(&self.upstream, server).await {
+        let outcome = match dial::connect(&self.upstream, server, None).await {
             Ok(Connected::Http2(connection)) => {
                 self.start_sweeping();
                 self.fleets[server].add(connection);
@@ -297,7 +336,8 @@ impl Pool {
 
     /// Keep an HTTP/1.1 connection that has nothing in flight.
     pub(super) fn rest(self: &Arc<Self>, server: u32, generation: u32, sender: Sender) {
-        if generation == self.generation(server as usize) {
+        let own = self.upstream.names_clients();
+        if !own && generation == self.generation(server as usize) {
             self.start_sweeping();
             self.idle.put(server, generation, sender);
         }

@@ -12,6 +12,7 @@
 //! CA or client certificate on a peer: set there, they would rebuild the TLS
 //! configuration for each connection; the connector has them instead.
 
+use super::proxy_header;
 use crate::config;
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::TcpKeepalive;
@@ -121,6 +122,10 @@ fn options(config: &config::Upstream, options: &mut PeerOptions) {
         config::UpstreamHttp::H2 => ALPN::H2,
         config::UpstreamHttp::Auto => ALPN::H2H1,
     };
+    // Of checks; for an exchange the client is named.
+    options.custom_l4 = config
+        .proxy_protocol
+        .map(|version| proxy_header::first(version, None));
 }
 
 /// A peer that is dialled without ALPN (RFC 7301).
@@ -128,7 +133,7 @@ fn options(config: &config::Upstream, options: &mut PeerOptions) {
 /// A server may refuse a handshake that offers only protocols it does not
 /// speak; what a tunnel carries is not known, so nothing is offered.
 #[derive(Clone, Debug)]
-pub(super) struct Opaque(HttpPeer);
+pub(super) struct Opaque(pub(super) HttpPeer);
 
 impl fmt::Display for Opaque {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

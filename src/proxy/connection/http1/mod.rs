@@ -183,7 +183,9 @@ impl Loop {
         if let Some(told) = self.answers.told()
             && self.unheeding(&gate)
         {
-            self.guard.scope().after_close(self.guard.peer, told);
+            self.guard
+                .scope()
+                .after_close(self.guard.client.address(), told);
         }
         match gate.refusal() {
             Some(refusal) => refuse(gate, refusal).await,

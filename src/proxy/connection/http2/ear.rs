@@ -156,7 +156,9 @@ impl Overheard {
     fn listen(&self, bytes: &[u8]) {
         if let Some((ear, told)) = &mut *self.word.ear.lock() {
             for _ in 0..ear.hear(bytes) {
-                self.guard.scope().after_goaway(self.guard.peer, *told);
+                self.guard
+                    .scope()
+                    .after_goaway(self.guard.client.address(), *told);
             }
         }
     }

@@ -152,7 +152,7 @@ impl Loop {
                 }
             }
             if !self.closing && pace::restless(&self.guard) {
-                tracing::warn!(connection = self.guard.id, peer = %self.guard.peer, "too many requests taken back");
+                tracing::warn!(connection = self.guard.id, peer = %self.guard.client.address(), "too many requests taken back");
                 self.closing = true;
                 conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
@@ -191,7 +191,9 @@ impl Loop {
         if let Some(told) = self.retired
             && !self.word.answered()
         {
-            self.guard.scope().after_goaway(self.guard.peer, told);
+            self.guard
+                .scope()
+                .after_goaway(self.guard.client.address(), told);
         }
         let (site, guard) = (self.sites.now(), Arc::clone(&self.guard));
         tokio::spawn(serve_http2(site, guard, request, respond, tunnel));

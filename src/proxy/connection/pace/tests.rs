@@ -17,7 +17,7 @@ fn listener() -> Listener {
         limits: Limits::default(),
         max_age: Duration::ZERO,
         after: Vec::new(),
-        proxy_protocol: false,
+        proxy_protocol: crate::config::ProxyProtocol::Off,
         grpc_health: false,
     }
 }

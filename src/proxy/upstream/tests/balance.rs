@@ -30,7 +30,7 @@ async fn a_refused_connection_names_server_and_reason() {
         let (_socket, address) = nobody();
         let pool = pool(&config(&[address], http));
         let mut tried = Tried::new();
-        match pool.lease(&mut tried).await.err().unwrap() {
+        match pool.lease(None, &mut tried).await.err().unwrap() {
             Error::Connect {
                 upstream,
                 server,
@@ -54,19 +54,19 @@ async fn the_next_server_is_asked_when_one_cannot_be_reached() {
         let pool = pool(&config(&[down, up], H1));
         for _ in 0..4 {
             let mut tried = Tried::new();
-            let (_, server) = pool.dial(&mut tried).await.unwrap();
+            let (_, server) = pool.dial(None, &mut tried).await.unwrap();
             assert_eq!(server, 1);
-            let lease = pool.lease(&mut Tried::new()).await.unwrap();
+            let lease = pool.lease(None, &mut Tried::new()).await.unwrap();
             assert_eq!(lease.server_index(), 1);
         }
         let pool = super::pool(&config(&[down, also_down], http));
         let mut tried = Tried::new();
-        let error = pool.lease(&mut tried).await.err().unwrap();
+        let error = pool.lease(None, &mut tried).await.err().unwrap();
         assert!(matches!(error, Error::Connect { .. }), "{error}");
         assert!(tried.contains(0) && tried.contains(1));
-        let error = pool.lease(&mut tried).await.err().unwrap();
+        let error = pool.lease(None, &mut tried).await.err().unwrap();
         assert!(matches!(error, Error::NoServer { .. }), "{error}");
-        let error = pool.dial(&mut Tried::new()).await.err().unwrap();
+        let error = pool.dial(None, &mut Tried::new()).await.err().unwrap();
         assert!(matches!(error, Error::Connect { .. }), "{error}");
     }
 }
@@ -79,12 +79,12 @@ async fn a_tried_server_is_avoided() {
     tried.mark(0);
     tried.mark(2);
     for _ in 0..6 {
-        let lease = pool.lease(&mut tried).await.unwrap();
+        let lease = pool.lease(None, &mut tried).await.unwrap();
         assert_eq!(lease.server_index(), 1);
         exchange(lease).await;
     }
     tried.mark(1);
-    let error = pool.lease(&mut tried).await.err().unwrap();
+    let error = pool.lease(None, &mut tried).await.err().unwrap();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
 }
 
@@ -97,7 +97,7 @@ async fn each_server_has_its_turn_whether_or_not_it_has_idle_connections() {
         // As an exchange does: first what is at hand, then with patience.
         let lease = match pool.lease_idle(&Tried::new()) {
             Some(lease) => lease,
-            None => pool.lease(&mut Tried::new()).await.unwrap(),
+            None => pool.lease(None, &mut Tried::new()).await.unwrap(),
         };
         *turns.entry(lease.server_index()).or_insert(0) += 1;
         exchange(lease).await;

@@ -38,16 +38,25 @@ async fn a_server_that_refuses_connections_goes_down_and_comes_back() {
     until("the fall", || up(&upstream) == [false]).await;
     let error = upstream
         .pool()
-        .lease(&mut Tried::new())
+        .lease(None, &mut Tried::new())
         .await
         .err()
         .unwrap();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
-    let error = upstream.pool().dial(&mut Tried::new()).await.err().unwrap();
+    let error = upstream
+        .pool()
+        .dial(None, &mut Tried::new())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
     let _listener = socket.listen(8).unwrap();
     until("the rise", || up(&upstream) == [true]).await;
-    upstream.pool().lease(&mut Tried::new()).await.unwrap();
+    upstream
+        .pool()
+        .lease(None, &mut Tried::new())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -58,7 +67,7 @@ async fn only_servers_that_are_up_are_selected() {
     until("the fall", || up(&upstream) == [false, true]).await;
     let pool = upstream.pool();
     for _ in 0..6 {
-        assert_eq!(pool.dial(&mut Tried::new()).await.unwrap().1, 1);
+        assert_eq!(pool.dial(None, &mut Tried::new()).await.unwrap().1, 1);
     }
 }
 

@@ -225,11 +225,11 @@ async fn the_futures_of_an_exchange_stay_small() {
     let (_socket, address) = nobody();
     let pool = pool(&config(&[address], H1));
     let mut tried = Tried::new();
-    let size = size_of_val(&pool.lease(&mut tried));
+    let size = size_of_val(&pool.lease(None, &mut tried));
     assert!(size <= 160, "lease: {size} bytes");
-    let size = size_of_val(&pool.dial(&mut tried));
+    let size = size_of_val(&pool.dial(None, &mut tried));
     assert!(size <= 160, "dial: {size} bytes");
-    is_send(&pool.lease(&mut tried));
-    is_send(&pool.dial(&mut tried));
+    is_send(&pool.lease(None, &mut tried));
+    is_send(&pool.dial(None, &mut tried));
     assert!(size_of::<Lease>() <= 64, "{}", size_of::<Lease>());
 }

@@ -140,7 +140,7 @@ async fn a_dial_outlives_the_exchange_that_began_it() {
     let (far, address) = far(10).await;
     let pool = pool(&config(&[address], H2));
     let mut tried = Tried::new();
-    let mut first = Box::pin(pool.lease(&mut tried));
+    let mut first = Box::pin(pool.lease(None, &mut tried));
     let begun = futures_util::FutureExt::now_or_never(&mut first);
     assert!(begun.is_none(), "it waits for the dial");
     let second = lease(&pool);

@@ -7,6 +7,7 @@ mod checks;
 mod http1;
 mod http2;
 mod http2_wire;
+mod proxy_header;
 mod transport;
 
 use super::{Lease, Pool, Tried, Upstream};
@@ -33,6 +34,7 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         balance: config::Balance::RoundRobin,
         connect_timeout: Duration::from_secs(5),
         tls: None,
+        proxy_protocol: None,
     }
 }
 
@@ -63,7 +65,7 @@ fn nobody() -> (TcpSocket, SocketAddr) {
 }
 
 async fn lease(pool: &Arc<Pool>) -> Lease {
-    timeout(LIMIT, pool.lease(&mut Tried::new()))
+    timeout(LIMIT, pool.lease(None, &mut Tried::new()))
         .await
         .expect("a lease")
         .unwrap()

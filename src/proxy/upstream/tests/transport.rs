@@ -128,7 +128,7 @@ fn over_tls(address: SocketAddr, http: UpstreamHttp, tls: UpstreamTls) -> config
 }
 
 async fn refused(config: &config::Upstream) -> String {
-    let leased = timeout(LIMIT, pool(config).lease(&mut Tried::new())).await;
+    let leased = timeout(LIMIT, pool(config).lease(None, &mut Tried::new())).await;
     match leased.expect("an answer") {
         Err(Error::Connect { reason, .. }) => reason,
         Err(other) => panic!("{other}"),
@@ -249,7 +249,7 @@ async fn a_tunnel_over_tls_offers_no_alpn() {
     // This server refuses whoever offers only protocols that it has not.
     let address = secure(papers.acceptor(&[b"postgresql"], false)).await;
     let pool = pool(&over_tls(address, H1, papers.tls(false)));
-    let (mut stream, server) = pool.dial(&mut Tried::new()).await.unwrap();
+    let (mut stream, server) = pool.dial(None, &mut Tried::new()).await.unwrap();
     assert_eq!(server, 0);
     stream.write_all(b"q").await.unwrap();
     stream.flush().await.unwrap();
@@ -267,8 +267,11 @@ async fn a_handshake_that_does_not_end_times_out() {
     let pool = pool(&config);
     let mut tried = Tried::new();
     let errors = [
-        timeout(LIMIT, pool.lease(&mut tried)).await.unwrap().err(),
-        timeout(LIMIT, pool.dial(&mut Tried::new()))
+        timeout(LIMIT, pool.lease(None, &mut tried))
+            .await
+            .unwrap()
+            .err(),
+        timeout(LIMIT, pool.dial(None, &mut Tried::new()))
             .await
             .unwrap()
             .err(),

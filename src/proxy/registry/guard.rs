@@ -284,10 +284,15 @@ impl Registry {
         let books = &record.scope.books;
         books.connections.closed(outcome);
         // What exchanges came to was told when they ended.
-        let half_open = matches!(
-            outcome,
-            Outcome::Farewelled(Farewell::Fin | Farewell::TlsAlert | Farewell::HalfHead)
-        );
+        let half_open = match outcome {
+            Outcome::Farewelled(kind) => matches!(
+                kind,
+                Farewell::Fin | Farewell::TlsAlert | Farewell::HalfHead
+            ),
+            // Also with requests behind it, as in a second head.
+            Outcome::Cut(_) => record.doing() != Doing::Idle,
+            Outcome::Finished => false,
+        };
         if half_open || (record.requests() == 0 && outcome != Outcome::Finished) {
             let protocol = record.protocol().unwrap_or(Protocol::Tcp);
             books.connections.half_open_closed(outcome);

@@ -25,17 +25,17 @@ pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// The `[drain]` of a test. By default no stage passes by itself: what a test
 /// does not ask for does not happen.
 pub(crate) struct Plan {
-    pub(super) announce: &'static str,
-    pub(super) spread: &'static str,
-    pub(super) handshake: &'static str,
-    pub(super) last_request: &'static str,
-    pub(super) http: &'static str,
-    pub(super) grpc: &'static str,
-    pub(super) websocket: &'static str,
-    pub(super) tcp: &'static str,
-    pub(super) farewell: &'static str,
+    pub(crate) announce: &'static str,
+    pub(crate) spread: &'static str,
+    pub(crate) handshake: &'static str,
+    pub(crate) last_request: &'static str,
+    pub(crate) http: &'static str,
+    pub(crate) grpc: &'static str,
+    pub(crate) websocket: &'static str,
+    pub(crate) tcp: &'static str,
+    pub(crate) farewell: &'static str,
     /// Further keys, as they are written.
-    pub(super) more: &'static str,
+    pub(crate) more: &'static str,
 }
 
 impl Plan {
@@ -235,18 +235,23 @@ upstream = "tcp"
 
     /// Wait until so many milliseconds have passed on the drain's own clock.
     pub(super) async fn elapse(&self, millis: f64) {
-        let elapsed = async || {
-            let progress = self.proxy.json("/v1/drain").await;
-            progress["elapsed_ms"].as_f64().expect("a drain")
-        };
-        let until = elapsed().await + millis;
-        let passing = async {
-            while elapsed().await < until {
-                sleep(LOOK).await;
-            }
-        };
-        within("time to pass", passing).await;
+        elapse(&self.proxy, millis).await;
     }
+}
+
+/// Wait until so many milliseconds have passed on the clock of its drain.
+pub(crate) async fn elapse(proxy: &Proxy, millis: f64) {
+    let elapsed = async || {
+        let progress = proxy.json("/v1/drain").await;
+        progress["elapsed_ms"].as_f64().expect("a drain")
+    };
+    let until = elapsed().await + millis;
+    let passing = async {
+        while elapsed().await < until {
+            sleep(LOOK).await;
+        }
+    };
+    within("time to pass", passing).await;
 }
 
 /// SIGTERM; returns when connections have been told to retire on every
@@ -348,7 +353,7 @@ fn agrees(receipt: &Value, sums: Sums) {
 }
 
 /// The receipt that the process left behind.
-pub(super) fn kept(proxy: &Proxy) -> Value {
+pub(crate) fn kept(proxy: &Proxy) -> Value {
     let text = std::fs::read(proxy.path("receipt.json")).expect("the receipt");
     serde_json::from_slice(&text).expect("a receipt")
 }

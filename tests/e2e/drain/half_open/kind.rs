@@ -2,6 +2,16 @@
 
 use crate::support::clients::Frame;
 
+/// A header of version 1.
+pub(super) const LINE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+
+/// One of version 2 that names the same client.
+pub(super) const BINARY: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\x12\x67\x01\xbb";
+
+/// The client that they name.
+pub(super) const NAMED: &str = "192.0.2.7:4711";
+
 pub(super) const REQUEST: &str = "GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Where a client stopped.
@@ -25,10 +35,18 @@ pub(super) enum Kind {
     /// On a connection that has served a request.
     SecondHead,
     SecondHeadTls,
+    /// In a PROXY header of version 1, where HTTP is served.
+    HalfLine,
+    /// The same before a tunnel.
+    HalfLineTunnel,
+    /// In one of version 2, where TLS is to follow.
+    HalfBinaryTls,
+    /// After a whole header.
+    Named,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Silent,
         Self::SilentTls,
         Self::HalfRecord,
@@ -42,12 +60,17 @@ impl Kind {
         Self::HalfHeadTls,
         Self::SecondHead,
         Self::SecondHeadTls,
+        Self::HalfLine,
+        Self::HalfLineTunnel,
+        Self::HalfBinaryTls,
+        Self::Named,
     ];
 
     /// How operators see it.
     pub(super) fn state(self) -> &'static str {
         match self {
-            Self::Silent | Self::SilentTls => "accepted",
+            Self::Silent | Self::SilentTls | Self::Named => "accepted",
+            Self::HalfLine | Self::HalfLineTunnel | Self::HalfBinaryTls => "proxy_header",
             Self::HalfRecord | Self::HalfHello | Self::NoFinished => "tls_handshake",
             Self::HalfPreface | Self::HalfPrefaceTls | Self::NoSettings | Self::NoSettingsTls => {
                 "preface"
@@ -62,6 +85,27 @@ impl Kind {
             "tls_handshake" => "tls_alert",
             "head" => "half_head",
             _ => "fin",
+        }
+    }
+
+    /// Where it goes.
+    pub(super) fn listener(self) -> &'static str {
+        match self {
+            Self::HalfLine | Self::Named => "proxied",
+            Self::HalfLineTunnel => "tunnel",
+            Self::HalfBinaryTls => "proxied_secure",
+            _ if self.secure() => "secure",
+            _ => "web",
+        }
+    }
+
+    /// The PROXY header that it begins with, and how much of that is sent.
+    pub(super) fn header(self) -> Option<(&'static [u8], usize)> {
+        match self {
+            Self::HalfLine | Self::HalfLineTunnel => Some((LINE.as_bytes(), 20)),
+            Self::HalfBinaryTls => Some((BINARY, 20)),
+            Self::Named => Some((LINE.as_bytes(), LINE.len())),
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ mod kind;
 mod sea;
 mod stopped;
 
-use super::scene::{Plan, ended, retire, until_connections};
+use super::scene::{Plan, ended, kept, retire, until_connections};
 use crate::support::clients::{Ended, Raw};
 use crate::support::proxy::Signal;
 use crate::support::within;
@@ -27,10 +27,16 @@ async fn each_kind_is_seen_with_its_age() {
         let number = |field: &str| one[field].as_u64().expect(field);
         assert!(number("since_ms") <= number("age_ms"), "{one}");
     }
-    for listener in ["web", "secure"] {
-        for state in ["accepted", "tls_handshake", "preface", "head"] {
+    for listener in ["web", "secure", "proxied", "proxied_secure", "tunnel"] {
+        for state in [
+            "accepted",
+            "proxy_header",
+            "tls_handshake",
+            "preface",
+            "head",
+        ] {
             let here = |stopped: &&Stopped| {
-                stopped.kind.secure() == (listener == "secure") && stopped.kind.state() == state
+                stopped.kind.listener() == listener && stopped.kind.state() == state
             };
             let mut seen = 0;
             for protocol in ["unknown", "http1", "http2"] {
@@ -60,10 +66,7 @@ async fn in_a_drain_each_kind_is_told_in_its_own_way() {
     let mut sea = Sea::new("", &Plan::CALM).await;
     sea.hold().await;
     let all = sea.all().await;
-    let names: Vec<_> = all
-        .iter()
-        .map(|one| (one.peer.clone(), one.kind.farewell()))
-        .collect();
+    let names: Vec<_> = all.iter().map(|one| (one.peer.clone(), one.kind)).collect();
     let counts = farewells(&all);
     let number = all.len();
     sea.proxy.signal(Signal::TERM);
@@ -77,10 +80,11 @@ async fn in_a_drain_each_kind_is_told_in_its_own_way() {
     let receipt = sea.over().await;
     let told = receipt["told"].as_array().expect("a list");
     assert_eq!(told.len(), number, "{receipt}");
-    for (peer, farewell) in names {
-        let one = told.iter().find(|one| one["peer"] == peer.as_str());
+    for (peer, kind) in names {
+        let mut of_it = told.iter().filter(|one| one["peer"] == peer.as_str());
+        let one = of_it.find(|one| one["listener"] == kind.listener());
         let one = one.unwrap_or_else(|| panic!("{peer} is not in {receipt}"));
-        assert_eq!(one["what"], farewell, "{one}");
+        assert_eq!(one["what"], kind.farewell(), "{one}");
     }
     let books = &receipt["connections"];
     let count = |field: &str| books[field].as_u64().expect(field);
@@ -157,6 +161,37 @@ async fn while_announcing_they_have_the_time_of_every_day() {
         .await;
     sea.proxy.signal(Signal::INT);
     ended(&mut sea.proxy).await;
+}
+
+#[tokio::test]
+async fn a_second_interrupt_cuts_each_kind() {
+    let plan = Plan {
+        handshake: "60s",
+        ..Plan::CALM
+    };
+    let mut sea = Sea::new("", &plan).await;
+    let all = sea.all().await;
+    sea.proxy.signal(Signal::INT);
+    let finish = |line: &Value| line["stage"] == "finish";
+    sea.proxy.until_event("stage", finish).await;
+    sea.proxy.signal(Signal::INT);
+    ended(&mut sea.proxy).await;
+    let receipt = kept(&sea.proxy);
+    // Who has the time to hear that it is over, hears it.
+    let books = &receipt["connections"];
+    let count = |field: &str| books[field].as_u64().expect(field);
+    assert_eq!(count("finished"), 0, "{books}");
+    assert_eq!(
+        count("farewelled") + count("cut"),
+        all.len() as u64,
+        "{books}"
+    );
+    let told = receipt["told"].as_array().expect("a list");
+    for stopped in &all {
+        let one = told.iter().find(|one| stopped.is(one));
+        let one = one.unwrap_or_else(|| panic!("{:?} is not in {receipt}", stopped.kind));
+        assert_ne!(one["outcome"], "finished", "{one}");
+    }
 }
 
 #[tokio::test]
@@ -252,7 +287,7 @@ async fn without_a_drain_each_kind_is_bounded_too() {
         let there = |view: &[Value]| {
             view.len() == left.len()
                 && left.iter().all(|one| {
-                    let found = view.iter().find(|seen| seen["peer"] == one.peer.as_str());
+                    let found = view.iter().find(|seen| one.is(seen));
                     found.is_some_and(|seen| seen["state"] == one.kind.state())
                 })
         };

@@ -1,6 +1,6 @@
 //! A proxy, and clients that stop on their way to it.
 
-use super::kind::{Kind, REQUEST};
+use super::kind::{Kind, NAMED, REQUEST};
 use super::stopped::{At, Stopped};
 use crate::drain::scene::{LOOK, Plan, ended, until_connections};
 use crate::support::clients::Raw;
@@ -16,24 +16,32 @@ use tokio::net::TcpStream;
 pub(super) struct Sea {
     pub(super) proxy: Proxy,
     server: Server,
+    _tunnel: Server,
     held: Option<Raw>,
 }
 
 impl Sea {
     pub(super) async fn new(limits: &str, plan: &Plan) -> Self {
         let server = Server::http1().await;
-        let routes = "routes = [{ upstream = \"site\" }]";
-        let address = server.address;
+        let tunnel = Server::tcp().await;
+        let listen = format!("listen = \"127.0.0.1:0\"\n{limits}\n");
+        let http = format!("{listen}routes = [{{ upstream = \"site\" }}]\n");
+        let tcp = format!("{listen}protocol = \"tcp\"\nupstream = \"tunnel\"\n");
+        let tls = "tls = { cert = \"site.pem\", key = \"site.key\" }\n";
+        let (behind, before) = (tunnel.address, server.address);
         let config = format!(
-            "[listener.web]\nlisten = \"127.0.0.1:0\"\n{routes}\n{limits}\n\n\
-             [listener.secure]\nlisten = \"127.0.0.1:0\"\n{routes}\n{limits}\n\
-             tls = {{ cert = \"site.pem\", key = \"site.key\" }}\n\n\
-             [upstream.site]\nservers = [\"{address}\"]\n\n{plan}"
+            "[listener.web]\n{http}\n[listener.secure]\n{http}{tls}\n\
+             [listener.proxied]\nproxy_protocol = true\n{http}\n\
+             [listener.proxied_secure]\nproxy_protocol = true\n{http}{tls}\n\
+             [listener.tunnel]\nproxy_protocol = true\n{tcp}\n\
+             [upstream.site]\nservers = [\"{before}\"]\n\
+             [upstream.tunnel]\nservers = [\"{behind}\"]\n\n{plan}"
         );
         let proxy = Proxy::start(&config).await;
         Self {
             proxy,
             server,
+            _tunnel: tunnel,
             held: None,
         }
     }
@@ -71,13 +79,24 @@ impl Sea {
 
     /// A client that stops where `kind` says.
     pub(super) async fn stop(&self, kind: Kind) -> Stopped {
-        let listener = if kind.secure() { "secure" } else { "web" };
-        let address = self.proxy.address(listener);
+        let address = self.proxy.address(kind.listener());
         let stream = within("a connection", TcpStream::connect(address)).await;
         let stream = stream.expect("connect");
         stream.set_nodelay(true).expect("nodelay");
-        let peer = stream.local_addr().expect("an address").to_string();
+        let mut peer = stream.local_addr().expect("an address").to_string();
         let certificate = self.proxy.certificate();
+        if let Some((header, sent)) = kind.header() {
+            let mut stream = stream;
+            let (sent, rest) = header.split_at(sent);
+            stream.write_all(sent).await.expect("sent");
+            let at = if rest.is_empty() {
+                NAMED.clone_into(&mut peer);
+                At::Open(Raw::over(Box::new(stream)))
+            } else {
+                At::Header(stream, rest)
+            };
+            return Stopped { kind, peer, at };
+        }
         let at = match kind {
             Kind::SilentTls | Kind::HalfRecord | Kind::HalfHello | Kind::NoFinished => {
                 let mut client = certificate.handshake("http/1.1");
@@ -126,7 +145,7 @@ impl Sea {
         }
         let as_they_are = |view: &[Value]| {
             all.iter().all(|stopped| {
-                let one = view.iter().find(|one| one["peer"] == stopped.peer.as_str());
+                let one = view.iter().find(|one| stopped.is(one));
                 one.is_some_and(|one| one["state"] == stopped.kind.state())
             })
         };

@@ -5,6 +5,7 @@ use crate::support::certificate::Certificate;
 use crate::support::clients::{Ended, Frame, Frames, Raw};
 use h2::Reason;
 use rustls::ClientConnection;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -15,6 +16,8 @@ const CANCEL: [u8; 14] = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
 pub(super) enum At {
     /// In a TLS handshake, with what it has not sent of its `ClientHello`.
     Handshake(TcpStream, Box<ClientConnection>, Vec<u8>),
+    /// In a PROXY header, with what it has not sent of that.
+    Header(TcpStream, &'static [u8]),
     /// What it sends is the beginning of a request.
     Open(Raw),
 }
@@ -28,6 +31,13 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
+    /// Whether an entry of the admin interface is about this one. Of two
+    /// connections to different listeners the kernel may give both the same
+    /// port.
+    pub(super) fn is(&self, entry: &Value) -> bool {
+        entry["peer"] == self.peer.as_str() && entry["listener"] == self.kind.listener()
+    }
+
     /// Read to the end, which must be the farewell of this kind.
     pub(super) async fn told(self) {
         let kind = self.kind;
@@ -40,6 +50,10 @@ impl Stopped {
                     Kind::NoFinished => assert!(closed(&mut client, &bytes), "{kind:?}"),
                     _ => assert_eq!(bytes, CANCEL, "{kind:?}"),
                 }
+            }
+            At::Header(stream, _) => {
+                let end = Raw::over(Box::new(stream)).rest().await;
+                assert_eq!(end, (Vec::new(), Ended::Fin), "{kind:?}");
             }
             At::Open(raw) => {
                 let (bytes, end) = raw.rest().await;
@@ -85,6 +99,20 @@ impl Stopped {
                 raw.send(REQUEST).await.expect("sent");
                 raw
             }
+            At::Header(mut stream, rest) => {
+                stream.write_all(rest).await.expect("sent");
+                if kind == Kind::HalfLineTunnel {
+                    return tunnelled(Raw::over(Box::new(stream))).await;
+                }
+                let wire = if kind == Kind::HalfBinaryTls {
+                    certificate.shake_hands(stream, "http/1.1").await
+                } else {
+                    Box::new(stream)
+                };
+                let mut raw = Raw::over(wire);
+                raw.send(REQUEST).await.expect("sent");
+                raw
+            }
             At::Open(mut raw) => {
                 let rest = &kind.bytes()[kind.stops_at()..];
                 raw.send(rest).await.expect("sent");
@@ -104,6 +132,15 @@ impl Stopped {
         assert!(answer.ends_with("\r\n\r\nok"), "{kind:?}: {answer}");
         assert_eq!(end, Ended::Fin, "{kind:?}");
     }
+}
+
+/// A tunnel goes on until its ends are done with it.
+async fn tunnelled(mut raw: Raw) {
+    raw.send("hello").await.expect("sent");
+    let echo = raw.read_until("hello").await.expect("an echo");
+    assert_eq!(echo, "hello");
+    raw.finish().await.expect("FIN sent");
+    assert_eq!(raw.rest().await, (Vec::new(), Ended::Fin));
 }
 
 async fn served_http2(raw: Raw, kind: Kind) {

@@ -3,6 +3,7 @@
 mod drain;
 mod handover;
 mod harness;
+mod proxied;
 mod proxy;
 mod reload;
 mod serving;

@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) reasons: Vec<String>,
     /// Request heads: the request line, then one field a line.
     pub(crate) heads: Vec<String>,
+    /// PROXY headers, where they are awaited.
+    pub(crate) headers: Vec<Vec<u8>>,
     /// Whether what was held may go on.
     pub(crate) released: bool,
 }

@@ -3,6 +3,7 @@
 mod answer;
 pub(crate) mod bulk;
 mod grpc;
+mod headed;
 mod http1;
 mod http2;
 mod tcp;
@@ -75,6 +76,31 @@ impl Server {
         Self::start(None, tcp::connection).await
     }
 
+    /// HTTP/1.1 behind a PROXY header on each connection.
+    pub(crate) async fn headed_http1() -> Self {
+        Self::start_headed(None, http1::connection).await
+    }
+
+    /// HTTP/1.1 over TLS behind a PROXY header.
+    pub(crate) async fn headed_http1_tls(tls: Arc<ServerConfig>) -> Self {
+        Self::start_headed(Some(tls), http1::connection).await
+    }
+
+    /// HTTP/2 with prior knowledge behind a PROXY header.
+    pub(crate) async fn headed_http2() -> Self {
+        Self::start_headed(None, http2::connection).await
+    }
+
+    /// WebSocket behind a PROXY header.
+    pub(crate) async fn headed_websocket() -> Self {
+        Self::start_headed(None, websocket::connection).await
+    }
+
+    /// TCP behind a PROXY header.
+    pub(crate) async fn headed_tcp() -> Self {
+        Self::start_headed(None, tcp::connection).await
+    }
+
     /// Accept no more; connections that are open stay.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.abort();
@@ -84,15 +110,42 @@ impl Server {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::start_on(tls, false, connection).await
+    }
+
+    async fn start_headed<F>(
+        tls: Option<Arc<ServerConfig>>,
+        connection: fn(BoxWire, Desk) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::start_on(tls, true, connection).await
+    }
+
+    async fn start_on<F>(
+        tls: Option<Arc<ServerConfig>>,
+        headed: bool,
+        connection: fn(BoxWire, Desk) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (listener, address) = bind().await;
         let desk = Desk::new();
         let noted = desk.clone();
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((mut stream, _)) = listener.accept().await {
                 let (tls, desk) = (tls.clone(), noted.clone());
                 tokio::spawn(async move {
                     let _stay = desk.connection();
                     let _ = stream.set_nodelay(true);
+                    if headed {
+                        match headed::header(&mut stream).await {
+                            Ok(bytes) => desk.note(|seen| seen.headers.push(bytes)),
+                            Err(_) => return,
+                        }
+                    }
                     match tls {
                         None => connection(Box::new(stream), desk).await,
                         Some(tls) => {

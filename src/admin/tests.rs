@@ -106,7 +106,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
     inbox
 }
 
-fn upstream() -> Arc<Upstream> {
+fn upstream(registry: &Registry) -> Arc<Upstream> {
     let name = "127.0.0.1:1".into();
     let address = config::ServerAddress::Inet(([127, 0, 0, 1], 1).into());
     let config = config::Upstream {
@@ -119,7 +119,7 @@ fn upstream() -> Arc<Upstream> {
         tls: None,
         proxy_protocol: None,
     };
-    Upstream::new(&config).expect("usable")
+    Upstream::new(&config, registry, None).expect("usable")
 }
 
 /// An interface that answers on a free port, its conductor, and the end of it.
@@ -153,7 +153,7 @@ impl House {
         let admin = Admin::new(
             control.clone(),
             Arc::clone(&registry),
-            vec![upstream()],
+            vec![upstream(&registry)],
             metrics,
             token.map(str::to_owned),
         );

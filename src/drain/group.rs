@@ -11,8 +11,9 @@
 //! *after* have terminated; the process terminates when its last listener has,
 //! and by [`Group::latest`] whatever peers do.
 //!
-//! Deliberately absent: what a listener is. A drain of anything else that has
-//! connections and takes no more of them is a member like these.
+//! Deliberately absent: what a listener is, and servers. A server's drain has
+//! a machine like these, but the process does not wait for it: see
+//! [`ServerDrain`](super::ServerDrain).
 
 mod member;
 mod view;

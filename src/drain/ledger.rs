@@ -101,11 +101,13 @@ pub enum CutReason {
     Farewell,
     /// An operator asked for the cut at once (second SIGINT).
     Operator,
+    /// Its server was drained, and it did not leave within the farewell time.
+    ServerDrained,
 }
 
 impl CutReason {
     /// Every reason; the position is `reason as usize`.
-    pub const ALL: [Self; 2] = [Self::Farewell, Self::Operator];
+    pub const ALL: [Self; 3] = [Self::Farewell, Self::Operator, Self::ServerDrained];
 
     /// The name used in metrics, logs and the admin interface.
     #[must_use]
@@ -113,6 +115,7 @@ impl CutReason {
         match self {
             Self::Farewell => "farewell",
             Self::Operator => "operator",
+            Self::ServerDrained => "server_drained",
         }
     }
 
@@ -122,6 +125,7 @@ impl CutReason {
         match self {
             Self::Farewell => "did not leave in the farewell time",
             Self::Operator => "an operator asked to cut at once",
+            Self::ServerDrained => "its server was drained, and it did not leave",
         }
     }
 }

@@ -261,6 +261,7 @@ impl Machine {
     pub fn course(&self, listener: Option<&str>) -> Option<Course> {
         Some(Course {
             listener: listener.map(str::to_owned),
+            server: None,
             trigger: self.trigger?,
             started: self.started?,
             ended: self.ended,

@@ -2,7 +2,8 @@
 //!
 //! Read it in this order: a [`Plan`] says how long each [`Stage`] may take;
 //! the [`Machine`] takes time and [`Event`]s in and gives [`Action`]s out; a
-//! [`Group`] is the machines of a process and its listeners;
+//! [`Group`] is the machines of a process and its listeners, a [`ServerDrain`]
+//! that of one server of an upstream;
 //! [`Orders`] are what each connection must obey meanwhile; the [`Ledger`]
 //! counts how things ended, and the [`Receipt`] says so, with who did not heed
 //! what it was told ([`Compliance`]). What would happen if a drain began now is
@@ -31,6 +32,7 @@ mod plan;
 mod policy;
 mod protocol;
 mod receipt;
+mod server;
 mod stage;
 mod table;
 mod time;
@@ -51,6 +53,7 @@ pub use plan::{Finish, Plan, PlanError};
 pub use policy::{Hopeless, LateRequests};
 pub use protocol::{Protocol, Protocols};
 pub use receipt::{Accounts, Compared, Course, Foretold, Receipt, StageTimes};
+pub use server::ServerDrain;
 pub use stage::{Stage, StageSpan};
 pub use time::Timestamp;
 pub use told::{Parting, Told, Why};

@@ -34,6 +34,9 @@ pub struct Receipt {
     /// The listener that was drained; none if the process was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
+    /// The server that was drained, as `upstream/server`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// What started it.
     pub trigger: Trigger,
     /// When it began, in milliseconds since the Unix epoch.
@@ -154,6 +157,9 @@ pub struct Accounts {
 pub struct Course {
     /// The listener that is drained; none if the process is.
     pub listener: Option<String>,
+    /// The server that is drained, as `upstream/server`; none if something
+    /// else is.
+    pub server: Option<String>,
     /// What started it.
     pub trigger: Trigger,
     /// When it began.
@@ -205,6 +211,7 @@ impl Receipt {
         let requests = Protocol::ALL.into_iter().zip(requests);
         Self {
             listener: course.listener,
+            server: course.server,
             trigger: course.trigger,
             started_unix_ms: u64::try_from(started_unix.as_millis()).unwrap_or(u64::MAX),
             duration_ms: since(until),

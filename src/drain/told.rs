@@ -27,13 +27,18 @@ pub enum Why {
     NoRequest,
     /// An operator did not want to wait for it.
     Operator,
+    /// Its server was drained.
+    ServerDrained,
 }
 
 impl Why {
-    /// The reason of an end.
+    /// The reason of an end; `for_server` if it came by the drain of the
+    /// exchange's server alone.
     #[must_use]
-    pub const fn of(outcome: Outcome, doing: Doing) -> Self {
+    pub const fn of(outcome: Outcome, doing: Doing, for_server: bool) -> Self {
         match (outcome, doing) {
+            _ if for_server => Self::ServerDrained,
+            (Outcome::Cut(CutReason::ServerDrained), _) => Self::ServerDrained,
             (Outcome::Cut(CutReason::Operator), _) => Self::Operator,
             (_, Doing::Blocked) => Self::ClientNotReading,
             (Outcome::Farewelled(Farewell::Fin | Farewell::TlsAlert | Farewell::HalfHead), _) => {
@@ -53,6 +58,7 @@ impl Why {
             Self::DidNotLeave => "did_not_leave",
             Self::NoRequest => "no_request",
             Self::Operator => "operator",
+            Self::ServerDrained => "server_drained",
         }
     }
 
@@ -65,6 +71,7 @@ impl Why {
             Self::DidNotLeave => "told, and did not leave",
             Self::NoRequest => "no request in time",
             Self::Operator => "operator cut",
+            Self::ServerDrained => "server drained",
         }
     }
 }
@@ -82,6 +89,9 @@ pub struct Parting<'a> {
     pub protocol: Protocol,
     /// The route that it took, if it took one.
     pub route: Option<&'a str>,
+    /// The server whose drain ended it, as `upstream/server`; none if that was
+    /// the drain of its listener.
+    pub server: Option<&'a str>,
     /// What it was doing.
     pub doing: Doing,
     /// What became of it.
@@ -105,6 +115,10 @@ pub struct Told {
     pub protocol: Protocol,
     /// The route that it took; `None` if it had not taken one.
     pub route: Option<String>,
+    /// The server whose drain ended it, as `upstream/server`; `None` if that
+    /// was the drain of its listener.
+    #[serde(default)]
+    pub server: Option<String>,
     /// What it was doing.
     pub doing: Doing,
     /// What became of it: `outcome` and `what` in JSON.
@@ -127,9 +141,10 @@ impl From<Parting<'_>> for Told {
             peer: parting.peer.to_string(),
             protocol: parting.protocol,
             route: parting.route.map(str::to_owned),
+            server: parting.server.map(str::to_owned),
             doing: parting.doing,
             outcome: parting.outcome,
-            why: Why::of(parting.outcome, parting.doing),
+            why: Why::of(parting.outcome, parting.doing, parting.server.is_some()),
             age_ms: in_millis(parting.age),
             at_ms: in_millis(parting.at.since_start()),
         }
@@ -163,10 +178,23 @@ mod tests {
                 Why::ClientNotReading,
             ),
             (cut(CutReason::Operator), Doing::Blocked, Why::Operator),
+            (
+                cut(CutReason::ServerDrained),
+                Doing::Tunnel,
+                Why::ServerDrained,
+            ),
         ] {
-            assert_eq!(Why::of(outcome, doing), why, "{outcome:?} {doing:?}");
+            assert_eq!(Why::of(outcome, doing, false), why, "{outcome:?} {doing:?}");
             let written = serde_json::to_string(&why).expect("a plain enum");
             assert_eq!(written, format!("\"{}\"", why.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_ended_with_its_server_says_so_whatever_it_did() {
+        let reset = Outcome::Farewelled(Farewell::Reset);
+        for doing in [Doing::Sending, Doing::Blocked] {
+            assert_eq!(Why::of(reset, doing, true), Why::ServerDrained);
         }
     }
 }

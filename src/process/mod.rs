@@ -161,7 +161,7 @@ impl Process {
         let registry = Registry::new();
         let metrics = Metrics::new();
         let count = worker::count(config.process.workers);
-        let setup = Setup::new(Arc::new(config), &metrics, count)?;
+        let setup = Setup::new(Arc::new(config), &metrics, &registry, count)?;
         let (posts, shares) = posts(&setup, &registry, &mut group, &mut inheritance)?;
         let config = &setup.config;
         let mut status = Status::new(config.plan);

@@ -10,6 +10,7 @@
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
 use crate::config::{Config, Listener, Serves};
+use crate::proxy::registry::Registry;
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
@@ -33,6 +34,7 @@ pub(super) struct Setup {
     pub(super) config: Arc<Config>,
     supplies: Vec<Supply>,
     metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
     pub(super) workers: usize,
 }
 
@@ -41,20 +43,22 @@ impl Setup {
     pub(super) fn new(
         config: Arc<Config>,
         metrics: &Arc<Metrics>,
+        registry: &Arc<Registry>,
         workers: usize,
     ) -> proxy::Result<Self> {
-        Self::build(config, metrics, workers, &[])
+        Self::build(config, (metrics, registry), workers, &[])
     }
 
     /// Build what another config asks for.
     pub(super) fn next(&self, config: Arc<Config>) -> proxy::Result<Self> {
         let before: Vec<_> = self.config.upstreams.iter().zip(&self.supplies).collect();
-        Self::build(config, &self.metrics, self.workers, &before)
+        let counts = (&self.metrics, &self.registry);
+        Self::build(config, counts, self.workers, &before)
     }
 
     fn build(
         config: Arc<Config>,
-        metrics: &Arc<Metrics>,
+        (metrics, registry): (&Arc<Metrics>, &Arc<Registry>),
         workers: usize,
         before: &[(&crate::config::Upstream, &Supply)],
     ) -> proxy::Result<Self> {
@@ -65,10 +69,8 @@ impl Setup {
             {
                 return Ok(Supply::clone(supply));
             }
-            let upstream = Upstream::new(wanted)?;
-            if let Some((_, known)) = known {
-                upstream.believe(&known.upstream);
-            }
+            let known = known.map(|(_, known)| &*known.upstream);
+            let upstream = Upstream::new(wanted, registry, known)?;
             let pools = (0..workers).map(|_| upstream.pool()).collect();
             Ok(Supply {
                 upstream,
@@ -80,6 +82,7 @@ impl Setup {
         Ok(Self {
             supplies: supplies.collect::<proxy::Result<_>>()?,
             metrics: Arc::clone(metrics),
+            registry: Arc::clone(registry),
             workers,
             config,
         })

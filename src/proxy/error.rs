@@ -49,6 +49,13 @@ pub enum Error {
         /// Name of the upstream.
         upstream: Arc<str>,
     },
+    /// No server of the upstream takes exchanges: those that are healthy are
+    /// being drained.
+    #[error("upstream {upstream}: every server that is up is drained")]
+    Drained {
+        /// Name of the upstream.
+        upstream: Arc<str>,
+    },
     /// A server could not be connected to; nothing of the request was sent.
     #[error("upstream {upstream}: cannot connect to {server}: {reason}")]
     Connect {
@@ -104,4 +111,7 @@ pub enum Error {
     /// The exchange was ended by a drain, in its own protocol.
     #[error("ended by the drain: {}", .0.as_str())]
     Told(Farewell),
+    /// The same by the drain of its server alone.
+    #[error("ended by the drain of its server: {}", .0.as_str())]
+    ToldWithServer(Farewell),
 }

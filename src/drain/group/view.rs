@@ -135,6 +135,7 @@ impl Group {
         let extended = self.joined().map(|member| member.machine.extended());
         Some(Course {
             listener: None,
+            server: None,
             trigger: self.trigger?,
             started: self.started?,
             ended: self.ended,

@@ -131,8 +131,11 @@ impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.duration_ms);
         let trigger = self.trigger.meaning();
-        let whose = self.listener.as_ref();
-        let whose = whose.map_or_else(String::new, |name| format!(" of listener {name}"));
+        let whose = match (&self.listener, &self.server) {
+            (Some(name), _) => format!(" of listener {name}"),
+            (None, Some(name)) => format!(" of server {name}"),
+            (None, None) => String::new(),
+        };
         if self.complete {
             write!(f, "Drain receipt{whose}: started by {trigger}, took {took}")?;
         } else {

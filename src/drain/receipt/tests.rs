@@ -34,6 +34,7 @@ fn told(connection: u64, protocol: Protocol, outcome: Outcome, at: u64) -> Told 
         listener: "web",
         peer: ([192, 0, 2, 7], 50_000).into(),
         protocol,
+        server: None,
         route: tunnel.then_some("web/1"),
         doing: if tunnel {
             Doing::Tunnel

@@ -20,9 +20,9 @@ pub(super) use half_open::bounded;
 pub(super) use http2::PREFACE;
 pub(super) use pace::Act;
 
-use super::registry::ConnectionGuard;
-use super::request::{Site, Sites, TcpExchange};
-use super::upstream::Tried;
+use super::registry::{ConnectionGuard, RequestGuard};
+use super::request::{Sites, TcpExchange};
+use super::upstream::{Pool, Tried};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
@@ -58,25 +58,25 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge,
         }
         Spoken::Tcp => {
             guard.set_protocol(Protocol::Tcp);
-            tcp(&sites.now(), &guard, edge).await;
+            tcp(&sites, &guard, edge).await;
         }
     }
 }
 
 /// A TCP listener's connection: dial, then pass bytes.
-async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
-    let TcpExchange { mut exchange, pool } = site.begin_tcp(guard);
-    let mut tried = Tried::default();
-    let client = guard.client.ends();
+async fn tcp(sites: &Sites, guard: &ConnectionGuard, mut edge: Edge) {
+    let TcpExchange { mut exchange, pool } = sites.look().begin_tcp(guard);
     let server = tokio::select! {
-        server = pool.dial(client.as_ref(), &mut tried) => server,
-        () = guard.due(Protocol::Tcp) => {
+        server = dial(&pool, &exchange) => server,
+        () = exchange.due() => {
             exchange.conclude(Outcome::Farewelled(Farewell::HalfClose));
             return edge.close().await;
         }
     };
+    // A tunnel may outlive what a reload replaces.
+    drop(pool);
     match server {
-        Ok((server, _)) => {
+        Ok(server) => {
             edge.set_tunnel();
             let early = Early {
                 from_client: Bytes::new(),
@@ -90,5 +90,19 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
             }
             edge.close().await;
         }
+    }
+}
+
+/// A connection to a server that the exchange has boarded.
+async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upstream::Stream> {
+    let client = exchange.record().client.ends();
+    let mut tried = Tried::default();
+    loop {
+        let (stream, server) = pool.dial(client.as_ref(), &mut tried).await?;
+        if exchange.board(pool.mooring(server)) {
+            return Ok(stream);
+        }
+        // It was shut while it was dialled.
+        tried.mark(server);
     }
 }

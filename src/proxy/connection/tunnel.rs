@@ -26,7 +26,6 @@ use crate::proxy::registry::RequestGuard;
 use bytes::Bytes;
 use direction::Direction;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -116,12 +115,10 @@ where
 
     /// From the first byte to the last, or to the cut.
     pub(super) async fn run(mut self, mut exchange: RequestGuard) {
-        let record = Arc::clone(exchange.record());
-        let protocol = exchange.protocol();
         exchange.enter(Doing::Tunnel);
         tokio::select! {
             biased;
-            () = record.due(protocol) => self.part(),
+            () = exchange.due() => self.part(),
             () = poll_fn(|cx| self.poll_pass(cx)) => {
                 exchange.conclude(Outcome::Finished);
                 return;
@@ -130,12 +127,12 @@ where
         tokio::select! {
             biased;
             // Without a word: that is what the guard takes for a cut.
-            () = record.cut(protocol) => return,
+            () = exchange.cut() => return,
             () = poll_fn(|cx| self.poll_part(cx, Self::left)) => exchange.conclude(self.outcome()),
         }
         tokio::select! {
             biased;
-            () = record.cut(protocol) => {}
+            () = exchange.cut() => {}
             () = poll_fn(|cx| self.poll_part(cx, Self::closed)) => {}
             () = tokio::time::sleep(LINGER) => {}
         }

@@ -13,10 +13,11 @@
 //! Deliberately absent: a name for the exchange. Nobody outside holds one for
 //! longer than it takes to mark what was read.
 
+use super::berth::Berth;
 use super::record::{Record, micros};
 use crate::drain::{Doing, Protocol, Timestamp, Verdict};
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
@@ -33,8 +34,18 @@ const EMPTY: u8 = u8::MAX;
 /// There is no such number.
 const NONE: u64 = u64::MAX;
 
-/// Bits of a tag below the serial number: the marks.
+/// Bits of a tag below the serial number: the marks, and what a server's
+/// drain has told.
 const MARKS: u32 = 0xff;
+
+/// The bits of what was foreseen.
+const FORESEEN: u32 = 0x3f;
+
+/// A server's drain has told the exchange that its time is over.
+const DUE: u32 = 0x40;
+
+/// Nothing of it may be left, by that drain.
+const CUT: u32 = 0x80;
 
 /// Bits of one round's mark.
 const MARK: u32 = 3;
@@ -83,6 +94,8 @@ pub(super) struct Slot {
     tag: AtomicU32,
     /// The route's number, from one; zero before there is a route.
     route: AtomicU32,
+    /// The number of the berth that it is at; zero while it is at none.
+    server: AtomicU32,
     doing: AtomicU8,
     protocol: AtomicU8,
     began: AtomicU64,
@@ -101,6 +114,7 @@ impl Default for Slot {
         Self {
             tag: AtomicU32::new(0),
             route: AtomicU32::new(0),
+            server: AtomicU32::new(0),
             doing: AtomicU8::new(EMPTY),
             protocol: AtomicU8::new(0),
             began: AtomicU64::new(0),
@@ -132,8 +146,62 @@ impl Slot {
 
     fn end(&self) -> Marks {
         self.doing.store(EMPTY, Relaxed);
+        // Before the tag: who sees the next exchange's does not see this one's
+        // server.
+        self.server.store(0, Relaxed);
         let next = (self.tag.load(Relaxed) | MARKS).wrapping_add(1);
-        Marks(self.tag.swap(next, AcqRel) & MARKS)
+        Marks(self.tag.swap(next, AcqRel) & FORESEEN)
+    }
+
+    /// The exchange goes to a server.
+    pub(super) fn board(&self, number: u32) {
+        if self.server.load(Relaxed) != 0 {
+            self.go_ashore();
+        }
+        self.server.store(number, SeqCst);
+    }
+
+    /// It does not go there after all. What it was told there is void; what
+    /// was foreseen of it holds.
+    pub(super) fn go_ashore(&self) {
+        self.server.store(0, SeqCst);
+        let next = |tag: u32| Some((tag | MARKS).wrapping_add(1) | tag & FORESEEN);
+        // Never refused: `next` always has one.
+        let _ = self.tag.fetch_update(AcqRel, Acquire, next);
+    }
+
+    /// Tell an exchange that is on this server what its drain has come to;
+    /// whether that is news.
+    pub(super) fn tell(&self, berth: &Berth) -> bool {
+        let tag = self.tag.load(Acquire);
+        if self.server.load(SeqCst) != berth.number {
+            return false;
+        }
+        let protocol = Protocol::ALL.get(usize::from(self.protocol.load(Relaxed)));
+        let Some(protocol) = protocol.copied() else {
+            return false;
+        };
+        let hopeless = || time(&self.gives_up).is_some_and(|own| berth.is_hopeless(protocol, own));
+        let told = match (berth.is_cut(protocol), berth.is_due(protocol)) {
+            (true, _) => DUE | CUT,
+            (false, true) => DUE,
+            (false, false) if hopeless() => DUE,
+            (false, false) => return false,
+        };
+        // Another exchange, or the same one elsewhere, is not meant.
+        let fresh =
+            |now: u32| (now & !MARKS == tag & !MARKS && now & told != told).then_some(now | told);
+        self.tag.fetch_update(AcqRel, Acquire, fresh).is_ok()
+    }
+
+    /// Whether its server's drain has told it that its time is over.
+    pub(super) fn is_due(&self) -> bool {
+        self.tag.load(Relaxed) & DUE != 0
+    }
+
+    /// Whether nothing of it may be left, by its server's drain.
+    pub(super) fn is_cut(&self) -> bool {
+        self.tag.load(Relaxed) & CUT != 0
     }
 
     pub(super) fn route(&self, number: u32) {
@@ -210,8 +278,8 @@ impl Slot {
     /// Whether the mark will be counted: not if the exchange has ended.
     fn mark(&self, tag: u32, round: Round, verdict: Verdict) -> bool {
         let marked = self.tag.fetch_update(AcqRel, Acquire, |now| {
-            let marks = Marks(now & MARKS).with(round, verdict);
-            (now & !MARKS == tag).then_some(tag | marks.0)
+            let marks = Marks(now & FORESEEN).with(round, verdict);
+            (now & !MARKS == tag).then_some(now & !FORESEEN | marks.0)
         });
         marked.is_ok()
     }
@@ -358,6 +426,12 @@ impl Exchanges {
         marks
     }
 
+    /// Whether the drain of its server has cut the exchange of a connection
+    /// that carries one at a time.
+    pub(super) fn only_one_is_cut(&self) -> bool {
+        self.first.slots[0].is_cut()
+    }
+
     fn places(&self) -> Vec<Place> {
         let mut places: Vec<Place> = self.first.taken().map(|_| Place(0)).collect();
         let mut next = self.more.get();
@@ -392,11 +466,35 @@ impl Record {
         self.slots.slot(seen.place, mark)
     }
 
+    /// Tell the exchanges that are on this server what its drain has come to.
+    pub(super) fn tell_aboard(&self, berth: &Berth) {
+        if self.in_flight() == 0 {
+            return;
+        }
+        let places = self.slots.places().into_iter();
+        let told = places.filter(|place| self.slots.slot(*place, |slot| slot.tell(berth)));
+        if told.count() > 0 {
+            self.wake();
+        }
+    }
+
+    /// Since when the oldest exchange on a server is there.
+    pub(super) fn oldest_on(&self, berth: u32) -> Option<Timestamp> {
+        let places = self.slots.places().into_iter();
+        let began = |slot: &Slot| {
+            let there = slot.server.load(Relaxed) == berth;
+            there.then(|| time(&slot.began)).flatten()
+        };
+        places
+            .filter_map(|place| self.slots.slot(place, began))
+            .min()
+    }
+
     /// Forget what was foreseen.
     pub(super) fn unmark(&self) {
         for place in self.slots.places() {
             self.slots.slot(place, |slot| {
-                slot.tag.fetch_and(!MARKS, AcqRel);
+                slot.tag.fetch_and(!FORESEEN, AcqRel);
             });
         }
     }

@@ -8,12 +8,14 @@
 
 use super::Registry;
 use super::access::{Access, Answered};
+use super::berth::Mooring;
 use super::exchange::{Place, Slot};
 use super::record::{Record, State};
 use super::scope::Scope;
 use crate::clock;
 use crate::drain::{CutReason, Doing, Farewell, Outcome, Parting, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
+use parking_lot::Mutex;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -76,6 +78,9 @@ pub struct RequestGuard {
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
     pub(super) access: Option<Box<Access>>,
+    /// The server that it is on. Locked by its own task alone, once for each
+    /// server that it is sent to.
+    pub(super) aboard: Mutex<Option<Arc<Mooring>>>,
 }
 
 impl RequestGuard {
@@ -103,12 +108,45 @@ impl RequestGuard {
         self.slot(|slot| slot.gives_up(at));
     }
 
-    /// Whether the exchange is past its deadline, or hopeless in a drain that
-    /// ends such work.
+    /// Go to a server. `false` if it takes none any more: then the exchange is
+    /// on no server, and nothing may be sent. Whatever server it was on before
+    /// is left behind.
+    pub fn board(&self, mooring: &Arc<Mooring>) -> bool {
+        let mut aboard = self.aboard.lock();
+        if let Some(before) = aboard.take() {
+            self.slot(Slot::go_ashore);
+            before.exit(self.protocol, Outcome::Finished, false);
+        }
+        if !mooring.enter(self.protocol) {
+            return false;
+        }
+        self.slot(|slot| slot.board(mooring.number));
+        *aboard = Some(Arc::clone(mooring));
+        drop(aboard);
+        // Entered first, asked second: orders given in between reach it here.
+        if self.slot(|slot| slot.tell(mooring)) {
+            self.record.wake();
+        }
+        true
+    }
+
+    /// Whether the exchange is past its deadline, by the drain of its listener
+    /// or of its server, or hopeless in a drain that ends such work.
     #[must_use]
     pub fn is_due(&self) -> bool {
+        self.is_due_with_listener() || self.slot(Slot::is_due)
+    }
+
+    fn is_due_with_listener(&self) -> bool {
         let own = self.own_deadline;
         self.record.is_due(self.protocol) || own.is_some_and(|own| self.record.is_hopeless(own))
+    }
+
+    /// Whether it is past its deadline for the sake of its server alone: its
+    /// client can try again on the same connection.
+    #[must_use]
+    pub fn is_due_with_server(&self) -> bool {
+        self.slot(Slot::is_due) && !self.is_due_with_listener()
     }
 
     /// Wait until that is so.
@@ -118,7 +156,19 @@ impl RequestGuard {
 
     /// Wait until what is left of the exchange is to be closed by force.
     pub async fn cut(&self) {
-        self.record.cut(self.protocol).await;
+        let cut = || self.record.is_cut(self.protocol) || self.slot(Slot::is_cut);
+        self.record.told(cut).await;
+    }
+
+    /// What an end without a word means.
+    fn silent_end(&self) -> Outcome {
+        if self.record.is_cut(self.protocol) {
+            Outcome::Cut(cut_reason(&self.record))
+        } else if self.slot(Slot::is_cut) {
+            Outcome::Cut(CutReason::ServerDrained)
+        } else {
+            Outcome::Finished
+        }
     }
 
     /// Note where the exchange is counted.
@@ -170,7 +220,7 @@ impl RequestGuard {
     }
 
     /// What it was doing, where it went: for the receipt, not the hot path.
-    fn tell_of(&self, outcome: Outcome) {
+    fn tell_of(&self, outcome: Outcome, server: Option<&Mooring>) {
         let now = clock::now();
         let doing = self.slot(|slot| slot.doing(&self.record, now));
         let route = self.metrics.as_ref().map(|metrics| metrics.route());
@@ -182,6 +232,7 @@ impl RequestGuard {
             route: route
                 .map(AsRef::as_ref)
                 .filter(|route: &&str| !route.is_empty()),
+            server: server.map(|server| &**server.name()),
             doing: doing.unwrap_or(Doing::Awaiting),
             outcome,
             age: now.saturating_since(self.began),
@@ -198,13 +249,13 @@ impl RequestGuard {
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let outcome = self
-            .outcome
-            .unwrap_or_else(|| Registry::silent_end(&self.record, self.protocol));
+        let outcome = self.outcome.unwrap_or_else(|| self.silent_end());
+        let for_server = outcome != Outcome::Finished && self.is_due_with_server();
+        let aboard = self.aboard.get_mut().take();
         self.record.conclude(outcome);
         self.record.scope.books.exchanges[self.protocol as usize].closed(outcome);
         if outcome != Outcome::Finished {
-            self.tell_of(outcome);
+            self.tell_of(outcome, aboard.as_deref().filter(|_| for_server));
         }
         let marks = self.record.end(self.protocol, self.place);
         if !marks.none() {
@@ -232,6 +283,10 @@ impl Drop for RequestGuard {
             };
             access.log(&self.record, answered);
         }
+        if let Some(server) = aboard {
+            // Last: who waits for it finds everything else done.
+            server.exit(self.protocol, outcome, for_server);
+        }
     }
 }
 
@@ -249,15 +304,6 @@ impl Drop for AcceptGuard {
 }
 
 impl Registry {
-    /// What an end without a word means.
-    fn silent_end(record: &Record, protocol: Protocol) -> Outcome {
-        if record.is_cut(protocol) {
-            Outcome::Cut(cut_reason(record))
-        } else {
-            Outcome::Finished
-        }
-    }
-
     fn begin(self: &Arc<Self>, record: &Arc<Record>, protocol: Protocol) -> RequestGuard {
         let began = clock::now();
         record.scope.books.exchanges[protocol as usize].opened();
@@ -272,6 +318,7 @@ impl Registry {
             metrics: None,
             code: 0,
             access: None,
+            aboard: Mutex::new(None),
         }
     }
 
@@ -303,6 +350,7 @@ impl Registry {
                 peer: record.client.address(),
                 protocol,
                 route: None,
+                server: None,
                 doing: record.doing(),
                 outcome,
                 age: now.saturating_since(record.accepted),

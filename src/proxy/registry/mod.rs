@@ -3,7 +3,9 @@
 //! One [`ConnectionGuard`] per connection and one [`RequestGuard`] per
 //! exchange enter and leave it. The table is asked three things: who is here
 //! ([`Registry::records`]), is anybody left ([`Registry::until`], on a
-//! [`Scope`]), and to pass on new orders ([`Registry::publish`]).
+//! [`Scope`]), and to pass on new orders ([`Registry::publish`]). An exchange
+//! that is on a server has a place there too, its [`Berth`], and obeys the
+//! orders of both.
 //!
 //! Invariant: `opened = finished + farewelled + cut + open`, per protocol, at
 //! every instant at which no guard is being dropped.
@@ -13,6 +15,7 @@
 //! than an atomic counter.
 
 mod access;
+mod berth;
 mod client;
 mod exchange;
 mod foretold;
@@ -22,6 +25,7 @@ mod scope;
 mod tally;
 
 pub use access::Access;
+pub use berth::{Berth, Gate, Mooring};
 pub use client::{Client, Ends};
 pub use exchange::{Round, Seen};
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};
@@ -29,14 +33,16 @@ pub use record::{Record, State};
 pub use scope::{Heard, Scope};
 pub use tally::{Drained, HeaderFlaw, Sums};
 
-use crate::drain::{Compared, CutReason, Farewell, Orders, Protocol, Told, Verdict, Watch};
+use crate::drain::{
+    Compared, CutReason, Farewell, Orders, Protocol, Timestamp, Told, Verdict, Watch,
+};
 use dashmap::DashMap;
 use foretold::Foretelling;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tally::Books;
 use tokio::sync::Notify;
 
@@ -50,6 +56,8 @@ const TOLD_LOGGED: usize = 100;
 #[derive(Debug)]
 pub struct Registry {
     scopes: RwLock<Vec<Arc<Scope>>>,
+    berths: RwLock<Vec<Weak<Berth>>>,
+    next_berth: AtomicU32,
     live: DashMap<u64, Arc<Record>>,
     next: AtomicU64,
     released: Arc<Notify>,
@@ -64,6 +72,8 @@ impl Registry {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             scopes: RwLock::default(),
+            berths: RwLock::default(),
+            next_berth: AtomicU32::new(1),
             live: DashMap::new(),
             next: AtomicU64::new(1),
             released: Arc::default(),
@@ -86,6 +96,45 @@ impl Registry {
     #[must_use]
     pub fn scopes(&self) -> Vec<Arc<Scope>> {
         self.scopes.read().clone()
+    }
+
+    /// A place for a server of an upstream. It stays for as long as somebody
+    /// holds it.
+    pub fn berth(&self, upstream: &Arc<str>, server: &Arc<str>) -> Arc<Berth> {
+        let number = self.next_berth.fetch_add(1, Ordering::Relaxed);
+        let released = Arc::clone(&self.released);
+        let berth = Berth::new(number, Arc::clone(upstream), Arc::clone(server), released);
+        let berth = Arc::new(berth);
+        let mut berths = self.berths.write();
+        berths.retain(|held| held.strong_count() > 0);
+        berths.push(Arc::downgrade(&berth));
+        berth
+    }
+
+    /// Every berth that somebody holds, in the order in which they were made.
+    #[must_use]
+    pub fn berths(&self) -> Vec<Arc<Berth>> {
+        self.berths
+            .read()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Put new orders for a server in force and tell those aboard.
+    pub fn publish_to(&self, berth: &Berth, orders: Orders) {
+        berth.store(orders);
+        for entry in &self.live {
+            entry.value().tell_aboard(berth);
+        }
+    }
+
+    /// Since when the oldest exchange on a server is there.
+    #[must_use]
+    pub fn oldest_on(&self, berth: &Berth) -> Option<Timestamp> {
+        let records = self.live.iter();
+        let oldest = records.filter_map(|entry| entry.value().oldest_on(berth.number));
+        oldest.min()
     }
 
     /// Enter a connection that was accepted.

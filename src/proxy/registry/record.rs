@@ -284,6 +284,11 @@ impl Record {
         self.ends.fetch_max(ends.map_or(0, micros), Relaxed);
         let beyond = orders.hopeless_beyond(Protocol::Grpc);
         self.hopeless.fetch_max(beyond.map_or(0, micros), Relaxed);
+        self.wake();
+    }
+
+    /// Have everybody look again who waits for an order.
+    pub(super) fn wake(&self) {
         self.deadline.notify_waiters();
         self.waker.wake();
     }
@@ -325,6 +330,9 @@ impl Record {
     /// Whether nothing on this connection may be left: the time of each
     /// exchange in flight is over, or of all that it could carry.
     pub fn is_over(&self) -> bool {
+        if self.is_cut_by_server() {
+            return true;
+        }
         let cut = Protocols::from_bits(self.cut.load(Relaxed));
         if cut.is_empty() {
             return false;
@@ -341,6 +349,13 @@ impl Record {
             Some(protocol) => cut.contains(protocol),
             None => cut.contains(Protocol::Http1),
         }
+    }
+
+    /// Whether the one exchange that an HTTP/1 connection carries is cut by
+    /// the drain of its server. Where there may be siblings, or a tunnel's own
+    /// task listens, that task ends the exchange and nothing else.
+    fn is_cut_by_server(&self) -> bool {
+        self.slots.only_one_is_cut() && self.protocol() == Some(Protocol::Http1)
     }
 
     /// Wait until nothing on this connection may be left.

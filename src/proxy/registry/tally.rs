@@ -5,7 +5,8 @@
 //! drain did.
 
 use crate::drain::{CutReason, Farewell, Ledger, Outcome, Protocol};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 /// How a connection left during a drain, as metrics call it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,14 +161,30 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn opened(&self) {
-        self.opened.fetch_add(1, Relaxed);
+        // In one order with everything else that is, or two tasks could each
+        // miss what the other counts (see `Berth`).
+        self.opened.fetch_add(1, SeqCst);
+    }
+
+    /// What was opened last was not begun after all.
+    pub(super) fn taken_back(&self) {
+        self.opened.fetch_sub(1, SeqCst);
+    }
+
+    /// How many are open.
+    pub(super) fn open(&self) -> u64 {
+        let sum =
+            |counters: &[AtomicU64]| -> u64 { counters.iter().map(|one| one.load(SeqCst)).sum() };
+        // Ends first: what is opened meanwhile is counted, what ends is not.
+        let closed = self.finished.load(SeqCst) + sum(&self.farewells) + sum(&self.cuts);
+        self.opened.load(SeqCst).saturating_sub(closed)
     }
 
     pub(super) fn closed(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Finished => self.finished.fetch_add(1, Relaxed),
-            Outcome::Farewelled(kind) => self.farewells[kind as usize].fetch_add(1, Relaxed),
-            Outcome::Cut(reason) => self.cuts[reason as usize].fetch_add(1, Relaxed),
+            Outcome::Finished => self.finished.fetch_add(1, SeqCst),
+            Outcome::Farewelled(kind) => self.farewells[kind as usize].fetch_add(1, SeqCst),
+            Outcome::Cut(reason) => self.cuts[reason as usize].fetch_add(1, SeqCst),
         };
     }
 

@@ -25,7 +25,15 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Told(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "ended by the drain of this proxy: its deadline passed; try again",
+            "ended by the drain of this proxy: its deadline passed; try again on another connection",
+        ),
+        Error::ToldWithServer(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ended by the drain of its server: its deadline passed; try again",
+        ),
+        Error::Drained { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "every server for this request is drained",
         ),
         Error::NoServer { .. } => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -68,7 +76,7 @@ pub(super) fn refuse(
     code: StatusCode,
     says: &'static str,
 ) -> Response<Body> {
-    say(exchange, code, says, None)
+    say(exchange, code, says)
 }
 
 /// Answer an exchange that cannot be served; one that a drain ended is
@@ -76,7 +84,7 @@ pub(super) fn refuse(
 pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body> {
     let (code, says) = status(error);
     let told = match error {
-        Error::Told(farewell) => Some(*farewell),
+        Error::Told(farewell) | Error::ToldWithServer(farewell) => Some(*farewell),
         other => {
             let record = exchange.record();
             if let Some(held_back) = FAILURES.pass(clock::now()) {
@@ -88,18 +96,13 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
     if let Some(farewell) = told {
         exchange.conclude(Outcome::Farewelled(farewell));
     }
-    say(exchange, code, says, told)
+    say(exchange, code, says)
 }
 
-fn say(
-    exchange: &mut RequestGuard,
-    code: StatusCode,
-    says: &'static str,
-    told: Option<Farewell>,
-) -> Response<Body> {
+fn say(exchange: &mut RequestGuard, code: StatusCode, says: &'static str) -> Response<Body> {
     exchange.answered(code.as_u16());
     if exchange.protocol() == Protocol::Grpc {
-        return grpc::trailers_only(code, says, told);
+        return grpc::trailers_only(code, says);
     }
     let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));
     *response.status_mut() = code;
@@ -113,9 +116,14 @@ fn say(
 }
 
 /// The farewell of an exchange whose response has not begun.
-pub(super) fn unanswered(protocol: Protocol) -> Error {
-    Error::Told(match protocol {
+pub(super) fn unanswered(exchange: &RequestGuard) -> Error {
+    let farewell = match exchange.protocol() {
         Protocol::Grpc => Farewell::GrpcTrailersOnly,
         _ => Farewell::Unanswered,
-    })
+    };
+    if exchange.is_due_with_server() {
+        Error::ToldWithServer(farewell)
+    } else {
+        Error::Told(farewell)
+    }
 }

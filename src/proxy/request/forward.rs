@@ -13,7 +13,7 @@ use super::route::Route;
 use super::websocket::{self, StreamEnd};
 use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::Ends;
+use crate::proxy::registry::{Ends, RequestGuard};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
@@ -102,10 +102,15 @@ pub(super) struct Outgoing {
     pub(super) client: Option<Box<Ends>>,
 }
 
-/// Send a request along its route and await the response's head.
-pub(super) async fn forward(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
+/// Send a request along its route and await the response's head. The exchange
+/// boards the server that it is sent to.
+pub(super) async fn forward(
+    route: &Route,
+    outgoing: Outgoing,
+    exchange: &RequestGuard,
+) -> Result<Forwarded> {
     let timeout = route.rule.timeout;
-    let sending = send(route, outgoing);
+    let sending = send(route, outgoing, exchange);
     if timeout.is_zero() {
         return sending.await;
     }
@@ -143,7 +148,7 @@ impl Tries {
     }
 }
 
-async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
+async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Result<Forwarded> {
     let Outgoing {
         head,
         body,
@@ -171,6 +176,11 @@ async fn send(route: &Route, outgoing: Outgoing) -> Result<Forwarded> {
             None => Box::pin(route.pool.lease(client.as_deref(), &mut tries.tried)).await?,
         };
         let (server, reused) = (lease.server_index(), lease.reused());
+        if !exchange.board(route.pool.mooring(server)) {
+            // It was shut after it had been chosen.
+            tries.tried.mark(server);
+            continue;
+        }
         headers::name_host(&mut request, lease.server());
         let secure = route.pool.upstream().secure();
         let sent = match lease {

@@ -5,7 +5,6 @@
 //! while no response has begun, and as trailers once one has (gRPC over
 //! HTTP/2, "Responses").
 
-use crate::drain::Farewell;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use std::time::Duration;
@@ -21,6 +20,10 @@ const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 const DRAINING: HeaderValue = HeaderValue::from_static(
     "ended by the drain of this proxy: its deadline passed; try again on another connection",
 );
+
+/// The same for the drain of a server.
+const SERVER_DRAINING: HeaderValue =
+    HeaderValue::from_static("ended by the drain of its server: its deadline passed; try again");
 
 /// Whether a request is gRPC: its content type is `application/grpc`, with or
 /// without a format. gRPC-Web is HTTP like any other.
@@ -65,11 +68,17 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, time: Duration) {
     }
 }
 
-/// The trailers that end a stream at its deadline.
-pub(super) fn farewell() -> HeaderMap {
+/// The trailers that end a stream at its deadline; `with_server` if that is
+/// its server's alone.
+pub(super) fn farewell(with_server: bool) -> HeaderMap {
+    let message = if with_server {
+        SERVER_DRAINING
+    } else {
+        DRAINING
+    };
     let mut trailers = HeaderMap::with_capacity(2);
     trailers.insert(GRPC_STATUS, UNAVAILABLE);
-    trailers.insert(GRPC_MESSAGE, DRAINING);
+    trailers.insert(GRPC_MESSAGE, message);
     trailers
 }
 
@@ -91,20 +100,12 @@ fn status(code: StatusCode) -> HeaderValue {
 }
 
 /// A trailers-only response.
-pub(super) fn trailers_only<B: Default>(
-    code: StatusCode,
-    says: &'static str,
-    told: Option<Farewell>,
-) -> Response<B> {
+pub(super) fn trailers_only<B: Default>(code: StatusCode, says: &'static str) -> Response<B> {
     let mut response = Response::new(B::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, status(code));
-    let message = match told {
-        Some(_) => DRAINING,
-        None => HeaderValue::from_static(says),
-    };
-    headers.insert(GRPC_MESSAGE, message);
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(says));
     response
 }
 

@@ -158,8 +158,8 @@ async fn relay(
     };
     let forwarded = tokio::select! {
         biased;
-        forwarded = forward(route, outgoing) => forwarded,
-        () = exchange.due() => Err(answer::unanswered(exchange.protocol())),
+        forwarded = forward(route, outgoing, &exchange) => forwarded,
+        () = exchange.due() => Err(answer::unanswered(&exchange)),
     };
     let Forwarded {
         head: mut parts,

@@ -102,7 +102,8 @@ impl Stream {
             websocket: false,
             client: route.names(self.exchange.record()),
         };
-        match self.begin(forward(route, outgoing)).await {
+        let forwarding = forward(route, outgoing, &self.exchange);
+        match begin(&self.exchange, &mut self.respond, forwarding).await {
             None => {}
             Some(Ok(mut forwarded)) => {
                 let set = &route.rule.set_response_headers;
@@ -129,7 +130,9 @@ impl Stream {
                     websocket: true,
                     client: route.names(self.exchange.record()),
                 };
-                let Some(forwarded) = self.begin(forward(route, outgoing)).await else {
+                let forwarding = forward(route, outgoing, &self.exchange);
+                let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
+                let Some(forwarded) = begun else {
                     return;
                 };
                 forwarded.and_then(|forwarded| websocket::accepted(forwarded, &key))
@@ -169,40 +172,6 @@ impl Stream {
             server,
         };
         (self.tunnel)(agreed).await;
-    }
-
-    /// Await the response's head; `None` if the client left first.
-    async fn begin(
-        &mut self,
-        forwarding: impl Future<Output = Result<Forwarded>>,
-    ) -> Option<Result<Forwarded>> {
-        let protocol = self.exchange.protocol();
-        let mut forwarding = pin!(forwarding);
-        let mut due = pin!(self.exchange.due());
-        let respond = &mut self.respond;
-        let begun = poll_fn(|cx| {
-            if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
-                return Poll::Ready(Some(forwarded));
-            }
-            if due.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Err(answer::unanswered(protocol))));
-            }
-            respond.poll_reset(cx).map(|_| None)
-        })
-        .await;
-        if begun.is_none() {
-            self.taken_back();
-        }
-        begun
-    }
-
-    /// The client left before its answer; at once, as attackers do, or after
-    /// a wait, as clients with a deadline do.
-    fn taken_back(&self) {
-        let waited = clock::now().saturating_since(self.exchange.began());
-        if waited < AT_ONCE {
-            self.exchange.record().take_back();
-        }
     }
 
     /// Send an answer of our own.
@@ -297,7 +266,7 @@ impl Stream {
 
     fn farewell(self, pump: &mut Pump) {
         if self.exchange.protocol() == Protocol::Grpc {
-            pump.farewell(grpc::farewell());
+            pump.farewell(grpc::farewell(self.exchange.is_due_with_server()));
             self.told(Farewell::GrpcTrailers);
         } else {
             pump.reset(Reason::CANCEL);
@@ -307,6 +276,39 @@ impl Stream {
 
     fn told(mut self, farewell: Farewell) {
         self.exchange.conclude(Outcome::Farewelled(farewell));
+    }
+}
+
+/// Await the response's head; `None` if the client left first.
+async fn begin(
+    exchange: &RequestGuard,
+    respond: &mut SendResponse<Bytes>,
+    forwarding: impl Future<Output = Result<Forwarded>>,
+) -> Option<Result<Forwarded>> {
+    let mut forwarding = pin!(forwarding);
+    let mut due = pin!(exchange.due());
+    let begun = poll_fn(|cx| {
+        if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
+            return Poll::Ready(Some(forwarded));
+        }
+        if due.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(answer::unanswered(exchange))));
+        }
+        respond.poll_reset(cx).map(|_| None)
+    })
+    .await;
+    if begun.is_none() {
+        taken_back(exchange);
+    }
+    begun
+}
+
+/// The client left before its answer; at once, as attackers do, or after a
+/// wait, as clients with a deadline do.
+fn taken_back(exchange: &RequestGuard) {
+    let waited = clock::now().saturating_since(exchange.began());
+    if waited < AT_ONCE {
+        exchange.record().take_back();
     }
 }
 

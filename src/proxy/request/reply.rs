@@ -76,7 +76,10 @@ impl Reply {
     fn poll_overdue(&mut self) -> Poll<Pulled> {
         match &self.events {
             Some(events) if events.at_boundary() => {
-                self.answers.retire();
+                let exchange = self.exchange.as_ref();
+                if !exchange.is_some_and(RequestGuard::is_due_with_server) {
+                    self.answers.retire();
+                }
                 self.conclude(Farewell::EventStream);
                 self.body = Body::Empty;
                 Poll::Ready(None)

@@ -1,9 +1,9 @@
 //! Which server is next.
 //!
-//! Purpose: pingora's round robin over the servers that are up, less those
-//! that an exchange has tried already, answered as an index.
+//! Purpose: pingora's round robin over the servers that are up and not being
+//! drained, less those that an exchange has tried already, answered as an index.
 //!
-//! Invariant: if some server is up and untried, one is found. Round robin
+//! Invariant: if some such server is untried, one is found. Round robin
 //! alone does not promise that: its counter is shared by all workers, so one
 //! worker's walk may step over a server that the others' steps landed on.
 //!
@@ -80,14 +80,24 @@ impl Balancer {
         }
     }
 
-    /// The next server that is up and not in `tried`.
+    /// The next server that is up, is not being drained and is not in `tried`;
+    /// where there is none, one that is leaving with its config.
     pub(super) fn select(&self, tried: Tried) -> Option<usize> {
-        if self.servers.len() == 1 {
-            return self.eligible(0, tried).then_some(0);
-        }
-        // Twice round, so that a step which another worker took in between
-        // does not matter as a rule.
-        self.select_within(2 * self.servers.len(), tried)
+        let next = if self.servers.len() == 1 {
+            self.eligible(0, tried).then_some(0)
+        } else {
+            // Twice round, so that a step which another worker took in between
+            // does not matter as a rule.
+            self.select_within(2 * self.servers.len(), tried)
+        };
+        next.or_else(|| self.leaving(tried))
+    }
+
+    fn leaving(&self, tried: Tried) -> Option<usize> {
+        let mut servers = self.servers.iter().enumerate();
+        servers
+            .find(|(index, server)| server.last_resort() && !tried.contains(*index))
+            .map(|(index, _)| index)
     }
 
     fn select_within(&self, steps: usize, tried: Tried) -> Option<usize> {
@@ -107,7 +117,7 @@ impl Balancer {
     }
 
     fn eligible(&self, index: usize, tried: Tried) -> bool {
-        self.servers[index].up() && !tried.contains(index)
+        self.servers[index].wanted() && !tried.contains(index)
     }
 
     /// Ask every server for its health, at the same time.
@@ -120,6 +130,7 @@ impl Balancer {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::proxy::registry::Registry;
     use std::collections::HashSet;
     use std::net::{Ipv4Addr, SocketAddr as Inet};
     use std::time::Duration;
@@ -143,9 +154,11 @@ mod tests {
             tls: None,
             proxy_protocol: None,
         };
+        let registry = Registry::new();
+        let berth = |server: &config::Server| registry.berth(&config.name, &server.name);
         let servers: Arc<[Server]> = names
             .iter()
-            .map(|server| Server::new(&config, server).expect("an address"))
+            .map(|server| Server::new(&config, server, berth(server)).expect("an address"))
             .collect();
         let addresses = Arc::new(Addresses::new(&servers));
         Balancer::new(&servers, &addresses, None)
@@ -188,5 +201,34 @@ mod tests {
                 assert_eq!(balancer.select(Tried::new()), other);
             }
         }
+    }
+
+    #[test]
+    fn a_server_that_is_drained_is_not_selected_until_it_is_open_again() {
+        for servers in [1, 2] {
+            let balancer = balancer(servers);
+            balancer.servers[0].berth.shut();
+            let other = (servers == 2).then_some(1);
+            for _ in 0..4 {
+                assert_eq!(balancer.select(Tried::new()), other);
+            }
+            balancer.servers[0].berth.open();
+            let seen: HashSet<_> = (0..4).map(|_| balancer.select(Tried::new())).collect();
+            assert!(seen.contains(&Some(0)));
+        }
+    }
+
+    #[test]
+    fn a_server_that_leaves_with_its_config_is_the_last_resort() {
+        let balancer = balancer(2);
+        balancer.servers[0].berth.leave();
+        for _ in 0..4 {
+            assert_eq!(balancer.select(Tried::new()), Some(1));
+        }
+        balancer.servers[1].set_up(false);
+        assert_eq!(balancer.select(Tried::new()), Some(0));
+        let mut tried = Tried::new();
+        tried.mark(0);
+        assert_eq!(balancer.select(tried), None);
     }
 }

@@ -118,10 +118,7 @@ impl Idle {
 
     /// Let go of what is closed, too old, or of an earlier generation.
     pub(super) fn sweep(&self, server: u32, generation: u32, now: Timestamp) {
-        let oldest = self.oldest[server as usize].swap(generation, Relaxed);
-        for earlier in oldest..generation {
-            self.clear(server, earlier);
-        }
+        self.forget(server, generation);
         // Taking checks; what passes is put back when all others are gone.
         let mut fit = Vec::new();
         while let Some(resting) = self.take(server, generation, now) {
@@ -129,6 +126,14 @@ impl Idle {
         }
         for resting in fit {
             self.put_back(server, generation, resting);
+        }
+    }
+
+    /// Let go of what is of an earlier generation.
+    pub(super) fn forget(&self, server: u32, generation: u32) {
+        let oldest = self.oldest[server as usize].swap(generation, Relaxed);
+        for earlier in oldest..generation {
+            self.clear(server, earlier);
         }
     }
 

@@ -40,6 +40,7 @@ pub type Stream = pingora_core::protocols::Stream;
 pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
 
 use super::Result;
+use super::registry::{Berth, Registry};
 use crate::config;
 use balance::{Addresses, Balancer};
 use pingora_core::connectors::TransportConnector;
@@ -68,28 +69,42 @@ pub struct Upstream {
 }
 
 /// A server and its health, for status and metrics.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ServerStatus {
     /// The server as it is written in the config.
     pub name: Arc<str>,
     /// Whether its last health verdict was good; always without checks.
     pub up: bool,
+    /// What is in flight on it, and whether it is being drained.
+    pub berth: Arc<Berth>,
 }
 
 impl Upstream {
     /// Prepare an upstream: its addresses, its TLS settings, its checks.
-    /// Nothing is dialled yet.
+    /// Nothing is dialled yet. A server that the upstream had `before`, which
+    /// this one replaces, keeps what is known of it: its health, what is in
+    /// flight on it, and whether it is drained.
     ///
     /// # Errors
     /// [`Error::Tls`](super::Error::Tls) if the TLS settings cannot be used,
     /// [`Error::Connect`](super::Error::Connect)
     /// if an address cannot be one.
-    pub fn new(config: &config::Upstream) -> Result<Arc<Self>> {
-        let servers: Arc<[Server]> = config
-            .servers
-            .iter()
-            .map(|server| Server::new(config, server))
-            .collect::<Result<_>>()?;
+    pub fn new(
+        config: &config::Upstream,
+        registry: &Registry,
+        before: Option<&Self>,
+    ) -> Result<Arc<Self>> {
+        let server = |server: &config::Server| {
+            let known = before.and_then(|before| before.named(&server.name));
+            let berth = known.map_or_else(
+                || registry.berth(&config.name, &server.name),
+                |known| Arc::clone(&known.berth),
+            );
+            let server = Server::new(config, server, berth)?;
+            server.set_up(known.is_none_or(Server::up));
+            Ok(server)
+        };
+        let servers: Arc<[Server]> = config.servers.iter().map(server).collect::<Result<_>>()?;
         let addresses = Arc::new(Addresses::new(&servers));
         let options = tls::options(&config.name, config.tls.as_ref())?;
         let checks = health::checks(config, &servers, &addresses, &options)?;
@@ -154,6 +169,7 @@ impl Upstream {
             .map(|server| ServerStatus {
                 name: Arc::clone(&server.name),
                 up: server.up(),
+                berth: Arc::clone(&server.berth),
             })
             .collect()
     }
@@ -201,30 +217,27 @@ impl Upstream {
         let _ = self.rounds.subscribe().wait_for(found).await;
     }
 
-    /// Take over what another upstream, which this one replaces, has found out
-    /// about servers that both have.
-    pub fn believe(&self, before: &Self) {
-        for server in self.servers.iter() {
-            let mut known = before.servers.iter();
-            if let Some(known) = known.find(|known| known.name == server.name) {
-                server.set_up(known.up());
-            }
-        }
+    fn named(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| *server.name == *name)
+    }
+
+    /// The berth of a server; `None` if it has no server of this name.
+    #[must_use]
+    pub fn berth(&self, server: &str) -> Option<&Arc<Berth>> {
+        self.named(server).map(|server| &server.berth)
+    }
+
+    /// Whether some server is up and gets no exchange all the same, since it is
+    /// being drained.
+    fn holds_back(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.up() && !server.wanted())
     }
 
     /// A new pool, for one worker.
     #[must_use]
     pub fn pool(self: &Arc<Self>) -> Arc<Pool> {
         Pool::new(self)
-    }
-
-    /// Use no connection to a server again that exists now, in any pool; each
-    /// closes when its exchanges are over. New ones are dialled as needed.
-    ///
-    /// # Panics
-    /// If the index is not one of this upstream's.
-    pub fn retire_connections(&self, server: usize) {
-        self.servers[server].renew();
     }
 }
 

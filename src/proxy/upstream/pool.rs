@@ -18,12 +18,12 @@ use super::dial::{self, Connected, Failure};
 use super::fleet::{Fleet, Outcome, Turn};
 use super::http1::Http1Lease;
 use super::idle::{IDLE_LIMIT, Idle, Sender};
-use super::multiplex::Http2Lease;
+use super::multiplex::{Http2Lease, Multiplexer};
 use super::tried::Tried;
 use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::drain::Timestamp;
-use crate::proxy::registry::Ends;
+use crate::proxy::registry::{Ends, Gate, Mooring};
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::Stream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -92,6 +92,8 @@ pub struct Pool {
     fleets: Box<[Fleet]>,
     /// With `http = "auto"`: whether each server chose HTTP/1.1 last.
     chose_http1: Box<[AtomicBool]>,
+    /// This worker's hold on each server's berth.
+    moorings: Box<[Arc<Mooring>]>,
     /// The server whose turn it was when it had nothing idle; see `select`.
     turn: AtomicUsize,
     swept: AtomicBool,
@@ -100,7 +102,9 @@ pub struct Pool {
 impl Pool {
     pub(super) fn new(upstream: &Arc<Upstream>) -> Arc<Self> {
         let servers = upstream.servers.len();
+        let berths = upstream.servers.iter().map(|server| &server.berth);
         Arc::new(Self {
+            moorings: berths.map(Mooring::new).collect(),
             upstream: Arc::clone(upstream),
             idle: Idle::new(servers),
             fleets: (0..servers).map(|_| Fleet::new()).collect(),
@@ -115,6 +119,14 @@ impl Pool {
         &self.upstream
     }
 
+    /// The hold on a server's berth, by the index that a lease or a dial gave.
+    ///
+    /// # Panics
+    /// If the index is not one of this upstream's.
+    pub fn mooring(&self, server: usize) -> &Arc<Mooring> {
+        &self.moorings[server]
+    }
+
     /// A connection that can carry one more exchange, of this client: an idle
     /// HTTP/1.1 one, a slot on an HTTP/2 one, or one newly dialled. Where the
     /// servers are told who the client is it is dialled for this exchange and
@@ -123,8 +135,9 @@ impl Pool {
     /// next one is asked.
     ///
     /// # Errors
-    /// [`Error::NoServer`] if none is up and untried; else the last of
-    /// [`Error::Connect`] and [`Error::ConnectTimeout`] when all have failed.
+    /// [`Error::NoServer`] if none is up and untried, [`Error::Drained`] if those
+    /// that are up are being drained; else the last of [`Error::Connect`] and
+    /// [`Error::ConnectTimeout`] when all have failed.
     pub async fn lease(
         self: &Arc<Self>,
         client: Option<&Ends>,
@@ -185,7 +198,7 @@ impl Pool {
     /// turn would otherwise fall on the same one, and it would get all.
     fn select(&self, tried: Tried) -> Option<usize> {
         let left = self.turn.swap(NONE, Relaxed);
-        if left != NONE && !tried.contains(left) && self.upstream.servers[left].up() {
+        if left != NONE && !tried.contains(left) && self.upstream.servers[left].wanted() {
             return Some(left);
         }
         self.upstream.balancer.select(tried)
@@ -219,6 +232,8 @@ impl Pool {
             };
             match leased {
                 Ok(lease) => return Ok(lease),
+                // It is being drained by now, and that is no failure.
+                Err(_) if self.is_shut(server) => tried.mark(server),
                 Err(failure) => last = Some(self.failed(server, failure, tried)),
             }
         }
@@ -245,10 +260,16 @@ impl Pool {
             };
             match leased {
                 Ok(lease) => return Ok(lease),
+                // It is being drained by now, and that is no failure.
+                Err(_) if self.is_shut(server) => tried.mark(server),
                 Err(failure) => last = Some(self.failed(server, failure, tried)),
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
+    }
+
+    fn is_shut(&self, server: usize) -> bool {
+        self.upstream.servers[server].berth.gate() == Gate::Shut
     }
 
     async fn lease_http1(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
@@ -263,10 +284,9 @@ impl Pool {
         match dial::connect(&self.upstream, server, None).await? {
             Connected::Http1(sender) => Ok(self.http1(server, generation, sender, false)),
             Connected::Http2(connection) => {
-                self.start_sweeping();
                 self.chose_http1[server].store(false, Relaxed);
                 let lease = connection.reserve();
-                self.fleets[server].add(connection);
+                self.add(server, connection);
                 lease
                     .map(Lease::Http2)
                     .ok_or_else(|| Failure::reason("HTTP/2: closed at once"))
@@ -276,6 +296,9 @@ impl Pool {
 
     async fn lease_http2(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
         for _ in 0..ROUNDS {
+            if self.is_shut(server) {
+                return Err(Failure::reason("it is being drained"));
+            }
             if self.chose_http1[server].load(Relaxed) {
                 return self.lease_http1(server).await;
             }
@@ -302,8 +325,7 @@ impl Pool {
         let generation = self.generation(server);
         let outcome = match dial::connect(&self.upstream, server, None).await {
             Ok(Connected::Http2(connection)) => {
-                self.start_sweeping();
-                self.fleets[server].add(connection);
+                self.add(server, connection);
                 Ok(())
             }
             Ok(Connected::Http1(sender)) => {
@@ -340,6 +362,38 @@ impl Pool {
         if !own && generation == self.generation(server as usize) {
             self.start_sweeping();
             self.idle.put(server, generation, sender);
+            if generation != self.generation(server as usize) {
+                // Its server was drained in between, and nobody looks there.
+                self.idle.clear(server, generation);
+            }
+        }
+    }
+
+    /// Enter an HTTP/2 connection that was dialled.
+    fn add(self: &Arc<Self>, server: usize, connection: Arc<Multiplexer>) {
+        self.start_sweeping();
+        let dialled = connection.generation();
+        self.fleets[server].add(connection);
+        if dialled != self.generation(server) {
+            self.let_go(server, clock::now());
+        }
+    }
+
+    /// Let go of connections to a server that must not be used again: those
+    /// that are idle close, the others when their exchanges are over.
+    fn let_go(&self, server: usize, now: Timestamp) {
+        let generation = self.generation(server);
+        self.idle.forget(number(server), generation);
+        self.fleets[server].sweep(generation, now, IDLE_LIMIT);
+    }
+
+    /// The same for every server that is being drained. From any thread.
+    pub fn let_go_of_drained(&self) {
+        let now = clock::now();
+        for (server, known) in self.upstream.servers.iter().enumerate() {
+            if known.berth.gate() != Gate::Open {
+                self.let_go(server, now);
+            }
         }
     }
 
@@ -370,8 +424,11 @@ impl Pool {
     }
 
     fn no_server(&self) -> Error {
-        Error::NoServer {
-            upstream: Arc::clone(&self.upstream.name),
+        let upstream = Arc::clone(&self.upstream.name);
+        if self.upstream.holds_back() {
+            Error::Drained { upstream }
+        } else {
+            Error::NoServer { upstream }
         }
     }
 

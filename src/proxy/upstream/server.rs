@@ -1,8 +1,9 @@
 //! One server of an upstream, as every worker sees it.
 //!
 //! Purpose: what is known about an address once, at start (how to dial it),
-//! and what changes while the process runs (is it up, which generation of
-//! connections may be used).
+//! and what changes while the process runs: is it up, and its berth, which
+//! knows whether it is being drained and which generation of connections may be
+//! used. A reload that keeps a server keeps its berth.
 //!
 //! Invariant: both prepared peers name the same address, the same TLS name
 //! and the same limits; they differ only in ALPN. Every limit on time is set,
@@ -14,6 +15,7 @@
 
 use super::proxy_header;
 use crate::config;
+use crate::proxy::registry::{Berth, Gate};
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -22,7 +24,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Finds out that a server's machine is gone although nobody sends to it.
@@ -48,12 +50,17 @@ pub(super) struct Server {
     pub(super) opaque: Opaque,
     /// What a check puts into `Host` and `:authority`.
     pub(super) authority: String,
+    /// What is in flight on it, and whether it takes more.
+    pub(super) berth: Arc<Berth>,
     up: AtomicBool,
-    generation: AtomicU32,
 }
 
 impl Server {
-    pub(super) fn new(config: &config::Upstream, server: &config::Server) -> Result<Self> {
+    pub(super) fn new(
+        config: &config::Upstream,
+        server: &config::Server,
+        berth: Arc<Berth>,
+    ) -> Result<Self> {
         let mut peer = HttpPeer::new(
             (Ipv4Addr::UNSPECIFIED, 1),
             config.tls.is_some(),
@@ -72,8 +79,8 @@ impl Server {
                 config::ServerAddress::Inet(address) => address.to_string(),
                 config::ServerAddress::Unix(_) => "localhost".to_owned(),
             },
+            berth,
             up: AtomicBool::new(true),
-            generation: AtomicU32::new(0),
         })
     }
 
@@ -86,14 +93,19 @@ impl Server {
         self.up.store(up, Relaxed);
     }
 
-    /// The generation that a connection dialled now belongs to.
-    pub(super) fn generation(&self) -> u32 {
-        self.generation.load(Relaxed)
+    /// Whether exchanges are to be given to it.
+    pub(super) fn wanted(&self) -> bool {
+        self.up() && self.berth.gate() == Gate::Open
     }
 
-    /// Make every connection dialled so far one of an earlier generation.
-    pub(super) fn renew(&self) {
-        self.generation.fetch_add(1, Relaxed);
+    /// Whether an exchange that has nowhere else to go may go to it.
+    pub(super) fn last_resort(&self) -> bool {
+        self.up() && self.berth.gate() == Gate::Leaving
+    }
+
+    /// The generation that a connection dialled now belongs to.
+    pub(super) fn generation(&self) -> u32 {
+        self.berth.generation()
     }
 }
 

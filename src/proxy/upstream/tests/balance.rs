@@ -108,7 +108,7 @@ async fn each_server_has_its_turn_whether_or_not_it_has_idle_connections() {
 #[tokio::test]
 async fn a_server_that_is_up_is_found_whoever_else_selects() {
     let servers = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let upstream = Upstream::new(&config(&servers, H1)).unwrap();
+    let upstream = fresh(&config(&servers, H1)).unwrap();
     let mut tried = Tried::new();
     tried.mark(0);
     tried.mark(1);

@@ -21,7 +21,7 @@ fn checked(
         check,
         every: Duration::from_millis(5),
     });
-    let upstream = Upstream::new(&config).unwrap();
+    let upstream = fresh(&config).unwrap();
     tokio::spawn(Arc::clone(&upstream).watch_health());
     upstream
 }
@@ -200,7 +200,7 @@ async fn a_server_that_accepts_and_says_nothing_goes_down() {
 #[tokio::test]
 async fn without_checks_health_is_taken_for_granted_for_ever() {
     let (_socket, address) = nobody();
-    let upstream = Upstream::new(&config(&[address], H1)).unwrap();
+    let upstream = fresh(&config(&[address], H1)).unwrap();
     let watch = Arc::clone(&upstream).watch_health();
     assert!(watch.now_or_never().is_none());
     assert_eq!(up(&upstream), [true]);

@@ -230,7 +230,7 @@ async fn an_earlier_generation_takes_no_more_streams() {
     let pool = pool(&config(&[address], H2));
     let mut old = lease(&pool).await;
     let (response, _) = open(&mut old);
-    pool.upstream().retire_connections(0);
+    pool.upstream().servers[0].berth.renew();
     assert!(pool.lease_idle(&Tried::new()).is_none());
     assert!(!lease(&pool).await.reused());
     until("the request", || far.held.lock().len() == 1).await;

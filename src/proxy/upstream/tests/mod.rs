@@ -13,6 +13,7 @@ mod transport;
 use super::{Lease, Pool, Tried, Upstream};
 use crate::config;
 use crate::proxy::body::Body;
+use crate::proxy::registry::Registry;
 use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use std::net::SocketAddr;
@@ -45,8 +46,12 @@ fn server(address: SocketAddr) -> config::Server {
     }
 }
 
+fn fresh(config: &config::Upstream) -> crate::proxy::Result<Arc<Upstream>> {
+    Upstream::new(config, &Registry::new(), None)
+}
+
 fn pool(config: &config::Upstream) -> Arc<Pool> {
-    Upstream::new(config).unwrap().pool()
+    fresh(config).unwrap().pool()
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

@@ -234,7 +234,7 @@ async fn checks_go_over_tls_as_exchanges_do() {
                 check: check.clone(),
                 every: Duration::from_millis(5),
             });
-            let upstream = Upstream::new(&config).unwrap();
+            let upstream = fresh(&config).unwrap();
             // Two rounds without a pause: as many as a fall takes.
             upstream.balancer.check_all().await;
             upstream.balancer.check_all().await;
@@ -314,7 +314,7 @@ async fn unix_sockets_are_dialled_and_checked() {
             });
         }
     });
-    let upstream = Upstream::new(&config).unwrap();
+    let upstream = fresh(&config).unwrap();
     let pool = upstream.pool();
     let lease = lease(&pool).await;
     assert_eq!(&**lease.server(), "unix:web.sock");
@@ -329,7 +329,7 @@ fn tls_settings_that_would_weaken_it_are_refused() {
     let papers = Papers::new();
     papers.write("empty.pem", "");
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    let refuse = |tls: UpstreamTls| match Upstream::new(&over_tls(address, H1, tls)) {
+    let refuse = |tls: UpstreamTls| match fresh(&over_tls(address, H1, tls)) {
         Err(Error::Tls { owner, reason }) => {
             assert_eq!(&*owner, "site");
             reason

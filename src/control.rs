@@ -18,10 +18,12 @@
 mod handover;
 mod position;
 mod reload;
+mod server;
 
 pub use handover::{NotHandedOver, Predecessor};
 pub use position::{ListenerStatus, Position, Status};
 pub use reload::{NotReloaded, Reload, Reloaded};
+pub use server::{ServerAsked, ServerName, ServerRefusal, ServerStatus, ServerWish};
 
 use crate::drain::{Answer, Event, Receipt, Trigger};
 use std::sync::Arc;
@@ -113,6 +115,8 @@ pub enum Request {
     Reload(Reload),
     /// To hand over to the successor that waits.
     Handover(oneshot::Sender<Result<u32, NotHandedOver>>),
+    /// A wish about a server.
+    Server(ServerAsked),
 }
 
 /// The asking end; clones ask the same conductor.
@@ -218,6 +222,35 @@ impl Control {
         let sent = self.requests.send(Request::Handover(answer)).await;
         sent.map_err(|_| gone())?;
         verdict.await.map_err(|_| gone())?
+    }
+
+    /// Drain a server, or take its drain back. Returns the status after it.
+    ///
+    /// # Errors
+    /// Any [`ServerRefusal`].
+    pub async fn server(
+        &self,
+        name: ServerName,
+        wish: ServerWish,
+    ) -> Result<Arc<Status>, ServerRefusal> {
+        let (answer, verdict) = oneshot::channel();
+        let asked = ServerAsked::new(name, wish, answer);
+        let sent = self.requests.send(Request::Server(asked)).await;
+        sent.map_err(|_| ServerRefusal::Terminated)?;
+        verdict.await.map_err(|_| ServerRefusal::Terminated)??;
+        Ok(self.status())
+    }
+
+    /// Wait until this server's drain is over: its receipt; `None` if it was
+    /// taken back, or the conductor left.
+    pub async fn server_over(&self, name: &ServerName) -> Option<Arc<Receipt>> {
+        let mut seen = self.status.clone();
+        let ended = |status: &Arc<Status>| {
+            let server = status.server(name);
+            server.is_none_or(|one| one.receipt.is_some())
+        };
+        let status = seen.wait_for(ended).await.ok()?;
+        status.server(name)?.receipt.clone()
     }
 
     /// The status as it was published last.

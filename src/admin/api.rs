@@ -11,7 +11,7 @@
 
 use super::ask::{Asked, Query, finish_in};
 use super::problem::Problem;
-use super::{Admin, auth, openapi};
+use super::{Admin, auth, openapi, servers};
 use crate::control::{NotReloaded, Refusal, Status};
 use crate::drain::{Phase, Receipt, Trigger};
 use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
@@ -32,7 +32,7 @@ const BODY: usize = 64 * 1024;
 /// How long a request body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-type Answer = Result<Response<Full<Bytes>>, Problem>;
+pub(super) type Answer = Result<Response<Full<Bytes>>, Problem>;
 
 /// What can be asked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -50,11 +50,15 @@ pub(super) enum Call {
     Reload,
     Handover,
     Forecast,
+    Upstreams,
+    ServerProgress,
+    DrainServer,
+    TakeBackServer,
     Description,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 12] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -73,6 +77,15 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 12] = [
     ("/v1/reload", &[(Method::POST, Call::Reload)]),
     ("/v1/handover", &[(Method::POST, Call::Handover)]),
     ("/v1/drain/forecast", &[(Method::GET, Call::Forecast)]),
+    ("/v1/upstreams", &[(Method::GET, Call::Upstreams)]),
+    (
+        "/v1/upstreams/{upstream}/servers/{server}/drain",
+        &[
+            (Method::GET, Call::ServerProgress),
+            (Method::POST, Call::DrainServer),
+            (Method::DELETE, Call::TakeBackServer),
+        ],
+    ),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
 ];
 
@@ -96,13 +109,13 @@ impl Admin {
     {
         let (head, body) = request.into_parts();
         let found = find(&head.method, head.uri.path());
-        if !matches!(found, Ok(Call::Live | Call::Ready)) {
+        if !matches!(found, Ok((Call::Live | Call::Ready, _))) {
             // Also for what is not there: without the token nothing is told.
             let token = self.token.load_full();
             auth::authorize(&head.headers, token.as_deref().map(String::as_str))?;
         }
         auth::refuse_pages(&head.method, &head.headers)?;
-        let call = found?;
+        let (call, places) = found?;
         let query = match call {
             // A probe may add what it likes.
             // A forecast has a query of its own.
@@ -110,6 +123,7 @@ impl Admin {
             | Call::Metrics
             | Call::Status
             | Call::Connections
+            | Call::Upstreams
             | Call::Forecast
             | Call::Description => "",
             _ => head.uri.query().unwrap_or_default(),
@@ -148,6 +162,11 @@ impl Admin {
             Call::Forecast => {
                 let finish = finish_in(head.uri.query().unwrap_or_default())?;
                 json(StatusCode::OK, &self.forecast_view(finish))
+            }
+            Call::Upstreams => json(StatusCode::OK, &self.upstreams_view()),
+            Call::ServerProgress | Call::DrainServer | Call::TakeBackServer => {
+                let body = self.collect(body).await?;
+                self.of_server(call, places, &query, &body).await
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
         }
@@ -261,10 +280,11 @@ impl Admin {
     }
 }
 
-fn find(method: &Method, path: &str) -> Result<Call, Problem> {
-    let (_, calls) = ROUTES
-        .iter()
-        .find(|(known, _)| *known == path)
+/// What is asked for, and the names that the path has.
+fn find(method: &Method, path: &str) -> Result<(Call, Vec<String>), Problem> {
+    let mut routes = ROUTES.iter();
+    let (calls, places) = routes
+        .find_map(|(known, calls)| Some((calls, servers::places(known, path)?)))
         .ok_or_else(|| Problem::not_found("nothing is here; /openapi.json lists what there is"))?;
     // A HEAD is a GET whose body the HTTP engine leaves out.
     let asked = if *method == Method::HEAD {
@@ -273,7 +293,7 @@ fn find(method: &Method, path: &str) -> Result<Call, Problem> {
         method
     };
     let call = calls.iter().find(|(known, _)| known == asked);
-    call.map(|(_, call)| *call).ok_or_else(|| {
+    call.map(|(_, call)| (*call, places)).ok_or_else(|| {
         let mut allow: Vec<&str> = calls.iter().map(|(method, _)| method.as_str()).collect();
         if allow.contains(&"GET") {
             allow.push("HEAD");
@@ -332,7 +352,7 @@ where
     }
 }
 
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     let written = serde_json::to_vec(value).map_err(|error| {
         let detail = format!("the answer could not be written: {error}");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)

@@ -9,7 +9,7 @@
 
 use super::Admin;
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Drained, HeaderFlaw, Record, State};
+use crate::proxy::registry::{Berth, Drained, Gate, HeaderFlaw, Record, State};
 use crate::telemetry::metrics::Family;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ impl Admin {
             self.cuts_family(),
             self.headers_family(),
             self.servers_family(),
+            self.server_draining_family(),
+            self.server_in_flight_family(),
+            self.server_told_family(),
             build_family(),
         ])
     }
@@ -199,6 +202,82 @@ impl Admin {
         }
         family
     }
+}
+
+/// The labels of a server, and what is counted of it by further labels.
+type Labels = [(&'static str, String); 2];
+
+impl Admin {
+    fn server_draining_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_server_draining",
+            "Whether a server is held out of rotation by its drain, under way or over",
+        );
+        for upstream in self.upstreams.load().iter() {
+            for server in upstream.servers() {
+                let shut = server.berth.gate() != Gate::Open;
+                family.add(labels(&server.berth), u64::from(shut));
+            }
+        }
+        family
+    }
+
+    fn server_in_flight_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_in_flight",
+            "Started, unfinished requests, streams and tunnels on a server",
+        );
+        for (labels, berths) in self.berths_by_labels() {
+            let in_flight = berths.iter().map(|berth| berth.in_flight()).sum::<u64>();
+            family.add(labels, in_flight);
+        }
+        family
+    }
+
+    fn server_told_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_upstream_drained",
+            "Exchanges that the drain of their server ended, by how",
+        );
+        for ([upstream, server], berths) in self.berths_by_labels() {
+            for index in 0..2 {
+                let ended = berths.iter().map(|berth| berth.ended()[index]);
+                let (outcome, count) =
+                    ended.fold(("", 0), |(_, sum), (outcome, count)| (outcome, sum + count));
+                let outcome = ("outcome", outcome.to_owned());
+                family.add([upstream.clone(), server.clone(), outcome], count);
+            }
+        }
+        family
+    }
+
+    /// The servers of the config, and those that a reload took away while
+    /// something is in flight on them. One that was put back meanwhile is one
+    /// series with what is left of it.
+    fn berths_by_labels(&self) -> BTreeMap<Labels, Vec<Arc<Berth>>> {
+        let mut all = BTreeMap::<Labels, Vec<Arc<Berth>>>::new();
+        for upstream in self.upstreams.load().iter() {
+            for server in upstream.servers() {
+                let of = all.entry(labels(&server.berth)).or_default();
+                of.push(server.berth);
+            }
+        }
+        for berth in self.registry.berths() {
+            let of = all.get(&labels(&berth)).into_iter().flatten();
+            let known = of.into_iter().any(|known| Arc::ptr_eq(known, &berth));
+            if !known && berth.in_flight() > 0 {
+                all.entry(labels(&berth)).or_default().push(berth);
+            }
+        }
+        all
+    }
+}
+
+fn labels(berth: &Berth) -> Labels {
+    [
+        ("upstream", berth.upstream().to_string()),
+        ("server", berth.server().to_string()),
+    ]
 }
 
 fn build_family() -> Family {

@@ -20,6 +20,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod serve;
+mod servers;
 pub mod view;
 
 pub use listener::{AdminHold, AdminListener};

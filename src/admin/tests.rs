@@ -3,7 +3,9 @@
 mod client;
 mod forecast;
 mod listeners;
+mod metrics;
 mod schema;
+mod servers;
 
 use super::*;
 use crate::config::{self, UpstreamHttp};
@@ -77,7 +79,16 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
     loop {
         tokio::select! {
             _ = &mut quiescent => break,
-            Some(control::Request::Command(asked)) = inbox.recv() => {
+            Some(request) = inbox.recv() => {
+                let asked = match request {
+                    control::Request::Command(asked) => asked,
+                    control::Request::Server(asked) => {
+                        let done = servers::conduct(&inbox, &asked);
+                        asked.answer(done);
+                        continue;
+                    }
+                    control::Request::Reload(_) | control::Request::Handover(_) => continue,
+                };
                 let now = crate::clock::now();
                 let whom = match asked.command.listener.as_deref() {
                     None => Whom::Process,
@@ -416,41 +427,6 @@ async fn connections_say_what_they_wait_for() {
     assert_eq!(status["in_flight"]["tcp"], 0);
     assert_eq!(status["listeners"][0]["address"], "127.0.0.1:8080");
     assert_eq!(status["upstreams"][0]["servers"][0]["name"], "127.0.0.1:1");
-}
-
-#[tokio::test]
-async fn a_scrape_has_the_fixed_names() {
-    let house = House::open(None).await;
-    let web = house.registry.scope("web".into(), Orders::default());
-    let guard = house.registry.enter(&web, ([192, 0, 2, 7], 1).into());
-    guard.set_protocol(Protocol::WebSocket);
-    let _tunnel = guard.begin(Protocol::WebSocket);
-    let answer = house.get("/metrics").await;
-    let kind = answer.field("content-type").expect("there");
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    for line in [
-        "ebbtide_phase{phase=\"active\"} 1",
-        "ebbtide_phase{phase=\"draining\"} 0",
-        "ebbtide_ready 1",
-        "ebbtide_connections{listener=\"web\",protocol=\"websocket\",state=\"in_flight\"} 1",
-        "ebbtide_connections{listener=\"web\",protocol=\"unknown\",state=\"tls_handshake\"} 0",
-        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"websocket\"} 1",
-        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"tcp\"} 0",
-        "ebbtide_farewells_total{kind=\"grpc_trailers\"} 0",
-        "ebbtide_cuts_total{protocol=\"http1\",reason=\"operator\"} 0",
-        "ebbtide_upstream_server_up{upstream=\"site\",server=\"127.0.0.1:1\"} 1",
-        "app_connections_drained_total{status=\"success\"} 0",
-        "app_connections_drained_total{status=\"timeout\"} 0",
-        "app_connections_drained_total{status=\"failed\"} 0",
-        "app_lifecycle_shutdown_start_timestamp_seconds 0.0",
-        "app_shutdown_duration_seconds_count 0",
-        "ebbtide_requests_total{listener=\"web\",route=\"web/0\",upstream=\"site\",\
-         protocol=\"http2\",code=\"200\"} 1",
-    ] {
-        let there = answer.body.lines().any(|one| one == line);
-        assert!(there, "{line}\n{}", answer.body);
-    }
-    schema::check_exposition(&answer.body);
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ pub(super) struct Drain {
     /// Wait until it is over and print the receipt; exit with 3 if something was cut
     #[arg(long)]
     pub(super) wait: bool,
-    /// Take back a drain that is still announcing
+    /// Take back a drain that is still announcing, or that of a server at any time
     #[arg(long, conflicts_with = "wait")]
     pub(super) cancel: bool,
     /// Give what is in flight this much more time, e.g. 30s
@@ -99,6 +99,13 @@ pub(super) struct Drain {
     /// Only this listener, not the process
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) listener: Option<String>,
+    /// Only this server of an upstream, as in site/10.0.0.1:8080
+    #[arg(long, value_name = "UPSTREAM/SERVER", value_parser = server,
+          conflicts_with_all = ["listener", "extend"])]
+    pub(super) server: Option<ServerName>,
+    /// What a server's exchanges have to finish, as in 30s; the plan's times if left out
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "server", conflicts_with = "cancel")]
+    pub(super) finish: Option<String>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -128,6 +135,26 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a listener's name has letters, digits, `_`, `-` and `.`".to_owned())
+}
+
+/// A server, by its names in the config.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) struct ServerName {
+    pub(super) upstream: String,
+    pub(super) server: String,
+}
+
+fn server(text: &str) -> Result<ServerName, String> {
+    // Only the first: what follows may be the path of a socket.
+    match text.split_once('/') {
+        Some((upstream, server)) if !upstream.is_empty() && !server.is_empty() => Ok(ServerName {
+            upstream: upstream.to_owned(),
+            server: server.to_owned(),
+        }),
+        _ => {
+            Err("a server is named by its upstream and itself, as in site/10.0.0.1:8080".to_owned())
+        }
+    }
 }
 
 /// What a forecast assumes.
@@ -266,6 +293,8 @@ mod tests {
             cancel: false,
             extend: None,
             listener: Some(listener),
+            server: None,
+            finish: None,
             remote,
         })) = drain
         else {
@@ -275,6 +304,18 @@ mod tests {
         assert_eq!(listener, "web");
         assert_eq!(remote.admin, Address::Unix("/run/e.sock".into()));
         assert_eq!(remote.token.as_deref(), Some("t"));
+        let drain = parse("ebbtide drain --server site/unix:/run/a.sock --finish 30s --wait");
+        let Ok(Command::Drain(Drain {
+            server: Some(server),
+            finish: Some(finish),
+            ..
+        })) = drain
+        else {
+            panic!("not understood: {drain:?}");
+        };
+        assert_eq!(server.upstream, "site");
+        assert_eq!(server.server, "unix:/run/a.sock");
+        assert_eq!(finish, "30s");
         let forecast = parse("ebbtide forecast --finish 1m30s --json");
         let Ok(Command::Forecast(Forecast {
             finish: Some(finish),
@@ -301,6 +342,13 @@ mod tests {
             "ebbtide drain --wait --extend 5s",
             "ebbtide drain --extend 5",
             "ebbtide drain --listener a&wait=true",
+            "ebbtide drain --server site",
+            "ebbtide drain --server /10.0.0.1:80",
+            "ebbtide drain --server site/a --listener web",
+            "ebbtide drain --server site/a --extend 5s",
+            "ebbtide drain --server site/a --finish 5",
+            "ebbtide drain --server site/a --cancel --finish 5s",
+            "ebbtide drain --finish 5s",
             "ebbtide forecast --finish 30",
             "ebbtide forecast --finish 1.5s",
             "ebbtide status --admin 9900",

@@ -20,6 +20,7 @@ mod handover;
 mod local;
 mod output;
 mod remote;
+mod server;
 mod text;
 
 use crate::process::signal::{self, Signals};

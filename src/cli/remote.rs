@@ -11,8 +11,8 @@ use super::args::{self, Drain, Reload, Remote};
 use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
-use super::{exit, output};
-use crate::admin::view::{Connections, Progress, Status};
+use super::{exit, output, server};
+use crate::admin::view::{self, Connections, Progress, ServerState, Status};
 use crate::control::{Predecessor, Reloaded};
 use crate::drain::{Forecast, Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
@@ -47,6 +47,9 @@ pub(super) fn forecast(what: &args::Forecast) -> anyhow::Result<Done> {
 }
 
 pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
+    if let Some(name) = &what.server {
+        return server::drain(what, name);
+    }
     let remote = &what.remote;
     let listener = what.listener.as_ref();
     let of = listener.map_or_else(String::new, |name| format!("?listener={name}"));
@@ -86,6 +89,10 @@ pub(super) fn reload(what: &Reload) -> anyhow::Result<Done> {
             let path = format!("/v1/drain?listener={listener}&wait=true");
             ask(remote, Method::GET, &path, Patience::Endless)?;
         }
+        for one in &reloaded.servers {
+            output::remark(&format!("waiting for server {one} to drain"));
+            server::wait_for(remote, &one.upstream, &one.server)?;
+        }
     }
     Ok(done)
 }
@@ -98,7 +105,7 @@ fn reloaded_text(reloaded: &Reloaded) -> String {
 }
 
 /// The answer as a value, and to be told: as it came, or as `text` has it.
-fn read<T: DeserializeOwned>(
+pub(super) fn read<T: DeserializeOwned>(
     remote: &Remote,
     body: &[u8],
     text: impl Fn(&T) -> String,
@@ -141,10 +148,7 @@ fn status_text(status: &Status) -> String {
         rows.push(row(&name, format!("{}{phase}", listener.address)));
     }
     for upstream in &status.upstreams {
-        let servers = upstream.servers.iter().map(|server| {
-            let verdict = if server.up { "up" } else { "down" };
-            format!("{} {verdict}", server.name)
-        });
+        let servers = upstream.servers.iter().map(server_text);
         let name = format!("upstream {}", upstream.name);
         rows.push(row(&name, servers.collect::<Vec<_>>().join(", ")));
     }
@@ -167,7 +171,16 @@ fn predecessor_text(one: &Predecessor) -> String {
     format!("{pid}, in flight: {in_flight}, gone in {gone} at the latest{admin}")
 }
 
-fn in_flight_text(counts: &BTreeMap<Protocol, u64>) -> String {
+fn server_text(server: &view::Server) -> String {
+    let verdict = if server.up { "up" } else { "down" };
+    let drained = match server.state {
+        ServerState::Serving => String::new(),
+        state => format!(", {} ({} in flight)", state.as_str(), server.in_flight),
+    };
+    format!("{} {verdict}{drained}", server.name)
+}
+
+pub(super) fn in_flight_text(counts: &BTreeMap<Protocol, u64>) -> String {
     let parts: Vec<String> = counts
         .iter()
         .filter(|(_, count)| **count > 0)

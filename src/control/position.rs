@@ -4,8 +4,9 @@
 //!
 //! Deliberately absent: connections. Those are in the live table.
 
-use super::Predecessor;
-use crate::drain::{Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
+use super::server::ServerName;
+use super::{Predecessor, ServerStatus};
+use crate::drain::{Machine, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +51,22 @@ impl Position {
         }
     }
 
+    /// Where this machine stands.
+    #[must_use]
+    pub fn of(machine: &Machine) -> Self {
+        Self {
+            phase: machine.phase(),
+            stage: machine.stage(),
+            ready: machine.phase() == Phase::Active && machine.started().is_none(),
+            trigger: machine.trigger(),
+            started: machine.started(),
+            refused: machine.orders().refuse_at,
+            latest: machine.latest(),
+            plan: *machine.plan(),
+            stages: machine.timeline().to_vec(),
+        }
+    }
+
     /// Whether a drain is under way, announce included.
     #[must_use]
     pub fn draining(&self) -> bool {
@@ -85,6 +102,8 @@ pub struct Status {
     pub successor: Option<u32>,
     /// Who went before and still has work in flight, the last one first.
     pub predecessors: Vec<Predecessor>,
+    /// The servers that are drained or being drained.
+    pub servers: Vec<ServerStatus>,
 }
 
 impl Status {
@@ -98,6 +117,7 @@ impl Status {
             door: None,
             successor: None,
             predecessors: Vec::new(),
+            servers: Vec::new(),
         }
     }
 
@@ -106,5 +126,14 @@ impl Status {
     pub fn listener(&self, name: &str) -> Option<&ListenerStatus> {
         let mut named = self.listeners.iter().filter(|one| &*one.name == name);
         named.next_back()
+    }
+
+    /// The server of this name, if it is drained or being drained. One that
+    /// configs have comes before one that they had.
+    #[must_use]
+    pub fn server(&self, name: &ServerName) -> Option<&ServerStatus> {
+        let named = self.servers.iter().filter(|one| one.name == *name);
+        // Of several that were removed, the last.
+        named.max_by_key(|one| !one.removed)
     }
 }

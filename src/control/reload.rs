@@ -4,6 +4,7 @@
 //!
 //! Deliberately absent: doing it.
 
+use super::ServerName;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -64,6 +65,9 @@ pub struct Reloaded {
     pub untouched: u64,
     /// Listeners that are being drained by it.
     pub drains: Vec<String>,
+    /// Servers that are being drained by it.
+    #[serde(default)]
+    pub servers: Vec<ServerName>,
 }
 
 /// Why nothing was changed.

@@ -255,8 +255,7 @@ impl Machine {
         &self.timeline
     }
 
-    /// The course of the drain, of this listener or of the process; `None` if
-    /// none has begun.
+    /// The course of the drain, of this listener if named; `None` if none began.
     #[must_use]
     pub fn course(&self, listener: Option<&str>) -> Option<Course> {
         Some(Course {

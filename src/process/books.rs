@@ -47,6 +47,9 @@ impl Opening {
         if let Some(listener) = &course.listener {
             told.retain(|one| one.listener == *listener);
         }
+        if let Some(server) = &course.server {
+            told.retain(|one| one.server.as_ref() == Some(server));
+        }
         let accounts = Accounts {
             connections: sums.connections,
             requests: sums.exchanges,
@@ -58,4 +61,29 @@ impl Opening {
         };
         Receipt::of(course, self.unix, clock::now(), accounts)
     }
+}
+
+/// A receipt's sums, to the log.
+pub(super) fn completed(receipt: &Receipt, event: &str) {
+    let exchanges = receipt.exchanges();
+    tracing::info!(
+        event,
+        listener = receipt.listener,
+        server = receipt.server,
+        duration_ms = whole(receipt.duration_ms),
+        connections = receipt.connections.opened,
+        opened = exchanges.opened,
+        finished = exchanges.finished,
+        farewelled = exchanges.farewelled,
+        cut = exchanges.cut,
+        lost = receipt.lost,
+        "{}",
+        receipt.verdict(),
+    );
+}
+
+/// Milliseconds, without their fractions.
+fn whole(millis: f64) -> u64 {
+    let span = Duration::from_secs_f64(millis.max(0.0) / 1000.0);
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@
 mod account;
 mod handover;
 mod reload;
+mod servers;
 
 use super::Error;
 use super::books::Opening;
@@ -33,6 +34,7 @@ use crate::drain::{
 use crate::proxy::listener::Port;
 use crate::proxy::registry::Registry;
 use handover::Succession;
+use servers::Docks;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -40,6 +42,7 @@ use tokio::sync::mpsc;
 pub(super) struct Conductor {
     group: Group,
     posts: Vec<Post>,
+    docks: Docks,
     setup: Setup,
     workers: Option<Workers>,
     reloads: Reloads,
@@ -83,6 +86,7 @@ impl Conductor {
         Self {
             group,
             posts,
+            docks: Docks::default(),
             workers: None,
             reloads: Reloads::of(setup.config.source.clone()),
             inbox,
@@ -158,12 +162,14 @@ impl Conductor {
                     // Who asked may have left.
                     let _ = answer.send(self.hand_over());
                 }
+                Woken::Asked(Request::Server(asked)) => self.server_asked(asked),
                 Woken::Loaded(reload, config) => self.loaded(reload, config),
                 Woken::Successor(ask) => self.ask(ask).await,
                 Woken::Predecessor(news) => self.heard(news),
                 Woken::Event(whom, event) => self.step(whom, event),
                 Woken::Released => self.released(),
             }
+            self.tend_servers();
         }
         self.setup.close();
         if let Some(workers) = self.workers.take() {
@@ -199,9 +205,13 @@ impl Conductor {
     }
 
     async fn woken(&mut self) -> Woken {
-        let deadline = self.group.next_deadline();
-        let (group, posts) = (&self.group, &self.posts);
-        let news = || posts.iter().any(|post| post.news(group).is_some());
+        let deadlines = [self.group.next_deadline(), self.docks.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        let (group, posts, docks) = (&self.group, &self.posts, &self.docks);
+        let news = || {
+            let mut news = posts.iter().map(|post| post.news(group));
+            news.any(|event| event.is_some()) || docks.have_news(posts, group)
+        };
         tokio::select! {
             biased;
             wish = next(&mut self.signals) => Woken::Wish(wish),
@@ -324,6 +334,7 @@ impl Conductor {
             door: self.succession.place(),
             successor: self.succession.successor(),
             predecessors: self.succession.predecessors.clone(),
+            servers: self.docks.status(),
         });
     }
 

@@ -11,6 +11,7 @@
 
 mod books;
 mod conductor;
+mod dock;
 mod embedded;
 mod foresight;
 mod handover;

@@ -188,22 +188,10 @@ impl Post {
     /// Where it stands.
     pub(super) fn status(&self, group: &Group) -> Option<ListenerStatus> {
         let machine = group.member(self.id)?.machine();
-        let orders = machine.orders();
-        let plan = *machine.plan();
         Some(ListenerStatus {
             name: Arc::clone(self.scope.listener()),
             address: self.address,
-            position: Position {
-                phase: machine.phase(),
-                stage: machine.stage(),
-                ready: machine.phase() == Phase::Active && machine.started().is_none(),
-                trigger: machine.trigger(),
-                started: machine.started(),
-                refused: orders.refuse_at,
-                latest: machine.latest(),
-                plan,
-                stages: machine.timeline().to_vec(),
-            },
+            position: Position::of(machine),
             receipt: self.receipt.clone(),
         })
     }

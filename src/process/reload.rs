@@ -14,10 +14,10 @@
 use super::post::Post;
 use super::setup::Setup;
 use crate::config::{self, Change, Config, Diff, Listener, Report};
-use crate::control::{NotReloaded, Reload, Reloaded};
+use crate::control::{NotReloaded, Reload, Reloaded, ServerName};
 use crate::drain::{Group, MemberId};
 use crate::proxy::listener::{self, Bound};
-use crate::proxy::registry::Registry;
+use crate::proxy::registry::{Berth, Registry};
 use crate::proxy::request::Site;
 use std::collections::VecDeque;
 use std::future::pending;
@@ -92,6 +92,8 @@ impl Reloads {
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) setup: Setup,
+    /// Servers that the config has no more.
+    pub(super) servers: Vec<Arc<Berth>>,
     pub(super) diff: Diff,
     /// Listeners to be bound, with their sites.
     added: Vec<(Listener, Vec<Site>)>,
@@ -115,8 +117,10 @@ impl Planned {
         }
         let failed = |error: crate::proxy::Error| NotReloaded::Failed(error.to_string());
         let config = Arc::new(config);
+        let setup = running.next(Arc::clone(&config)).map_err(failed)?;
         let mut planned = Self {
-            setup: running.next(Arc::clone(&config)).map_err(failed)?,
+            servers: running.berths_not_in(&setup),
+            setup,
             diff,
             added: Vec::new(),
             changed: Vec::new(),
@@ -203,6 +207,7 @@ impl Planned {
         if !drained.is_empty() {
             changes.push(format!("drains {} connections", count(&drained)));
         }
+        changes.extend(self.told_of_servers());
         Reloaded {
             applied: applied && !self.diff.is_empty(),
             changes,
@@ -211,7 +216,25 @@ impl Planned {
                 .iter()
                 .map(|scope| scope.listener().to_string())
                 .collect(),
+            servers: self.servers.iter().map(|one| name_of(one)).collect(),
         }
+    }
+
+    fn told_of_servers(&self) -> Option<String> {
+        let in_flight: u64 = self.servers.iter().map(|one| one.in_flight()).sum();
+        match self.servers.len() {
+            0 => None,
+            1 => Some(format!("drains 1 server ({in_flight} in flight)")),
+            many => Some(format!("drains {many} servers ({in_flight} in flight)")),
+        }
+    }
+}
+
+/// A server, as it is told of.
+pub(super) fn name_of(berth: &Berth) -> ServerName {
+    ServerName {
+        upstream: berth.upstream().to_string(),
+        server: berth.server().to_string(),
     }
 }
 

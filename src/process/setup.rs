@@ -10,7 +10,7 @@
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
 use crate::config::{Config, Listener, Serves};
-use crate::proxy::registry::Registry;
+use crate::proxy::registry::{Berth, Registry};
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
@@ -92,6 +92,28 @@ impl Setup {
     pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         let upstreams = self.supplies.iter();
         upstreams.map(|one| Arc::clone(&one.upstream)).collect()
+    }
+
+    /// The berth of every server.
+    fn berths(&self) -> Vec<Arc<Berth>> {
+        let upstreams = self.supplies.iter().map(|one| &one.upstream);
+        let servers = upstreams.flat_map(|upstream| upstream.servers());
+        servers.map(|server| server.berth).collect()
+    }
+
+    /// Those that `next` has no more.
+    pub(super) fn berths_not_in(&self, next: &Self) -> Vec<Arc<Berth>> {
+        let kept = next.berths();
+        let mut gone = self.berths();
+        gone.retain(|berth| !kept.iter().any(|other| Arc::ptr_eq(other, berth)));
+        gone
+    }
+
+    /// Close idle connections to servers that are being drained, and have the
+    /// others close with their exchanges.
+    pub(super) fn let_go_of_drained(&self) {
+        let pools = self.supplies.iter().flat_map(|one| &one.pools);
+        pools.for_each(|pool| pool.let_go_of_drained());
     }
 
     /// A listener's site for each worker. TLS settings that did not change are

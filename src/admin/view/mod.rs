@@ -10,12 +10,14 @@
 mod connections;
 mod forecast;
 mod progress;
+mod server;
 mod status;
 
 pub use connections::{Connection, Connections};
 pub use forecast::Foresight;
 pub use progress::{Deadlines, Progress};
-pub use status::{Listener, Server, Status, Upstream};
+pub use server::{Server, ServerProgress, ServerState};
+pub use status::{Listener, Status, Upstream, Upstreams};
 
 use crate::drain::Protocol;
 use crate::proxy::registry::Record;

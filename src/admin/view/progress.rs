@@ -55,7 +55,7 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    fn of(position: &Position, started: Timestamp, now: Timestamp) -> Self {
+    pub(super) fn of(position: &Position, started: Timestamp, now: Timestamp) -> Self {
         let plan = &position.plan;
         let refuse = position.refused.unwrap_or(started + plan.announce);
         let last = refuse + plan.longest_finish() + plan.farewell;

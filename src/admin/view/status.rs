@@ -3,6 +3,7 @@
 //! Invariant: everything in it is also in a metric, or fixed at start. Absent:
 //! single connections, and the drain's times (see `progress`).
 
+use super::server::Server;
 use super::{in_flight, millis};
 use crate::admin::Admin;
 use crate::clock;
@@ -75,13 +76,11 @@ pub struct Upstream {
     pub servers: Vec<Server>,
 }
 
-/// A server and its health.
+/// Every upstream.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Server {
-    /// As it is written in the config.
-    pub name: String,
-    /// Whether it is given traffic.
-    pub up: bool,
+pub struct Upstreams {
+    /// In the order of the config.
+    pub upstreams: Vec<Upstream>,
 }
 
 impl Admin {
@@ -104,6 +103,17 @@ impl Admin {
         }
     }
 
+    pub(in crate::admin) fn upstreams_view(&self) -> Upstreams {
+        let upstreams = self.upstreams.load();
+        let upstreams = upstreams.iter().map(|upstream| Upstream {
+            name: upstream.name().to_string(),
+            servers: self.servers_of(upstream),
+        });
+        Upstreams {
+            upstreams: upstreams.collect(),
+        }
+    }
+
     pub(in crate::admin) fn status_view(&self) -> Status {
         let status = self.control.status();
         let records = self.registry.records();
@@ -115,18 +125,6 @@ impl Admin {
             ready: one.position.ready && status.process.ready,
         });
         let process = &status.process;
-        let upstreams = self.upstreams.load();
-        let upstreams = upstreams.iter().map(|upstream| Upstream {
-            name: upstream.name().to_string(),
-            servers: upstream
-                .servers()
-                .into_iter()
-                .map(|server| Server {
-                    name: server.name.to_string(),
-                    up: server.up,
-                })
-                .collect(),
-        });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -137,7 +135,7 @@ impl Admin {
             connections: records.len() as u64,
             in_flight: in_flight(&records),
             listeners: listeners.collect(),
-            upstreams: upstreams.collect(),
+            upstreams: self.upstreams_view().upstreams,
             plan: process.plan,
             config: status.config.display().to_string(),
             handover: status.door.as_ref().map(|path| path.display().to_string()),

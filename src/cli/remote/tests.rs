@@ -1,7 +1,6 @@
 //! The commands against a real admin interface, in a runtime of its own.
 
 use super::*;
-use crate::admin::view;
 use crate::admin::{Admin, AdminListener};
 use crate::cli::args::Address;
 use crate::config::AdminAddr;
@@ -117,6 +116,8 @@ fn drain_with(remote: Remote, wait: bool, cancel: bool) -> anyhow::Result<Done> 
         cancel,
         extend: None,
         listener: None,
+        server: None,
+        finish: None,
         remote,
     })
 }
@@ -205,10 +206,16 @@ fn the_status_is_readable() {
                 view::Server {
                     name: "10.0.0.1:80".into(),
                     up: true,
+                    draining: true,
+                    state: ServerState::Draining,
+                    in_flight: 2,
                 },
                 view::Server {
                     name: "10.0.0.2:80".into(),
                     up: false,
+                    draining: false,
+                    state: ServerState::Serving,
+                    in_flight: 0,
                 },
             ],
         }],
@@ -235,7 +242,7 @@ connections    3
 in flight      2 grpc
 drain plan     announce 5s, finish up to 20s, farewell 2s, within 30s
 listener web   0.0.0.0:443, stage announce
-upstream site  10.0.0.1:80 up, 10.0.0.2:80 down
+upstream site  10.0.0.1:80 up, draining (2 in flight), 10.0.0.2:80 down
 predecessor    41, in flight: 3 websocket, gone in 59m00s at the latest; unix:/run/e.sock.41
 ";
     assert_eq!(text, expected);

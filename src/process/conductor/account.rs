@@ -5,8 +5,8 @@
 //! Deliberately absent: counting (see `process::books`).
 
 use super::{Conductor, millis};
-use crate::drain::{MemberId, Receipt, Trigger};
-use crate::process::books::{Opening, Whole};
+use crate::drain::{MemberId, Trigger};
+use crate::process::books::{Opening, Whole, completed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,24 +59,4 @@ impl Conductor {
         self.keeper.keep(&receipt);
         self.inbox.publish_receipt(receipt);
     }
-}
-
-/// A receipt's sums, to the log.
-fn completed(receipt: &Receipt, event: &str) {
-    let exchanges = receipt.exchanges();
-    tracing::info!(
-        event,
-        listener = receipt.listener,
-        duration_ms = millis(Duration::from_secs_f64(
-            receipt.duration_ms.max(0.0) / 1000.0
-        )),
-        connections = receipt.connections.opened,
-        opened = exchanges.opened,
-        finished = exchanges.finished,
-        farewelled = exchanges.farewelled,
-        cut = exchanges.cut,
-        lost = receipt.lost,
-        "{}",
-        receipt.verdict(),
-    );
 }

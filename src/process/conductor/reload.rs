@@ -72,6 +72,7 @@ impl Conductor {
         if let Err(error) = logs::set_level(&config.process.logs.level) {
             tracing::warn!(%error, "the log level stays as it was");
         }
+        let gone = planned.servers;
         self.setup.close_all_but(&planned.setup);
         self.setup = planned.setup;
         self.setup.watch_health();
@@ -81,11 +82,13 @@ impl Conductor {
             }
             self.step(Whom::Listener(id), Event::Drain(Trigger::Reload));
         }
+        self.drain_removed(gone);
         self.step(Whom::Process, Event::Elapsed);
     }
 
     /// Listeners that an earlier reload took away, and that are over.
     fn forget_the_gone(&mut self) {
+        self.docks.forget_the_gone();
         let group = &mut self.group;
         self.posts.retain(|post| {
             let gone = post.removed && post.is_over(group);

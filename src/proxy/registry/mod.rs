@@ -20,6 +20,7 @@ mod client;
 mod exchange;
 mod foretold;
 mod guard;
+mod outcome;
 mod record;
 mod scope;
 mod tally;

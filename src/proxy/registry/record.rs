@@ -10,11 +10,10 @@
 
 use super::client::Client;
 use super::exchange::{Exchanges, Marks, Place};
+use super::outcome::{decode, encode};
 use super::scope::Scope;
 use crate::clock;
-use crate::drain::{
-    CutReason, Doing, Farewell, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp,
-};
+use crate::drain::{Doing, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp};
 use futures_util::task::AtomicWaker;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -431,29 +430,6 @@ impl Record {
     }
 }
 
-/// The first code of a cut; codes below it are farewells, zero is finished.
-const CUT: u8 = 128;
-
-fn encode(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Finished => 0,
-        Outcome::Farewelled(farewell) => 1 + farewell as u8,
-        Outcome::Cut(reason) => CUT + reason as u8,
-    }
-}
-
-fn decode(code: u8) -> Outcome {
-    match code {
-        0 => Outcome::Finished,
-        farewell if farewell < CUT => Farewell::ALL
-            .get(usize::from(farewell - 1))
-            .map_or(Outcome::Finished, |kind| Outcome::Farewelled(*kind)),
-        cut => CutReason::ALL
-            .get(usize::from(cut - CUT))
-            .map_or(Outcome::Finished, |reason| Outcome::Cut(*reason)),
-    }
-}
-
 fn noted(micros: &AtomicU64) -> Option<Timestamp> {
     let micros = micros.load(Relaxed);
     let at = Timestamp::from_start(std::time::Duration::from_micros(micros));
@@ -472,19 +448,8 @@ pub(super) fn micros(at: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::Farewell;
     use crate::proxy::registry::Registry;
-
-    #[test]
-    fn outcomes_survive_the_coding() {
-        let all = Farewell::ALL
-            .into_iter()
-            .map(Outcome::Farewelled)
-            .chain(CutReason::ALL.into_iter().map(Outcome::Cut))
-            .chain([Outcome::Finished]);
-        for outcome in all {
-            assert_eq!(decode(encode(outcome)), outcome);
-        }
-    }
 
     #[test]
     fn the_worst_outcome_stays() {

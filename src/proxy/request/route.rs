@@ -7,7 +7,7 @@
 use super::head;
 use crate::config::{self as model, HostPattern, Serves};
 use crate::drain::Protocol;
-use crate::proxy::registry::{Access, ConnectionGuard, Ends, Record, RequestGuard};
+use crate::proxy::registry::{Access, Berth, ConnectionGuard, Ends, Record, RequestGuard};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use http::request::Parts;
@@ -108,6 +108,16 @@ impl Site {
     #[must_use]
     pub fn secure(&self) -> bool {
         self.listener.tls.is_some()
+    }
+
+    /// Whether a request can be sent to this server from here.
+    #[must_use]
+    pub fn leads_to(&self, berth: &Arc<Berth>) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|route| {
+            let there = route.pool.upstream().berth(berth.server());
+            there.is_some_and(|there| Arc::ptr_eq(there, berth))
+        })
     }
 
     pub(super) fn unrouted(&self) -> &Arc<RouteMetrics> {

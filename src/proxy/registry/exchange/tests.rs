@@ -1,10 +1,12 @@
 //! Slots: taken, read, marked and given back.
 
 use super::*;
+use crate::drain::Doing;
 use crate::drain::Orders;
 use crate::proxy::registry::Registry;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_start(Duration::from_millis(millis))

@@ -6,6 +6,7 @@ mod harness;
 mod proxied;
 mod proxy;
 mod reload;
+mod servers;
 mod serving;
 mod support;
 mod triggers;

@@ -367,7 +367,7 @@ async fn tls(certificate: &Certificate, address: SocketAddr) -> BoxWire {
 }
 
 /// A gRPC call, as it is on the wire; its request is not at its end.
-pub(super) async fn call(client: &Http2, method: &str) -> (ResponseFuture, SendStream<Bytes>) {
+pub(crate) async fn call(client: &Http2, method: &str) -> (ResponseFuture, SendStream<Bytes>) {
     let request = Request::post(format!("http://localhost/{SERVICE}/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")

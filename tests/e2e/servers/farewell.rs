@@ -232,26 +232,21 @@ async fn websockets_get_close_1001_on_both_sides() {
 async fn tcp_tunnels_are_half_closed_on_both_sides() {
     let servers = [Server::tcp().await, Server::tcp().await];
     let pair = Pair::start(servers, "").await;
-    let mut tunnels = Vec::new();
-    for _ in 0..2 {
+    let open = async || {
         let mut tunnel = Raw::connect(pair.proxy.address("tcp")).await;
         tunnel.send("hello\n").await.expect("sent");
         tunnel.read_until("hello\n").await.expect("an echo");
-        tunnels.push(tunnel);
-    }
-    let mut sibling = tunnels.pop().expect("two");
-    let first = tunnels.pop().expect("two");
-    let drained = &pair.servers[0];
+        tunnel
+    };
+    let first = open().await;
+    let drained = pair.with_requests(1).await;
+    let mut sibling = open().await;
+    let other = pair.other(drained);
+    other.desk.until("it", |seen| seen.requests == 1).await;
     pair.drain(drained, NOW).await;
-    // Which of the two it was is the balance's to say.
-    tokio::select! {
-        end = first.rest() => {
-            assert_eq!(end, (Vec::new(), Ended::Fin));
-            sibling.send("still\n").await.expect("sent");
-            sibling.read_until("still\n").await.expect("an echo");
-        }
-        end = sibling.read_until("never") => panic!("the other first? {end:?}"),
-    }
+    assert_eq!(first.rest().await, (Vec::new(), Ended::Fin));
+    sibling.send("still\n").await.expect("sent");
+    sibling.read_until("still\n").await.expect("an echo");
     let seen = drained.desk.until("its end", |seen| seen.finished == 1);
     assert_eq!(seen.await.reasons, ["FIN"]);
     assert_eq!(

@@ -25,6 +25,10 @@ const DRAINING: HeaderValue = HeaderValue::from_static(
 const SERVER_DRAINING: HeaderValue =
     HeaderValue::from_static("ended by the drain of its server: its deadline passed; try again");
 
+/// Says that the server went away in the middle of a stream.
+const LOST: HeaderValue =
+    HeaderValue::from_static("the connection to the server was lost; try again");
+
 /// Whether a request is gRPC: its content type is `application/grpc`, with or
 /// without a format. gRPC-Web is HTTP like any other.
 pub(super) fn is_request(headers: &HeaderMap) -> bool {
@@ -66,6 +70,14 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, time: Duration) {
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(GRPC_TIMEOUT, value);
     }
+}
+
+/// The trailers that end a stream whose server is gone.
+pub(super) fn lost() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert(GRPC_STATUS, UNAVAILABLE);
+    trailers.insert(GRPC_MESSAGE, LOST);
+    trailers
 }
 
 /// The trailers that end a stream at its deadline; `with_server` if that is

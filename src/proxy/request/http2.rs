@@ -233,6 +233,7 @@ impl Stream {
             End::BetweenEvents => self.told(Farewell::EventStream),
             End::Refused => {}
             End::Stalled => pump.reset(Reason::CANCEL),
+            End::Broken(error) if self.lost(&error) => pump.farewell(grpc::lost()),
             End::Broken(error) => pump.reset(reason(&error)),
         }
     }
@@ -262,6 +263,13 @@ impl Stream {
     async fn last_event(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
         let mut cut = pin!(self.exchange.cut());
         poll_fn(|cx| poll_transfer(cx, &self.exchange, pump, carrier, cut.as_mut())).await
+    }
+
+    /// Whether the client of a call is to be told of its server's end in words
+    /// of gRPC: where the server said nothing of the call, but is gone.
+    fn lost(&self, error: &Error) -> bool {
+        let said = matches!(error, Error::Http2(error) if error.is_reset());
+        self.exchange.protocol() == Protocol::Grpc && !said
     }
 
     fn farewell(self, pump: &mut Pump) {

@@ -5,6 +5,7 @@
 //! them, then on the other; the one that is drained is named by the test.
 
 mod command;
+mod dies;
 mod farewell;
 mod keep;
 mod load;

@@ -79,6 +79,31 @@ async fn what_is_in_flight_on_a_server_is_told_by_protocol_and_age() {
 }
 
 #[tokio::test]
+async fn a_forecast_knows_of_the_earlier_deadline_of_a_server() {
+    let house = House::open(None).await;
+    let web = house.registry.scope("web".into(), Orders::default());
+    let guard = house.registry.enter(&web, ([192, 0, 2, 7], 1).into());
+    let berth = house.registry.berths().pop().expect("the server's");
+    let call = guard.begin(Protocol::Grpc);
+    assert!(call.board(&crate::proxy::registry::Mooring::new(&berth)));
+    let deadline = async || {
+        let path = "/v1/drain/forecast?finish=30s";
+        let forecast = house.get(path).await.schema("Forecast");
+        let one = &forecast["exchanges"][0];
+        one["deadline_ms"].as_f64().expect("there")
+    };
+    // An hour of announce, and what it was asked for.
+    assert!(deadline().await > 3_600_000.0);
+    for (finish, at_most) in [(1, 1_000.0), (7_200, 3_630_000.0)] {
+        let plan = ServerDrain::plan(&plan(), Some(Duration::from_secs(finish)));
+        let drain = ServerDrain::begin(plan, Trigger::Api, crate::clock::now());
+        house.registry.publish_to(&berth, drain.orders());
+        let there = deadline().await;
+        assert!(there <= at_most, "{there}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_understood_about_a_server_does_nothing() {
     let house = House::open(None).await;
     let nobody = "/v1/upstreams/site/servers/nobody/drain";

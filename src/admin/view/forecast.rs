@@ -12,7 +12,7 @@ use crate::clock;
 use crate::drain::forecast::{
     Forecast, Horizon, InFlight, Predicted, Resting, Retires, Snapshot, Transfer, predict,
 };
-use crate::drain::{History, Plan, Protocol, Timestamp};
+use crate::drain::{History, Orders, Plan, Protocol, Timestamp};
 use crate::proxy::registry::{Record, Round, Seen, State};
 use crate::telemetry::metrics::RouteMetrics;
 use std::collections::HashMap;
@@ -32,6 +32,9 @@ struct Reading {
     now: Timestamp,
     /// The plan that was asked for, in place of the listeners' own.
     plan: Option<Plan>,
+    horizon: Horizon,
+    /// What servers that are being drained order, by the numbers of their berths.
+    servers: HashMap<u32, Orders>,
     routes: Vec<Arc<RouteMetrics>>,
     none: Arc<str>,
     known: HashMap<(u32, Protocol), usize>,
@@ -75,7 +78,7 @@ impl Reading {
                 |(_, found)| Arc::clone(found.route()),
             ),
             doing: seen.doing,
-            deadline_in: self.deadline(record, seen.protocol),
+            deadline_in: self.deadline(record, seen),
             age: now.saturating_since(seen.began),
             transfer: transfer(seen, now),
             gives_up_in: seen.gives_up.map(|at| at.saturating_since(now)),
@@ -83,13 +86,23 @@ impl Reading {
         }
     }
 
-    /// What the drain of its listener gives it, where that has refused already;
-    /// one may be ahead of the others.
-    fn deadline(&self, record: &Record, protocol: Protocol) -> Option<Duration> {
+    /// What it is given by a drain that has refused already: that of its
+    /// listener, one of which may be ahead of the others, or that of its
+    /// server, if it comes earlier.
+    fn deadline(&self, record: &Record, seen: &Seen) -> Option<Duration> {
+        let left = |at: Timestamp| at.saturating_since(self.now);
         let orders = record.scope().orders();
         let plan = self.plan.as_ref().unwrap_or(&orders.plan);
-        let at = orders.refuse_at? + plan.finish_for(protocol);
-        Some(at.saturating_since(self.now))
+        let refuse = orders.refuse_at;
+        let listener = refuse.map(|at| left(at + plan.finish_for(seen.protocol)));
+        let server = self.servers.get(&seen.server);
+        match server.and_then(|orders| orders.deadline(seen.protocol)) {
+            None => listener,
+            Some(at) => {
+                let other = listener.unwrap_or_else(|| self.horizon.left(seen.protocol));
+                Some(left(at).min(other))
+            }
+        }
     }
 
     /// Each history is read once.
@@ -140,6 +153,8 @@ impl Admin {
         let mut reading = Reading {
             now,
             plan: asked,
+            horizon,
+            servers: self.registry.orders_of_servers(),
             routes: self.metrics.numbered(),
             none: "".into(),
             known: HashMap::new(),

@@ -40,7 +40,7 @@ use crate::drain::{
 use dashmap::DashMap;
 use foretold::Foretelling;
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -128,6 +128,15 @@ impl Registry {
         for entry in &self.live {
             entry.value().tell_aboard(berth);
         }
+    }
+
+    /// The orders of servers that are being drained, by what [`Seen::server`]
+    /// has.
+    #[must_use]
+    pub fn orders_of_servers(&self) -> HashMap<u32, Orders> {
+        let berths = self.berths().into_iter();
+        let orders = berths.map(|berth| (berth.number, berth.orders()));
+        orders.filter(|(_, orders)| orders.draining()).collect()
     }
 
     /// Since when the oldest exchange on a server is there.

@@ -242,6 +242,7 @@ impl Slot {
             tag: tag & !MARKS,
             protocol: *Protocol::ALL.get(usize::from(self.protocol.load(Relaxed)))?,
             route: self.route.load(Relaxed).checked_sub(1),
+            server: self.server.load(Relaxed),
             doing,
             began: time(&self.began)?,
             gives_up: time(&self.gives_up),
@@ -290,6 +291,8 @@ pub struct Seen {
     pub protocol: Protocol,
     /// The number of its route, once it has one.
     pub route: Option<u32>,
+    /// The number of the server that it is on; zero while it is on none.
+    pub server: u32,
     /// What it does.
     pub doing: Doing,
     /// When it began.

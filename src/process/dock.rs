@@ -138,6 +138,11 @@ impl Dock {
         self.receipt = Some(Arc::new(receipt));
     }
 
+    /// Whether it is the config's, and nobody asked it back.
+    pub(super) fn stays_out(&self) -> bool {
+        !self.removed && !self.drain.returns()
+    }
+
     /// Whether it was asked back and can be given exchanges again.
     pub(super) fn may_return(&self) -> bool {
         self.drain.may_return()

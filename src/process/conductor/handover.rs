@@ -198,7 +198,11 @@ impl Conductor {
             told = claim.prove(proved) => Ok(told),
         };
         match told {
-            Ok(told) => told.map(|()| true).map_err(Error::Handover),
+            Ok(told) => {
+                let drained = told.map_err(Error::Handover)?;
+                self.keep_drained(drained);
+                Ok(true)
+            }
             Err(wish) => {
                 self.wish(wish);
                 Ok(false)
@@ -231,7 +235,8 @@ impl Conductor {
                 if committed.is_ok() {
                     self.succession.links.stop();
                 }
-                let _ = answer.send(committed);
+                let drained = self.docks.drained();
+                let _ = answer.send(committed.map(|()| drained));
             }
             Ask::Serves(heir) => self.handed_over(heir).await,
             Ask::Gone(reason) => {

@@ -39,6 +39,16 @@ impl Docks {
         docks.find(|dock| Arc::ptr_eq(&dock.berth, berth))
     }
 
+    /// Those that stay out until they are taken back: upstream, server.
+    pub(super) fn drained(&self) -> Vec<(String, String)> {
+        let stay = self.0.iter().filter(|dock| dock.stays_out());
+        let name = |dock: &Dock| {
+            let berth = &dock.berth;
+            (berth.upstream().to_string(), berth.server().to_string())
+        };
+        stay.map(name).collect()
+    }
+
     /// Forget what a reload took away and nobody can be sent to.
     pub(super) fn forget_the_gone(&mut self) {
         self.0.retain(|dock| !dock.is_gone());
@@ -67,6 +77,16 @@ impl Conductor {
             self.publish();
         }
         asked.answer(done);
+    }
+
+    /// Servers that were drained where this process takes over; those that the
+    /// config does not have need nothing.
+    pub(super) fn keep_drained(&mut self, drained: Vec<(String, String)>) {
+        for (upstream, server) in drained {
+            let name = ServerName { upstream, server };
+            let _ = self.drain_server(&name, None);
+        }
+        self.tend_servers();
     }
 
     fn drain_server(

@@ -44,8 +44,9 @@ pub(in crate::process) enum Ask {
         /// What there is, or why there is nothing.
         answer: oneshot::Sender<Result<Offer, String>>,
     },
-    /// To let it accept. From then on nothing may keep clients out.
-    Commit(oneshot::Sender<Result<(), String>>),
+    /// To let it accept; the servers that are drained. From then on nothing
+    /// may keep clients out.
+    Commit(oneshot::Sender<Result<Vec<(String, String)>, String>>),
     /// It accepts.
     Serves(Heir),
     /// It has gone, or could not: all stays as it was.
@@ -272,8 +273,8 @@ impl Attended {
             end = self.hear() => return Err(end.map_or_else(|error| error, |said| unasked(&said))),
         }
         let (answer, committed) = oneshot::channel();
-        self.ask(Ask::Commit(answer), committed).await?;
-        self.say(&FromPredecessor::Go, &[]).await?;
+        let drained = self.ask(Ask::Commit(answer), committed).await?;
+        self.say(&FromPredecessor::Go { drained }, &[]).await?;
         match timeout(PROMPT, self.hear()).await {
             Ok(Ok(FromSuccessor::Serving)) => Ok((pid, kept)),
             Ok(Ok(said)) => Err(unasked(&said)),

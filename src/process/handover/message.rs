@@ -75,7 +75,11 @@ pub(super) enum FromPredecessor {
         upstreams: BTreeMap<String, bool>,
     },
     /// Take over.
-    Go,
+    Go {
+        /// Servers that are drained, and are to stay so: upstream, server.
+        #[serde(default)]
+        drained: Vec<(String, String)>,
+    },
     /// No, or no more: all stays as it was.
     Refused {
         /// Why.

@@ -205,6 +205,9 @@ impl Inheritance {
     }
 }
 
+/// Servers that are drained: upstream, server.
+type Drained = Vec<(String, String)>;
+
 /// A claim to what was taken.
 #[derive(Debug)]
 pub(in crate::process) struct Claim {
@@ -217,14 +220,14 @@ pub(in crate::process) struct Claim {
 
 impl Claim {
     /// Wait until the process has `proved` itself, say so, and wait for the
-    /// word. Returns when it is time to serve.
+    /// word. Returns when it is time to serve: the servers that are drained.
     ///
     /// # Errors
     /// Why it is not: the predecessor goes on.
     pub(in crate::process) async fn prove(
         &mut self,
         proved: impl Future<Output = ()>,
-    ) -> Result<(), String> {
+    ) -> Result<Drained, String> {
         tokio::select! {
             () = proved => {}
             told = told(&mut self.channel) => return told,
@@ -232,7 +235,7 @@ impl Claim {
         let ready = FromSuccessor::Ready(self.kept.clone());
         if self.channel.send(&ready, &[]).await.is_err() {
             tracing::warn!(event = "handover", "the predecessor is gone; taking over");
-            return Ok(());
+            return Ok(Drained::new());
         }
         tracing::info!(event = "handover", "ready; waiting for the word");
         told(&mut self.channel).await
@@ -253,14 +256,14 @@ impl Claim {
 }
 
 /// Wait for the word.
-async fn told(channel: &mut Channel) -> Result<(), String> {
+async fn told(channel: &mut Channel) -> Result<Drained, String> {
     match channel.receive().await {
-        Ok(Some(FromPredecessor::Go)) => Ok(()),
+        Ok(Some(FromPredecessor::Go { drained })) => Ok(drained),
         Ok(Some(FromPredecessor::Refused { reason })) => Err(reason),
         Ok(Some(said)) => Err(format!("the running process said {said:?}")),
         Ok(None) | Err(_) => {
             tracing::warn!(event = "handover", "the predecessor is gone; taking over");
-            Ok(())
+            Ok(Drained::new())
         }
     }
 }

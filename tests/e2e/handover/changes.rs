@@ -4,6 +4,7 @@ use super::{ends, house};
 use crate::support::clients::{Http1, Raw};
 use crate::support::servers::Server;
 use crate::support::within;
+use http::Method;
 
 #[tokio::test]
 async fn listeners_come_go_and_change_with_the_handover() {
@@ -67,5 +68,22 @@ async fn the_number_of_workers_changes_and_every_socket_is_served() {
         }
         crate::drain::scene::ended(&mut old).await;
     }
+    ends(house.proxy).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_drained_stays_so() {
+    let mut house = house().await;
+    let server = house.servers.http.address;
+    let path = format!("/v1/upstreams/site/servers/{server}/drain");
+    let drained = house.proxy.ask(Method::POST, &path, "").await;
+    assert!(drained.status.is_success(), "{}", drained.text());
+    drop(house.next(1).await);
+    let mut client = Http1::connect(house.proxy.address("web")).await;
+    assert_eq!(client.get("/").await.expect("an answer").status, 503);
+    let back = house.proxy.ask(Method::DELETE, &path, "").await;
+    assert!(back.status.is_success(), "{}", back.text());
+    assert_eq!(client.get("/").await.expect("an answer").status, 200);
+    drop(client);
     ends(house.proxy).await;
 }

@@ -32,6 +32,14 @@ pub fn instant(at: Timestamp) -> Instant {
     Instant::from_std(origin() + at.since_start())
 }
 
+/// The monotonic clock as the system counts it (`CLOCK_MONOTONIC`), for those
+/// outside of this process who read it too.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.try_into().unwrap_or_default()
+}
+
 /// Wall-clock time since the Unix epoch; zero if the clock stands before it.
 #[must_use]
 pub fn unix() -> Duration {

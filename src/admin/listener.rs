@@ -40,6 +40,17 @@ enum Socket {
 struct File {
     path: PathBuf,
     left: Arc<AtomicBool>,
+    /// It is neither ours nor a predecessor's.
+    lent: bool,
+}
+
+/// A listening socket that another holds too, and goes on holding.
+#[derive(Debug)]
+pub enum LentSocket {
+    /// Of TCP.
+    Tcp(std::net::TcpListener),
+    /// Of a Unix stream.
+    Unix(std::os::unix::net::UnixListener),
 }
 
 /// A hold on an admin socket, for a successor to have.
@@ -114,9 +125,40 @@ impl AdminListener {
         }
     }
 
+    /// Listen on a socket that was bound by another, at `address`, and stays its.
+    /// To be called on a runtime.
+    ///
+    /// # Errors
+    /// [`Error::Lent`] if it listens elsewhere, [`Error::Bind`] if the system
+    /// does not let it be used.
+    pub fn lent(socket: LentSocket, address: &AdminAddr) -> Result<Self> {
+        let at = place(&socket).map_err(|cause| Error::Bind {
+            address: address.clone(),
+            cause,
+        })?;
+        let fits = match (&at, address) {
+            (Some(AdminAddr::Inet(at)), AdminAddr::Inet(wanted)) => {
+                at.ip() == wanted.ip() && (wanted.port() == 0 || at.port() == wanted.port())
+            }
+            (at, wanted) => at.as_ref() == Some(wanted),
+        };
+        if !fits {
+            return Err(Error::Lent {
+                address: address.clone(),
+            });
+        }
+        let mut listener = Self::adopt(address, socket.into())?;
+        if let Socket::Unix(_, file) = &mut listener.socket {
+            file.lent = true;
+        }
+        Ok(listener)
+    }
+
     /// The predecessor has no use for it any more.
     pub fn own(&self) {
-        if let Socket::Unix(_, file) = &self.socket {
+        if let Socket::Unix(_, file) = &self.socket
+            && !file.lent
+        {
             file.left.store(false, Relaxed);
         }
     }
@@ -169,6 +211,7 @@ impl File {
         Self {
             path: path.to_owned(),
             left: Arc::default(),
+            lent: false,
         }
     }
 }
@@ -194,6 +237,26 @@ fn unix(descriptor: OwnedFd) -> io::Result<UnixListener> {
     socket.local_addr()?;
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket)
+}
+
+impl From<LentSocket> for OwnedFd {
+    fn from(socket: LentSocket) -> Self {
+        match socket {
+            LentSocket::Tcp(socket) => socket.into(),
+            LentSocket::Unix(socket) => socket.into(),
+        }
+    }
+}
+
+/// Where a socket listens, if that can be written in a config.
+fn place(socket: &LentSocket) -> io::Result<Option<AdminAddr>> {
+    match socket {
+        LentSocket::Tcp(socket) => socket.local_addr().map(|at| Some(AdminAddr::Inet(at))),
+        LentSocket::Unix(socket) => {
+            let at = socket.local_addr()?;
+            Ok(at.as_pathname().map(|path| AdminAddr::Unix(path.into())))
+        }
+    }
 }
 
 async fn bind_unix(path: &Path) -> io::Result<Socket> {
@@ -235,5 +298,29 @@ mod tests {
         assert!(text.contains("admin.sock"), "{text}");
         drop(first);
         assert!(!path.exists(), "the file goes with the listener");
+    }
+
+    #[tokio::test]
+    async fn a_lent_socket_is_used_where_it_listens_and_its_file_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("admin.sock");
+        let address = AdminAddr::Unix(path.clone());
+        let lent = || {
+            let _ = fs::remove_file(&path);
+            LentSocket::Unix(std::os::unix::net::UnixListener::bind(&path).expect("bound"))
+        };
+        let elsewhere = AdminAddr::Unix(directory.path().join("other.sock"));
+        let text = AdminListener::lent(lent(), &elsewhere).expect_err("elsewhere");
+        assert!(text.to_string().contains("other.sock"), "{text}");
+        let listener = AdminListener::lent(lent(), &address).expect("used");
+        assert_eq!(listener.address().expect("known"), address);
+        let client = UnixStream::connect(&path);
+        let (accepted, connected) = tokio::join!(listener.accept(), client);
+        assert!(accepted.is_ok() && connected.is_ok());
+        listener.own();
+        drop(listener);
+        assert!(path.exists(), "the file is another's");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        AdminListener::lent(LentSocket::Tcp(tcp), &address).expect_err("another kind");
     }
 }

@@ -23,7 +23,7 @@ mod serve;
 mod servers;
 pub mod view;
 
-pub use listener::{AdminHold, AdminListener};
+pub use listener::{AdminHold, AdminListener, LentSocket};
 pub use problem::Problem;
 pub use serve::LAST_ANSWERS;
 
@@ -52,6 +52,14 @@ pub enum Error {
         address: AdminAddr,
         /// What the system said.
         cause: std::io::Error,
+    },
+    /// A socket that another bound listens elsewhere.
+    #[error(
+        "admin: the socket that was handed over does not listen on {address}; let both say the same"
+    )]
+    Lent {
+        /// The address asked for.
+        address: AdminAddr,
     },
 }
 

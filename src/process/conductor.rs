@@ -12,6 +12,7 @@ mod account;
 mod handover;
 mod reload;
 mod servers;
+mod service;
 
 use super::Error;
 use super::books::Opening;
@@ -23,6 +24,7 @@ use super::post::Post;
 use super::reload::Reloads;
 use super::setup::Setup;
 use super::signal::{Streams, Wish};
+use super::systemd::Systemd;
 use super::worker::Workers;
 use crate::admin::{Admin, AdminHold, AdminListener};
 use crate::clock;
@@ -59,6 +61,7 @@ pub(super) struct Conductor {
     opening: Option<Opening>,
     foresights: Foresights,
     keeper: Keeper,
+    systemd: Systemd,
 }
 
 /// What woke the conductor.
@@ -71,6 +74,8 @@ enum Woken {
     Predecessor(News),
     /// Something left; somebody's machine may have to be told.
     Released,
+    /// There is something to tell the service manager.
+    Due,
 }
 
 impl Conductor {
@@ -101,12 +106,19 @@ impl Conductor {
             cut: false,
             opening: None,
             foresights: Foresights::default(),
+            systemd: Systemd::default(),
         }
     }
 
     /// Be reached by these from now on.
     pub(super) fn reached_by(mut self, door: Option<Door>, admin: Option<AdminHold>) -> Self {
         self.succession = Succession::new(door, admin);
+        self
+    }
+
+    /// A service of this manager.
+    pub(super) fn managed_by(mut self, systemd: Systemd) -> Self {
+        self.systemd = systemd;
         self
     }
 
@@ -148,6 +160,7 @@ impl Conductor {
         if let Some(claim) = claim {
             self.succeed(claim).await;
         }
+        self.serves();
         self.conduct().await;
         Ok(())
     }
@@ -168,6 +181,7 @@ impl Conductor {
                 Woken::Predecessor(news) => self.heard(news),
                 Woken::Event(whom, event) => self.step(whom, event),
                 Woken::Released => self.released(),
+                Woken::Due => self.beat(),
             }
             self.tend_servers();
         }
@@ -175,8 +189,11 @@ impl Conductor {
         if let Some(workers) = self.workers.take() {
             workers.stop();
         }
-        self.afterwards().await;
-        self.keeper.finish().await;
+        let mut systemd = std::mem::take(&mut self.systemd);
+        tokio::select! {
+            () = self.afterwards() => {}
+            () = systemd.beat_on() => {}
+        }
     }
 
     /// Hooks end in their own time and the last scrape comes in its own,
@@ -192,6 +209,7 @@ impl Conductor {
             else => {}
         }
         self.hooks.abandon();
+        self.keeper.finish().await;
     }
 
     async fn pending_signals(&mut self) {
@@ -221,6 +239,7 @@ impl Conductor {
                 Ok(ask) => Woken::Successor(ask),
                 Err(news) => Woken::Predecessor(news),
             },
+            () = self.systemd.due() => Woken::Due,
             () = self.admin.registry.until(news) => Woken::Released,
             () = until(deadline) => Woken::Event(Whom::Process, Event::Elapsed),
         }
@@ -294,10 +313,8 @@ impl Conductor {
             );
         }
         for (whom, action) in &actions {
-            if let (Whom::Listener(id), Action::Refuse) = (whom, action)
-                && let Some(post) = self.posts.iter_mut().find(|post| post.id == *id)
-            {
-                post.shut(&self.group);
+            if let (Whom::Listener(id), Action::Refuse) = (whom, action) {
+                self.shut(*id);
             }
         }
         for post in &mut self.posts {
@@ -311,6 +328,7 @@ impl Conductor {
             }
         }
         self.foresights.take(&self.admin);
+        self.stands();
     }
 
     fn publish(&self) {

@@ -5,6 +5,7 @@
 //! for no longer than their limits: a deregistration that is cut short is
 //! worse than none.
 
+use super::systemd::ENVIRONMENT;
 use crate::config::{Hook, HookRun};
 use crate::drain::Stage;
 use bytes::Bytes;
@@ -102,6 +103,9 @@ async fn exec(command: &[String]) -> Result<(), Failure> {
     };
     let mut child = tokio::process::Command::new(program);
     child.args(arguments).process_group(0);
+    for key in ENVIRONMENT {
+        child.env_remove(key);
+    }
     let mut child = child.spawn()?;
     let group = child.id().and_then(|id| i32::try_from(id).ok());
     let group = KillGroup(group.and_then(Pid::from_raw));

@@ -21,6 +21,7 @@ mod post;
 mod reload;
 mod setup;
 pub mod signal;
+mod systemd;
 mod worker;
 
 pub use embedded::{Handle, start};
@@ -41,6 +42,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use systemd::{Passed, Systemd};
 use tokio::runtime::Runtime;
 
 /// An error of the process floor. Each is fatal, and comes before anything
@@ -54,6 +56,9 @@ pub enum Error {
     /// The admin interface could not be set up.
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    /// Sockets that were passed to the process are not what it needs.
+    #[error("{0}")]
+    Passed(String),
     /// The system refused what every process needs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -86,6 +91,7 @@ pub struct Process {
     admin_address: AdminAddr,
     door: Option<Door>,
     setup: Setup,
+    systemd: Systemd,
     /// Each listener's ports, to be opened on the workers.
     shares: Vec<Vec<Port>>,
     /// To what a predecessor gave.
@@ -153,7 +159,7 @@ impl Process {
     fn begin(
         config: Config,
         signals: Signals,
-        mut inheritance: Option<Inheritance>,
+        inheritance: Option<Inheritance>,
     ) -> Result<Self, Error> {
         let Signals { runtime, streams } = signals;
         let mut group = Group::new(config.plan);
@@ -163,14 +169,22 @@ impl Process {
         let metrics = Metrics::new();
         let count = worker::count(config.process.workers);
         let setup = Setup::new(Arc::new(config), &metrics, &registry, count)?;
-        let (posts, shares) = posts(&setup, &registry, &mut group, &mut inheritance)?;
+        let (systemd, mut passed) = match &streams {
+            Some(_) => Systemd::of_environment(&setup.config)?,
+            // Inside of another program, systemd is that program's.
+            None => Default::default(),
+        };
+        let mut sources = (inheritance, &mut passed);
+        let (posts, shares) = posts(&setup, &registry, &mut group, &mut sources)?;
+        let (mut inheritance, passed) = sources;
         let config = &setup.config;
         let mut status = Status::new(config.plan);
         status.listeners = posts
             .iter()
             .filter_map(|post| post.status(&group))
             .collect();
-        let admin_listener = runtime.block_on(admin_listener(config, &mut inheritance))?;
+        let admin_listener = admin_listener(config, &mut inheritance, passed);
+        let admin_listener = runtime.block_on(admin_listener)?;
         let admin_address = admin_listener.address()?;
         let door = runtime.block_on(async { door(config, &mut inheritance) })?;
         let (control, inbox) = control::channel(status);
@@ -187,6 +201,7 @@ impl Process {
             admin_address,
             door,
             setup,
+            systemd,
             shares,
             claim: inheritance.map(Inheritance::rest),
         })
@@ -233,6 +248,7 @@ impl Process {
             admin_listener,
             door,
             setup,
+            systemd,
             shares,
             claim,
             ..
@@ -242,7 +258,7 @@ impl Process {
             let serving = tokio::spawn(Arc::clone(&admin).serve(listeners));
             let hold = door.as_ref().and_then(|_| admin_listener.hold().ok());
             let conductor = Conductor::new(group, posts, setup, inbox, &admin, signals, desk);
-            let conductor = conductor.reached_by(door, hold);
+            let conductor = conductor.reached_by(door, hold).managed_by(systemd);
             let ran = conductor.run(shares, admin_listener, claim).await;
             // It bounds itself: answers in flight, the receipt above all.
             let _ = serving.await;
@@ -253,18 +269,20 @@ impl Process {
     }
 }
 
-/// The admin socket: the predecessor's if there is one, else a new one.
+/// The admin socket: the predecessor's if there is one, else systemd's, else a
+/// new one.
 async fn admin_listener(
     config: &Config,
     inheritance: &mut Option<Inheritance>,
-) -> admin::Result<AdminListener> {
+    passed: &mut Passed,
+) -> Result<AdminListener, Error> {
     let address = &config.admin.listen;
     if let Some(inheritance) = inheritance
         && let Some(inherited) = inheritance.admin(address)?
     {
         return Ok(inherited);
     }
-    AdminListener::bind(address).await
+    passed.bind_admin(address).await
 }
 
 /// Where successors will ask: as with the admin socket. Where nobody said
@@ -289,18 +307,22 @@ fn door(config: &Config, inheritance: &mut Option<Inheritance>) -> Result<Option
     }
 }
 
-/// Bind every listener, or adopt what a predecessor gave, and take it into
-/// the group of drains.
+/// Bind every listener, or adopt what a predecessor or systemd gave, and take
+/// it into the group of drains.
 fn posts(
     setup: &Setup,
     registry: &Arc<Registry>,
     group: &mut Group,
-    inheritance: &mut Option<Inheritance>,
+    sources: &mut (Option<Inheritance>, &mut Passed),
 ) -> Result<(Vec<Post>, Vec<Vec<Port>>), Error> {
     let listeners = &setup.config.listeners;
+    let (inheritance, passed) = sources;
     let bound = listeners.iter().map(|one| {
         let given = inheritance.as_mut().map(|given| given.listener(one));
-        listener::adopt(one, given.unwrap_or_default(), setup.workers)
+        match given.filter(|given| !given.is_empty()) {
+            Some(given) => listener::adopt(one, given, setup.workers),
+            None => passed.bind(one, setup.workers),
+        }
     });
     let bound = bound.collect::<Result<Vec<Bound>, _>>()?;
     let mut posts = Vec::new();

@@ -126,6 +126,12 @@ impl Post {
         self.refused |= event == Event::Refused;
     }
 
+    /// Its sockets, as long as new connections are let in; none that another
+    /// holds too.
+    pub(super) fn sockets(&self) -> &[TcpListener] {
+        self.gates.as_ref().map_or(&[], Gates::sockets)
+    }
+
     /// Keep new connections out, unless a successor has them.
     pub(super) fn shut(&mut self, group: &Group) {
         let handed_over = group

@@ -58,6 +58,11 @@ impl Reloads {
         self.begin();
     }
 
+    /// Whether none is under way or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.loading.is_none() && self.waiting.is_empty()
+    }
+
     fn begin(&mut self) {
         if self.loading.is_some() {
             return;

@@ -10,6 +10,8 @@
 use crate::proxy::listener::Port;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -26,6 +28,8 @@ pub(super) fn count(configured: usize) -> usize {
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     runtimes: Vec<Handle>,
+    /// Whether each has answered since it was last called.
+    answered: Vec<Arc<AtomicBool>>,
     stop: watch::Sender<bool>,
 }
 
@@ -39,11 +43,13 @@ impl Workers {
         let mut workers = Self {
             threads: Vec::new(),
             runtimes: Vec::new(),
+            answered: Vec::new(),
             stop,
         };
         for index in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.runtimes.push(runtime.handle().clone());
+            workers.answered.push(Arc::new(AtomicBool::new(true)));
             let mut stopped = stopped.clone();
             let work = move || {
                 // A sender that is gone says the same.
@@ -69,6 +75,22 @@ impl Workers {
         }
     }
 
+    /// Whether every worker has done what it was last called for; then they
+    /// are called again. A worker whose loop stands still does not.
+    pub(super) fn roll_call(&self) -> bool {
+        let silent = self.answered.iter().position(|one| !one.load(Relaxed));
+        if let Some(worker) = silent {
+            tracing::warn!(event = "watchdog", worker, "a worker does not answer");
+            return false;
+        }
+        for (runtime, answered) in self.runtimes.iter().zip(&self.answered) {
+            answered.store(false, Relaxed);
+            let answered = Arc::clone(answered);
+            runtime.spawn(async move { answered.store(true, Relaxed) });
+        }
+        true
+    }
+
     /// End every worker and what is left on it.
     pub(super) fn stop(self) {
         // Workers that are gone need no telling.
@@ -78,5 +100,44 @@ impl Workers {
                 tracing::error!("a worker thread panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_worker_that_stands_still_does_not_answer() {
+        let workers = Workers::start(2).expect("started");
+        let until_answered = || {
+            for _ in 0..10_000 {
+                if workers.roll_call() {
+                    return true;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            false
+        };
+        assert!(workers.roll_call(), "nobody was called yet");
+        assert!(until_answered());
+        let (go_on, still) = mpsc::channel::<()>();
+        let (stuck, is_stuck) = mpsc::channel();
+        workers.runtimes[1].spawn(async move {
+            stuck.send(()).expect("heard");
+            still.recv().expect("told to go on");
+        });
+        is_stuck.recv().expect("it stands still");
+        // The first call may have been answered before.
+        let _ = until_answered();
+        assert!((0..50).all(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            !workers.roll_call()
+        }));
+        go_on.send(()).expect("there");
+        assert!(until_answered());
+        workers.stop();
     }
 }

@@ -9,5 +9,6 @@ mod reload;
 mod servers;
 mod serving;
 mod support;
+mod systemd;
 mod triggers;
 mod wire;

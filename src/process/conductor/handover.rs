@@ -306,6 +306,7 @@ impl Conductor {
     async fn handed_over(&mut self, heir: Heir) {
         let pid = heir.pid;
         tracing::info!(event = "handover", successor = pid, "the successor serves");
+        self.systemd.main_pid(pid);
         let held = self.succession.settle(Standing::Serves(pid));
         self.succession.predecessors.clear();
         let admin = self.move_admin(&heir).await;

@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 impl Conductor {
     pub(super) fn reload(&mut self, reload: Reload) {
+        if !reload.dry_run {
+            self.systemd.reloading();
+        }
         if self.group.started().is_some() {
             return self.reloaded(reload, Err(NotReloaded::Draining));
         }
@@ -104,13 +107,14 @@ impl Conductor {
         let address = bound.address;
         let (post, share) = Post::new(listener, bound, sites, registry, &mut self.group);
         tracing::info!(event = "listening", listener = %listener.name, %address);
+        self.systemd.store(&listener.name, post.sockets());
         self.posts.push(post);
         if let Some(workers) = &self.workers {
             workers.open(share);
         }
     }
 
-    fn reloaded(&self, reload: Reload, done: Result<Reloaded, NotReloaded>) {
+    fn reloaded(&mut self, reload: Reload, done: Result<Reloaded, NotReloaded>) {
         let result = match &done {
             Ok(told) if told.applied => "applied",
             Ok(_) if reload.dry_run => "dry_run",
@@ -126,6 +130,13 @@ impl Conductor {
             Err(error) => tracing::error!(event = "reload", result, "{error}"),
         }
         self.admin.metrics.reloaded(result);
+        if self.reloads.is_idle() {
+            let refused = done
+                .as_ref()
+                .err()
+                .map(|error| format!("reload {result}: {error}"));
+            self.systemd.reloaded(refused.as_deref());
+        }
         reload.answer(done);
     }
 }

@@ -38,8 +38,8 @@ impl Gates {
         })
     }
 
-    /// No filter to come: another keeps the sockets open, and new connections wait in
-    /// their queue for who comes next.
+    /// No filter to come: another keeps the sockets open, and new connections
+    /// wait in their queue for who comes next.
     ///
     /// # Errors
     /// When the process is out of descriptors.
@@ -57,6 +57,12 @@ impl Gates {
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let again = |socket: &TcpListener| socket.as_fd().try_clone_to_owned();
         self.sockets.iter().map(again).collect()
+    }
+
+    /// The sockets that are the listener's alone; none that another holds too.
+    #[must_use]
+    pub fn sockets(&self) -> &[TcpListener] {
+        if self.left_open { &[] } else { &self.sockets }
     }
 
     /// Drop new SYNs on every socket that is ours alone, then let go of them. Where the kernel

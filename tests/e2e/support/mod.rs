@@ -11,6 +11,7 @@
 pub(crate) mod certificate;
 pub(crate) mod clients;
 pub(crate) mod load;
+pub(crate) mod manager;
 pub(crate) mod proxy;
 pub(crate) mod seen;
 pub(crate) mod servers;

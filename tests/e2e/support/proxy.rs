@@ -52,13 +52,27 @@ impl Proxy {
     /// `site.key` are there for `tls`; `[admin]` and `[process]` may be left
     /// out.
     pub(crate) async fn start(text: &str) -> Self {
+        Self::start_as(text, Self::command()).ready(text).await
+    }
+
+    /// How the binary is run.
+    pub(crate) fn command() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_ebbtide"))
+    }
+
+    /// Wait until it is ready, of one that was started otherwise.
+    pub(crate) async fn ready(mut self, text: &str) -> Self {
+        self.serving(text).await;
+        self
+    }
+
+    /// Run it on the config `text` by this command, and wait for nothing.
+    pub(crate) fn start_as(text: &str, command: Command) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let certificate = Certificate::new();
         certificate.write(directory.path());
         let shared = (Arc::new(certificate), Arc::new(directory));
-        let mut proxy = Self::spawn(text, "ebbtide.toml", &[], shared);
-        proxy.serving(text).await;
-        proxy
+        Self::spawn(text, command, ("ebbtide.toml", &[]), shared)
     }
 
     /// Begin to run one that takes over from this one, on the config `text`,
@@ -67,18 +81,18 @@ impl Proxy {
     pub(crate) fn successor(&self, text: &str, name: &str, arguments: &[&str]) -> Self {
         let shared = (Arc::clone(&self.certificate), Arc::clone(&self.directory));
         let arguments = [&["--takeover"], arguments].concat();
-        Self::spawn(text, name, &arguments, shared)
+        Self::spawn(text, Self::command(), (name, &arguments), shared)
     }
 
     fn spawn(
         text: &str,
-        name: &str,
-        arguments: &[&str],
+        mut command: Command,
+        (name, arguments): (&str, &[&str]),
         (certificate, directory): (Arc<Certificate>, Arc<TempDir>),
     ) -> Self {
         let config = directory.path().join(name);
         std::fs::write(&config, whole(text)).expect("write the config");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ebbtide"))
+        let mut child = command
             .arg("run")
             .args(arguments)
             .arg(&config)

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A reverse proxy for the moment when things stop: drain it under load, and
 /// no client notices.
@@ -29,10 +30,7 @@ pub(super) enum Command {
     /// See it drain: servers, clients and a proxy in one process, no config needed
     Demo,
     /// Say everything that is wrong with a config
-    Check {
-        /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
-        config: Option<PathBuf>,
-    },
+    Check(File),
     /// Print the JSON Schema of the config file
     Schema,
     /// Show a running proxy at a glance
@@ -54,8 +52,8 @@ pub(super) enum Command {
 /// What to run.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: File,
     /// Take over the sockets of the running process, which drains once this
     /// one serves; its handover socket is that of the config unless given
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true)]
@@ -82,6 +80,17 @@ pub(super) struct Handover {
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) remote: Remote,
+}
+
+/// A config, and what its drain has to fit.
+#[derive(Debug, Args)]
+pub(super) struct File {
+    /// The config file [default: /etc/ebbtide/ebbtide.toml, else ./ebbtide.toml]
+    pub(super) config: Option<PathBuf>,
+    /// What the orchestrator gives between SIGTERM and SIGKILL, e.g. 30s: a drain
+    /// that can take longer is refused
+    #[arg(long, value_name = "TIME", env = "EBBTIDE_GRACE", value_parser = config::duration)]
+    pub(super) grace: Option<Duration>,
 }
 
 /// What to do about a drain.
@@ -261,7 +270,7 @@ mod tests {
     fn commands_are_understood() {
         let run = parse("ebbtide run a.toml").expect("known");
         assert!(
-            matches!(run, Command::Run(Run { config: Some(path), takeover: None, .. }) if path == *"a.toml")
+            matches!(run, Command::Run(Run { file, takeover: None, .. }) if file.config == Some("a.toml".into()))
         );
         for (line, socket) in [
             ("ebbtide run --takeover a.toml", None),
@@ -273,7 +282,11 @@ mod tests {
             let Ok(Command::Run(run)) = parse(line) else {
                 panic!("not understood: {line}");
             };
-            assert_eq!(run.config.as_deref(), Some(Path::new("a.toml")), "{line}");
+            assert_eq!(
+                run.file.config.as_deref(),
+                Some(Path::new("a.toml")),
+                "{line}"
+            );
             assert_eq!(run.takeover, Some(socket.map(PathBuf::from)), "{line}");
         }
         let handover = parse("ebbtide handover --exec ./new b.toml").expect("known");
@@ -285,7 +298,10 @@ mod tests {
             })
         ));
         let check = parse("ebbtide check").expect("known");
-        assert!(matches!(check, Command::Check { config: None }));
+        assert!(matches!(check, Command::Check(file) if file.config.is_none()));
+        let check = parse("ebbtide check a.toml --grace 1m30s").expect("known");
+        let given = Some(Duration::from_secs(90));
+        assert!(matches!(check, Command::Check(file) if file.grace == given));
         let drain =
             parse("ebbtide drain --wait --listener web --admin unix:/run/e.sock --json --token t");
         let Ok(Command::Drain(Drain {
@@ -337,6 +353,7 @@ mod tests {
             "ebbtide run --wait",
             "ebbtide run --standby",
             "ebbtide handover b.toml",
+            "ebbtide check --grace 30",
             "ebbtide drain --wait --cancel",
             "ebbtide reload --wait --dry-run",
             "ebbtide drain --wait --extend 5s",

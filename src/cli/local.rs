@@ -3,6 +3,7 @@
 //! Invariant: `run` and `check` read a config in the same way, so that what
 //! `check` accepts, `run` starts from. Absent: any reading of it here.
 
+use super::args::File;
 use super::output::Done;
 use super::{args, exit, output, text};
 use crate::config::{self, Config};
@@ -19,7 +20,7 @@ pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyh
     let signals = signals
         .unwrap_or_else(process::signal::install)
         .context("cannot watch for signals")?;
-    let config = match load(what.config) {
+    let config = match load(&what.file) {
         Ok(config) => config,
         Err(refused) => return Ok(refused),
     };
@@ -35,8 +36,8 @@ pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyh
     Ok(Done::default())
 }
 
-pub(super) fn check(config: Option<PathBuf>) -> Done {
-    match load(config) {
+pub(super) fn check(file: &File) -> Done {
+    match load(file) {
         Ok(config) => Done::with(verdict(&config)),
         Err(refused) => refused,
     }
@@ -48,14 +49,15 @@ pub(super) fn schema() -> anyhow::Result<Done> {
 }
 
 /// The config, or everything that is wrong with it.
-fn load(named: Option<PathBuf>) -> Result<Config, Done> {
+fn load(file: &File) -> Result<Config, Done> {
+    let named = file.config.clone();
     let path = named.or_else(|| find(&PLACES)).ok_or_else(|| {
         let [system, local] = PLACES;
         let complaint =
             format!("ebbtide: no config was named, and there is neither {system} nor ./{local}");
         Done::failed(exit::CONFIG, complaint)
     })?;
-    config::load(&path).map_err(|report| {
+    config::load_within(&path, file.grace).map_err(|report| {
         let complaint = report.render(output::is_watched());
         Done::failed(exit::CONFIG, complaint)
     })
@@ -68,12 +70,20 @@ fn find(places: &[&str]) -> Option<PathBuf> {
 
 fn verdict(config: &Config) -> String {
     let plan = &config.plan;
+    let needs = config.longest_exit();
+    let given = config.given.map_or_else(String::new, |given| {
+        let spare = text::span(given.saturating_sub(needs));
+        format!(
+            ", and the {} that are given with {spare}",
+            text::span(given)
+        )
+    });
     format!(
-        "ok: {}, {}, the drain fits grace ({}) with {} to spare",
+        "ok: {}, {}, the drain fits grace ({}) with {} to spare{given}",
         text::many(config.listeners.len(), "listener"),
         text::many(config.upstreams.len(), "upstream"),
         text::span(plan.grace),
-        text::span(plan.grace.saturating_sub(plan.total())),
+        text::span(plan.grace.saturating_sub(needs)),
     )
 }
 
@@ -94,12 +104,22 @@ mod tests {
         grace = "40s"
     "#;
 
+    fn file(path: &Path, grace: Option<u64>) -> File {
+        File {
+            config: Some(path.to_owned()),
+            grace: grace.map(std::time::Duration::from_secs),
+        }
+    }
+
     #[test]
     fn a_good_config_is_summed_up() {
         let config = config::parse(Path::new("test.toml"), GOOD).expect("good");
-        let verdict = verdict(&config);
-        let expected = "ok: 1 listener, 1 upstream, the drain fits grace (40s) with 13s to spare";
-        assert_eq!(verdict, expected);
+        let fits = "ok: 1 listener, 1 upstream, the drain fits grace (40s) with 13s to spare";
+        assert_eq!(verdict(&config), fits);
+        let given = Some(std::time::Duration::from_secs(30));
+        let config = Config { given, ..config };
+        let both = format!("{fits}, and the 30s that are given with 3s");
+        assert_eq!(verdict(&config), both);
     }
 
     #[test]
@@ -107,11 +127,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ebbtide.toml");
         fs::write(&path, GOOD).expect("written");
-        let good = check(Some(path.clone()));
+        let good = check(&file(&path, None));
         assert_eq!((good.code, good.complaint.as_str()), (0, ""));
         assert!(good.result.starts_with("ok: "), "{}", good.result);
         fs::write(&path, "[listener.web]\nlisten = 1\n").expect("written");
-        let bad = check(Some(path.clone()));
+        let bad = check(&file(&path, None));
         assert_eq!((bad.code, bad.result.as_str()), (exit::CONFIG, ""));
         assert!(
             bad.complaint.contains("ebbtide.toml:2"),
@@ -119,19 +139,31 @@ mod tests {
             bad.complaint
         );
         fs::remove_file(&path).expect("removed");
-        assert_eq!(check(Some(path)).code, exit::CONFIG);
+        assert_eq!(check(&file(&path, None)).code, exit::CONFIG);
+    }
+
+    #[test]
+    fn a_drain_that_outlasts_what_is_given_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ebbtide.toml");
+        fs::write(&path, GOOD).expect("written");
+        assert_eq!(check(&file(&path, Some(27))).code, 0);
+        let refused = check(&file(&path, Some(26)));
+        assert_eq!(refused.code, exit::CONFIG);
+        let said = refused.complaint;
+        assert!(said.contains("SIGKILL comes after 26s"), "{said}");
     }
 
     #[test]
     fn run_refuses_what_check_refuses() {
-        let nowhere = Some(PathBuf::from("/nonexistent/ebbtide.toml"));
+        let nowhere = || file(Path::new("/nonexistent/ebbtide.toml"), None);
         let what = args::Run {
-            config: nowhere.clone(),
+            file: nowhere(),
             takeover: None,
             standby: false,
         };
         let refused = run(what, None).expect("no failure, a refusal");
-        assert_eq!(refused, check(nowhere));
+        assert_eq!(refused, check(&nowhere()));
         assert_eq!(refused.code, exit::CONFIG);
     }
 

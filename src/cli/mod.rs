@@ -61,7 +61,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Run(what) => local::run(what, signals)?,
         // It has its own way of telling, while it goes on.
         Command::Demo => return demo::run(),
-        Command::Check { config } => local::check(config),
+        Command::Check(file) => local::check(&file),
         Command::Schema => local::schema()?,
         Command::Status(remote) => remote::status(&remote)?,
         Command::Connections(remote) => remote::connections(&remote)?,

@@ -21,6 +21,7 @@
 mod check;
 mod diff;
 mod file;
+mod grace;
 mod model;
 mod names;
 mod read;
@@ -45,6 +46,7 @@ pub use words::Word;
 use report::Problems;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, io};
 
 /// Loads the configuration file at `path`. Blocks on files and the resolver.
@@ -77,6 +79,16 @@ pub fn load(path: &Path) -> Result<Config, Report> {
     }
 }
 
+/// Like [`load`], for a process that has so much time from SIGTERM to SIGKILL,
+/// if that is known.
+///
+/// # Errors
+/// The [`Report`] of everything that is wrong with the file, or that its drain
+/// does not fit.
+pub fn load_within(path: &Path, given: Option<Duration>) -> Result<Config, Report> {
+    load(path)?.within(given)
+}
+
 /// Reads a configuration from `text`. Relative paths in it start at the
 /// directory of `source_name`, which also names it in reports. Blocks on the
 /// files that the text names and on the resolver.
@@ -106,7 +118,7 @@ pub fn parse_with(source_name: &Path, text: &str, resolve: &Resolve<'_>) -> Resu
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     units::parse_time(text).map_err(|fault| format!("{}; {}", fault.what, fault.help))
 }
 

@@ -93,7 +93,7 @@ impl Conductor {
             posts,
             docks: Docks::default(),
             workers: None,
-            reloads: Reloads::of(setup.config.source.clone()),
+            reloads: Reloads::of(&setup.config),
             inbox,
             admin: Arc::clone(admin),
             signals,

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 type Loaded = Result<Config, Report>;
@@ -31,14 +32,17 @@ type Loaded = Result<Config, Report>;
 #[derive(Debug)]
 pub(super) struct Reloads {
     path: PathBuf,
+    /// What the plan must fit.
+    given: Option<Duration>,
     waiting: VecDeque<Reload>,
     loading: Option<(Reload, JoinHandle<Loaded>)>,
 }
 
 impl Reloads {
-    pub(super) fn of(path: PathBuf) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         Self {
-            path,
+            path: config.source.clone(),
+            given: config.given,
             waiting: VecDeque::new(),
             loading: None,
         }
@@ -68,8 +72,9 @@ impl Reloads {
             return;
         }
         if let Some(reload) = self.waiting.pop_front() {
-            let path = self.path.clone();
-            let loading = tokio::task::spawn_blocking(move || config::load(&path));
+            let (path, given) = (self.path.clone(), self.given);
+            let load = move || config::load_within(&path, given);
+            let loading = tokio::task::spawn_blocking(load);
             self.loading = Some((reload, loading));
         }
     }

@@ -121,6 +121,7 @@ pub(super) fn check(
         plan: ordered.and(plan)?,
         receipt: receipt?,
         hooks: hooks?,
+        given: None,
     })
 }
 

@@ -8,7 +8,7 @@
 //! Deliberately absent: running it.
 
 use super::super::words::Word;
-use crate::drain::Stage;
+use crate::drain::{Plan, Stage};
 use http::{Method, Uri};
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +23,20 @@ pub struct Hook {
     pub run: HookRun,
     /// How long it may take before it counts as failed; never zero.
     pub timeout: Duration,
+}
+
+impl Stage {
+    /// When it has begun at the latest, from the beginning of a drain that
+    /// takes `total` by this plan.
+    #[must_use]
+    pub(in crate::config) fn latest(self, plan: &Plan, total: Duration) -> Duration {
+        match self {
+            Self::Announce => Duration::ZERO,
+            Self::Refuse | Self::Retire | Self::Finish => plan.announce,
+            Self::Farewell => total.saturating_sub(plan.farewell),
+            Self::Cut => total,
+        }
+    }
 }
 
 impl Word for Stage {

@@ -56,6 +56,8 @@ pub struct Config {
     pub receipt: Option<PathBuf>,
     /// What runs when a drain reaches a stage, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// From SIGTERM to SIGKILL, if the process was told; the drain fits it.
+    pub given: Option<Duration>,
 }
 
 impl Config {

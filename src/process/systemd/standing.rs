@@ -70,11 +70,11 @@ impl Told {
 
 fn status(standing: &Standing, now: Timestamp) -> String {
     let Some((stage, latest)) = standing.stage.zip(standing.latest) else {
-        return format!(
-            "{}, {} listeners",
-            standing.phase.as_str(),
-            standing.listeners
-        );
+        let (phase, listeners) = (standing.phase.as_str(), standing.listeners);
+        return match listeners {
+            1 => format!("{phase}, 1 listener"),
+            _ => format!("{phase}, {listeners} listeners"),
+        };
     };
     if standing.phase == Phase::Terminated {
         return "drained".to_owned();

@@ -45,7 +45,7 @@ async fn a_service_is_ready_when_it_serves_and_stops_when_it_refuses() {
     let text = web(ANY, &server, &plan("0s"));
     let mut proxy = start(&manager, &text).await;
     manager.heard("READY=1").await;
-    manager.heard("STATUS=active, 1 listeners").await;
+    manager.heard("STATUS=active, 1 listener").await;
     let mut client = held(&proxy, &server).await;
     assert!(!manager.told().iter().any(|line| line == "STOPPING=1"));
     proxy.signal(Signal::TERM);
@@ -97,7 +97,7 @@ async fn a_drain_that_is_taken_back_was_no_stop() {
     assert_eq!(proxy.ask(Method::DELETE, "/v1/drain", "").await.status, 200);
     let back = |told: &[String]| {
         told.last()
-            .is_some_and(|line| line == "STATUS=active, 1 listeners")
+            .is_some_and(|line| line == "STATUS=active, 1 listener")
     };
     manager.until("serving again", back).await;
     assert!(!manager.told().iter().any(|line| line == "STOPPING=1"));

@@ -81,6 +81,7 @@ impl Diff {
                 old.process.logs.access != new.process.logs.access,
             ),
             ("the admin token", old.admin.token != new.admin.token),
+            ("`process.watch`", old.process.watch != new.process.watch),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);

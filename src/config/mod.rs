@@ -21,6 +21,7 @@
 mod check;
 mod diff;
 mod file;
+mod files;
 mod grace;
 mod model;
 mod names;
@@ -33,6 +34,7 @@ mod words;
 
 pub use check::Resolve;
 pub use diff::{Change, Diff};
+pub use files::Files;
 pub use model::{
     Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
     Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process,
@@ -54,6 +56,7 @@ use std::{fs, io};
 /// # Errors
 /// The [`Report`] of everything that is wrong with the file.
 pub fn load(path: &Path) -> Result<Config, Report> {
+    let files = Files::with(path);
     let bytes = fs::read(path).map_err(|error| {
         let problem = Problem::whole(format!("cannot read the configuration: {error}"));
         Report::of(
@@ -63,7 +66,7 @@ pub fn load(path: &Path) -> Result<Config, Report> {
         )
     })?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(path, text),
+        Ok(text) => made_from(files, path, text, &look_up),
         Err(error) => {
             // What stands before the first bad byte is shown as it is, so
             // the same offset points at that byte's replacement.
@@ -104,11 +107,20 @@ pub fn parse(source_name: &Path, text: &str) -> Result<Config, Report> {
 /// # Errors
 /// The [`Report`] of everything that is wrong with the text.
 pub fn parse_with(source_name: &Path, text: &str, resolve: &Resolve<'_>) -> Result<Config, Report> {
+    made_from(Files::with(source_name), source_name, text, resolve)
+}
+
+fn made_from(
+    files: Files,
+    source_name: &Path,
+    text: &str,
+    resolve: &Resolve<'_>,
+) -> Result<Config, Report> {
     let root = toml::de::DeTable::parse(text)
         .map_err(|error| Report::of(source_name, text, syntax(&error)))?;
     let problems = Problems::default();
     let file = file::File::read(root.get_ref(), &problems);
-    match check::check(file, source_name, &problems, resolve) {
+    match check::check(file, (source_name, files), &problems, resolve) {
         Ok(config) if problems.none() => Ok(config),
         _ => Err(problems.report(source_name, text)),
     }

@@ -25,6 +25,7 @@ use super::reload::Reloads;
 use super::setup::Setup;
 use super::signal::{Streams, Wish};
 use super::systemd::Systemd;
+use super::watch::Watch;
 use super::worker::Workers;
 use crate::admin::{Admin, AdminHold, AdminListener};
 use crate::clock;
@@ -48,6 +49,7 @@ pub(super) struct Conductor {
     setup: Setup,
     workers: Option<Workers>,
     reloads: Reloads,
+    watch: Watch,
     inbox: Inbox,
     admin: Arc<Admin>,
     signals: Option<Streams>,
@@ -68,6 +70,8 @@ pub(super) struct Conductor {
 enum Woken {
     Wish(Wish),
     Asked(Request),
+    /// Files of the config have changed.
+    Changed,
     Loaded(Reload, Result<Box<Config>, NotReloaded>),
     Event(Whom, Event),
     Successor(Ask),
@@ -94,6 +98,7 @@ impl Conductor {
             docks: Docks::default(),
             workers: None,
             reloads: Reloads::of(&setup.config),
+            watch: Watch::of(&setup.config),
             inbox,
             admin: Arc::clone(admin),
             signals,
@@ -176,6 +181,7 @@ impl Conductor {
                     let _ = answer.send(self.hand_over());
                 }
                 Woken::Asked(Request::Server(asked)) => self.server_asked(asked),
+                Woken::Changed => self.reload(Reload::by_signal()),
                 Woken::Loaded(reload, config) => self.loaded(reload, config),
                 Woken::Successor(ask) => self.ask(ask).await,
                 Woken::Predecessor(news) => self.heard(news),
@@ -234,6 +240,7 @@ impl Conductor {
             biased;
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
+            () = self.watch.changed() => Woken::Changed,
             (reload, config) = self.reloads.loaded() => Woken::Loaded(reload, config),
             news = self.succession.news() => match news {
                 Ok(ask) => Woken::Successor(ask),

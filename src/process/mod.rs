@@ -22,6 +22,7 @@ mod reload;
 mod setup;
 pub mod signal;
 mod systemd;
+mod watch;
 mod worker;
 
 pub use embedded::{Handle, start};

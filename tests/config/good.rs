@@ -213,6 +213,18 @@ fn addresses_of_every_kind_are_read() {
 }
 
 #[test]
+fn the_admin_token_can_be_in_a_file_and_that_file_is_watched() {
+    let fixture = Fixture::new();
+    fixture.write("token", b"secret-token\n");
+    let text = format!("[admin]\nlisten = \"0.0.0.0:9900\"\ntoken = \"file:token\"\n{SMALL}");
+    let config = fixture.good(&text);
+    assert_eq!(config.admin.token.as_deref(), Some("secret-token"));
+    assert_eq!(config.files.look(), config.files);
+    fixture.write("token", b"another-token\n");
+    assert_ne!(config.files.look(), config.files);
+}
+
+#[test]
 fn an_admin_address_for_others_is_good_with_a_token() {
     let text = format!("[admin]\nlisten = \"0.0.0.0:9900\"\ntoken = \"secret-token\"\n{SMALL}");
     let config = Fixture::new().good(&text);

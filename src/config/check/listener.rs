@@ -217,7 +217,8 @@ impl Check<'_> {
         };
         let shared = first.get().map(|first| {
             let ca = first.client_ca.as_ref();
-            let ca = ca.map(|ca| self.parse(ca, |path| tls::roots(&self.path(path)).map(Arc::new)));
+            let ca =
+                ca.map(|ca| self.parse(ca, |path| tls::roots(&self.read_path(path)).map(Arc::new)));
             (ca.transpose(), value_or(first.tickets.clone(), true))
         });
         let certificates = all(pairs.iter().enumerate(), |(index, pair)| {
@@ -249,8 +250,8 @@ impl Check<'_> {
         cert: &At<String>,
         key: &At<String>,
     ) -> Result<super::super::model::Certificate, Reported> {
-        let chain = self.parse(cert, |path| tls::chain(&self.path(path)));
-        let secret = self.parse(key, |path| tls::key(&self.path(path)));
+        let chain = self.parse(cert, |path| tls::chain(&self.read_path(path)));
+        let secret = self.parse(key, |path| tls::key(&self.read_path(path)));
         tls::pair(chain?, secret?).or_else(|fault| {
             let problem = fault
                 .at(&key.span)

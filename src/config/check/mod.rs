@@ -23,10 +23,12 @@ mod route;
 mod upstream;
 
 use super::file::File;
+use super::files::Files;
 use super::model::{Config, UpstreamId};
 use super::read::{At, Size, Time, nearest};
 use super::report::{Fault, Problem, Problems, Reported, Span, quote};
 use super::units::show_size;
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ struct Check<'a> {
     /// The directory that relative paths start from.
     base: &'a Path,
     resolve: &'a Resolve<'a>,
+    /// What was read.
+    files: RefCell<Files>,
     /// The upstreams' names, in the order of the file.
     upstreams: Vec<String>,
     /// The listeners' names, in the order of the file.
@@ -57,10 +61,10 @@ enum Choice<A, B, C> {
     Third(At<C>),
 }
 
-/// Checks `file`, which was read from `source`.
+/// Checks `file`, which was read from `source`; `files` has that one.
 pub(super) fn check(
     file: File,
-    source: &Path,
+    (source, files): (&Path, Files),
     problems: &Problems,
     resolve: &Resolve<'_>,
 ) -> Result<Config, Reported> {
@@ -81,6 +85,7 @@ pub(super) fn check(
         problems,
         base: source.parent().unwrap_or(Path::new("")),
         resolve,
+        files: RefCell::new(files),
         upstreams: names
             .filter_map(|(name, _)| name.value.clone().ok())
             .collect(),
@@ -113,6 +118,7 @@ pub(super) fn check(
     let hooks = hooks.and_then(|hooks| all(hooks, |hook| check.hook(hook)));
     Ok(Config {
         source: source.to_owned(),
+        files: check.files.into_inner(),
         admin: admin?,
         process: process?,
         listeners: listeners?,
@@ -249,6 +255,13 @@ impl Check<'_> {
     /// A path, relative to the directory of the file.
     fn path(&self, text: &str) -> PathBuf {
         self.base.join(text)
+    }
+
+    /// Such a path, of a file that is about to be read.
+    fn read_path(&self, text: &str) -> PathBuf {
+        let path = self.path(text);
+        self.files.borrow_mut().add(&path);
+        path
     }
 
     /// The upstream that `key` names.

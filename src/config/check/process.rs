@@ -14,6 +14,7 @@ use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::super::units::show;
 use super::{Check, address};
 use crate::drain::Plan;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl Check<'_> {
         let wants_token = written.token.is_none();
         let token = written
             .token
-            .map(|token| self.parse(&token, token_text))
+            .map(|token| self.parse(&token, |text| self.token(text)))
             .transpose();
         let linger = value_or(written.linger, Time(Duration::ZERO));
         let listen = listen?;
@@ -58,6 +59,21 @@ impl Check<'_> {
             token: token?,
             linger: linger?.0,
         })
+    }
+
+    /// The token itself, or the file that it is in, alone on its first line.
+    fn token(&self, text: &str) -> Result<String, Fault> {
+        let Some(path) = text.strip_prefix("file:") else {
+            return token_text(text);
+        };
+        let path = self.read_path(path);
+        let shown = quote(&path.display().to_string());
+        let read = fs::read_to_string(&path).map_err(|error| {
+            let what = format!("the token cannot be read from {shown}: {error}");
+            Fault::new(what, "a relative path starts at the directory of this file")
+        })?;
+        let line = read.strip_suffix('\n').unwrap_or(&read);
+        token_text(line.strip_suffix('\r').unwrap_or(line))
     }
 
     /// That the admin interface, too, is gone before the orchestrator's
@@ -86,9 +102,11 @@ impl Check<'_> {
     pub(super) fn process(&self, written: Option<At<file::Process>>) -> Result<Process, Reported> {
         let written = value_or(written, file::Process::default())?;
         let workers = self.number("workers", written.workers, (0, MOST_WORKERS), 0);
+        let watch = value_or(written.watch, Time(Duration::ZERO));
         let logs = value_or(written.logs, file::Logs::default()).and_then(|logs| self.logs(logs));
         Ok(Process {
             workers: workers?,
+            watch: watch?.0,
             logs: logs?,
         })
     }

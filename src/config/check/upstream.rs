@@ -164,7 +164,7 @@ impl Check<'_> {
     fn upstream_tls(&self, written: &file::UpstreamTls) -> Result<UpstreamTls, Reported> {
         let sni = self.parse(&written.sni, tls::sni);
         let ca = written.ca.as_ref().map(|ca| {
-            self.parse(ca, |path| tls::roots(&self.path(path)))?;
+            self.parse(ca, |path| tls::roots(&self.read_path(path)))?;
             ca.get().map(|path| self.path(path))
         });
         let client = match (&written.cert, &written.key) {

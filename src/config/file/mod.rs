@@ -67,8 +67,8 @@ pub(super) struct Admin {
     /// Where it listens: an IP address and port, or `unix:PATH`.
     #[schemars(extend("default" = "127.0.0.1:9900"))]
     pub(super) listen: Option<At<String>>,
-    /// The bearer token that every request must carry. An address that other
-    /// machines can reach needs one.
+    /// The bearer token that every request must carry, or `file:PATH` of a file
+    /// that has it. An address that other machines can reach needs one.
     pub(super) token: Option<At<String>>,
     /// How long the interface stays when the drain is over, for one scrape of
     /// the final metrics; that scrape ends it at once.
@@ -93,6 +93,10 @@ pub(super) struct Process {
     /// Worker threads; 0 is one per core.
     #[schemars(extend("default" = 0))]
     pub(super) workers: Option<At<u64>>,
+    /// How often the config and the files that it names are looked at; when they
+    /// have changed, it is read anew. 0 is never.
+    #[schemars(extend("default" = "0s"))]
+    pub(super) watch: Option<At<Time>>,
     /// How and where it logs.
     pub(super) logs: Option<At<Logs>>,
 }
@@ -101,6 +105,7 @@ impl Read for Process {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         node.table("`[process]`", |table| Self {
             workers: table.key("workers"),
+            watch: table.key("watch"),
             logs: table.key("logs"),
         })
     }

@@ -27,6 +27,7 @@ pub use upstream::{
     UpstreamId, UpstreamTls,
 };
 
+use super::files::Files;
 use super::words::Word;
 use crate::drain::Plan;
 use std::fmt;
@@ -39,6 +40,8 @@ use std::time::Duration;
 pub struct Config {
     /// The file that it was read from, as it was named.
     pub source: PathBuf,
+    /// It and the files that were read for it, as they were before that.
+    pub files: Files,
     /// Where the admin API listens.
     pub admin: Admin,
     /// Worker threads and logs.
@@ -139,6 +142,8 @@ pub enum HandoverSocket {
 pub struct Process {
     /// Worker threads, one runtime each; 0 means one per core.
     pub workers: usize,
+    /// How often the files of the config are looked at; zero is never.
+    pub watch: Duration,
     /// How and where it logs.
     pub logs: Logs,
 }

@@ -12,6 +12,7 @@ use crate::drain::{Event, Trigger, Whom};
 use crate::process::keeper::Keeper;
 use crate::process::post::Post;
 use crate::process::reload::Planned;
+use crate::process::watch::Watch;
 use crate::proxy::listener::Bound;
 use crate::proxy::request::Site;
 use crate::telemetry::logs;
@@ -69,6 +70,7 @@ impl Conductor {
             self.open(&listener, bound, sites);
         }
         self.hooks.replace(&config.hooks);
+        self.watch = Watch::of(&config);
         self.keeper = Keeper::new(config.receipt.clone());
         self.admin
             .take_over(planned.setup.upstreams(), config.admin.token.clone());

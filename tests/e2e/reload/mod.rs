@@ -5,6 +5,7 @@ mod changes;
 mod load;
 mod mutations;
 mod refusals;
+mod watch;
 
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::servers::Server;

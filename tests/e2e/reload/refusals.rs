@@ -2,7 +2,8 @@
 
 use super::{ends, start};
 use crate::support::clients::Http1;
-use crate::support::proxy::Signal;
+use crate::support::proxy::{Proxy, Signal};
+use crate::support::servers::Server;
 use http::Method;
 use std::net::TcpListener;
 
@@ -90,5 +91,20 @@ async fn a_reload_while_draining_is_refused() {
     assert!(refused.text().contains("draining"), "{}", refused.text());
     proxy.ask(Method::DELETE, "/v1/drain", "").await;
     super::reload(&proxy, &config).await;
+    ends(proxy).await;
+}
+
+#[tokio::test]
+async fn a_reload_is_held_to_the_time_that_is_given() {
+    let server = Server::http1().await;
+    let config = super::config(server.address);
+    let mut command = Proxy::command();
+    command.env("EBBTIDE_GRACE", "2m");
+    let proxy = Proxy::start_as(&config, command).ready(&config).await;
+    proxy.write_config(&config.replace("announce = \"0s\"", "announce = \"1s\""));
+    let reply = proxy.ask(Method::POST, "/v1/reload", "").await;
+    assert_eq!(reply.status, 422, "{}", reply.text());
+    let says = "a drain can take 2m1s, but SIGKILL comes after 2m";
+    assert!(reply.text().contains(says), "{}", reply.text());
     ends(proxy).await;
 }

@@ -5,4 +5,6 @@ mod diff;
 mod fixture;
 mod full;
 mod good;
+mod kubernetes;
 mod mutate;
+mod systemd;

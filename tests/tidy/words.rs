@@ -100,6 +100,11 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "src/cli/demo/",
         "the demo brings servers of its own, and calls them so",
     ),
+    allowed("RestartSec=", "conf/systemd/", "a setting of systemd"),
+    allowed("Restart=", "conf/systemd/", "a setting of systemd"),
+    allowed("RestartPreventExitStatus", "", "a setting of systemd"),
+    allowed("systemctl restart", "docs/", "a command of systemd"),
+    allowed("ScheduleAnyway", "conf/kubernetes/", "a word of Kubernetes"),
     allowed("embedded backends", "", "what the demo brings with it"),
 ];
 

@@ -26,9 +26,9 @@ impl Config {
         }
         let turns = u32::try_from(group.turns()).unwrap_or(u32::MAX);
         let total = self.plan.total_in(turns);
-        let hooks = self.hooks.iter().map(|hook| {
-            let starts = hook.on.latest(&self.plan, total);
-            starts.saturating_add(hook.timeout)
+        let hooks = self.hooks.iter().filter_map(|hook| {
+            let starts = hook.on.latest(&self.plan, total)?;
+            Some(starts.saturating_add(hook.timeout))
         });
         let lingers = total.saturating_add(self.admin.linger);
         hooks.fold(lingers, Duration::max)
@@ -88,7 +88,10 @@ mod tests {
         assert_eq!(seconds(&hook("announce", "20s")), 27);
         assert_eq!(seconds(&hook("announce", "40s")), 40);
         assert_eq!(seconds(&hook("finish", "30s")), 35);
+        assert_eq!(seconds(&hook("farewell", "9s")), 34);
         assert_eq!(seconds(&hook("cut", "9s")), 36);
+        assert_eq!(seconds(&hook("terminated", "9s")), 36);
+        assert_eq!(seconds(&hook("reload", "9m")), 27);
     }
 
     #[test]

@@ -37,9 +37,9 @@ pub use diff::{Change, Diff};
 pub use files::Files;
 pub use model::{
     Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
-    Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process,
-    ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamTls,
+    Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion,
+    Process, ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream,
+    UpstreamHttp, UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

@@ -16,6 +16,7 @@
 use super::accept_filter::AcceptFilter;
 use super::compliance::Compliance;
 use super::event::Trigger;
+use super::hooked::HookRan;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::protocol::Protocol;
@@ -72,6 +73,10 @@ pub struct Receipt {
     pub foretold: Vec<Foretold>,
     /// Who did not heed what they were told.
     pub compliance: Compliance,
+    /// What became of the hooks that it started, in the order of their
+    /// beginning.
+    #[serde(default)]
+    pub hooks: Vec<HookRan>,
 }
 
 /// A forecast, and what came true of it.
@@ -150,6 +155,8 @@ pub struct Accounts {
     pub foretold: Vec<Foretold>,
     /// Who did not heed what they were told.
     pub compliance: Compliance,
+    /// What became of the hooks so far.
+    pub hooks: Vec<HookRan>,
 }
 
 /// The course that a drain took, or is taking.
@@ -227,6 +234,7 @@ impl Receipt {
             accept_filter: accounts.accept_filter,
             foretold: foretold.collect(),
             compliance: accounts.compliance,
+            hooks: accounts.hooks,
         }
     }
 

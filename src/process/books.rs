@@ -6,7 +6,9 @@
 //! Deliberately absent: what a receipt says (see `drain`).
 
 use crate::clock;
-use crate::drain::{AcceptFilter, Accounts, Course, Foretold, Outcome, Receipt, Stage, Watch};
+use crate::drain::{
+    AcceptFilter, Accounts, Course, Foretold, HookRan, Outcome, Receipt, Stage, Watch,
+};
 use crate::proxy::registry::{Registry, Sums};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub(super) struct Whole {
     pub(super) accept_filter: Option<AcceptFilter>,
     /// What had been foreseen, and what came true.
     pub(super) foretold: Vec<Foretold>,
+    /// What the hooks came to so far.
+    pub(super) hooks: Vec<HookRan>,
 }
 
 impl Opening {
@@ -57,6 +61,7 @@ impl Opening {
             told_omitted,
             accept_filter: whole.accept_filter,
             foretold: whole.foretold,
+            hooks: whole.hooks,
             compliance: whole.watch.compliance(course.started, refused),
         };
         Receipt::of(course, self.unix, clock::now(), accounts)

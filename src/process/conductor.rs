@@ -10,6 +10,7 @@
 
 mod account;
 mod handover;
+mod occasion;
 mod reload;
 mod servers;
 mod service;
@@ -29,10 +30,10 @@ use super::watch::Watch;
 use super::worker::Workers;
 use crate::admin::{Admin, AdminHold, AdminListener};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Occasion};
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
 use crate::drain::{
-    Action, Event, Group, MemberId, Phase, Protocol, Stage, Timestamp, Trigger, Whom,
+    Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
 use crate::proxy::registry::Registry;
@@ -63,6 +64,8 @@ pub(super) struct Conductor {
     opening: Option<Opening>,
     foresights: Foresights,
     keeper: Keeper,
+    /// What the drain did, once it is over.
+    receipt: Option<Arc<Receipt>>,
     systemd: Systemd,
 }
 
@@ -104,7 +107,8 @@ impl Conductor {
             signals,
             desk: Some(desk),
             succession: Succession::new(None, None),
-            hooks: Hooks::new(&setup.config.hooks),
+            hooks: Hooks::new(&setup.config.hooks, &admin.metrics),
+            receipt: None,
             keeper: Keeper::new(setup.config.receipt.clone()),
             setup,
             interrupted: false,
@@ -207,7 +211,13 @@ impl Conductor {
     /// again now, waits for nobody.
     async fn afterwards(&mut self) {
         let linger = self.admin.linger(self.setup.config.admin.linger);
-        let rest = async { tokio::join!(self.hooks.finish(), linger) };
+        let (hooks, receipt, inbox) = (&mut self.hooks, &mut self.receipt, &self.inbox);
+        let mut amended = false;
+        let last = async {
+            hooks.finish().await;
+            amended = occasion::amend(receipt, hooks, inbox);
+        };
+        let rest = async { tokio::join!(last, linger) };
         tokio::select! {
             biased;
             () = interrupts(&mut self.signals, self.interrupted), if !self.cut => {}
@@ -215,7 +225,12 @@ impl Conductor {
             else => {}
         }
         self.hooks.abandon();
+        amended |= occasion::amend(&mut self.receipt, &self.hooks, &self.inbox);
         self.keeper.finish().await;
+        if let Some(receipt) = self.receipt.as_ref().filter(|_| amended) {
+            self.keeper.keep(receipt);
+            self.keeper.finish().await;
+        }
     }
 
     async fn pending_signals(&mut self) {
@@ -373,6 +388,8 @@ impl Conductor {
                 self.opening = None;
                 self.admin.metrics.shutdown_cancelled();
                 tracing::info!(event = "drain_cancelled", "ready again");
+                self.hooks.drain_cancelled();
+                self.occasion(Occasion::Cancelled, None, None);
             }
             Action::Terminate => self.terminated(),
             // Done by the status, which is published; the rest is for listeners.
@@ -412,7 +429,7 @@ impl Conductor {
             stage = stage.as_str(),
             connections = self.admin.registry.open()
         );
-        self.hooks.run(stage);
+        self.occasion(Occasion::Stage(stage), None, None);
     }
 }
 

@@ -185,6 +185,7 @@ impl Post {
             watch: self.scope.watch(),
             accept_filter: self.accept_filter,
             foretold: Vec::new(),
+            hooks: Vec::new(),
         };
         let receipt = self.opening?.receipt(course, registry, whole);
         self.receipt = Some(Arc::new(receipt));

@@ -132,7 +132,7 @@ fn the_further_keys_of_the_design_load() {
         tls.client,
         Some((fixture.path("c.pem"), fixture.path("k.pem")))
     );
-    let HookRun::Http { method, url } = &config.hooks[0].run else {
+    let HookRun::Http { method, url, .. } = &config.hooks[0].run else {
         panic!("not HTTP: {:?}", config.hooks);
     };
     assert_eq!(method, "PUT");
@@ -150,6 +150,22 @@ fn the_example_loads_from_its_directory() {
     let config = load(&path).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(config.source, path);
     assert_eq!(config.listeners.len(), 2);
+}
+
+#[test]
+fn the_example_for_consul_hides_its_token() {
+    let fixture = Fixture::new();
+    fixture.write("consul-token", b"secret-token\n");
+    let config = fixture.good(&repository_text("conf/consul.toml"));
+    assert_eq!(config.hooks.len(), 3);
+    for hook in &config.hooks {
+        let HookRun::Http { headers, body, .. } = &hook.run else {
+            panic!("not HTTP: {hook:?}");
+        };
+        assert_eq!(headers[0].1, "secret-token");
+        assert_eq!(*body, None);
+    }
+    assert!(!format!("{config:?}").contains("secret-token"));
 }
 
 #[test]

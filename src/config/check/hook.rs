@@ -1,4 +1,4 @@
-//! Hooks: what runs when a drain reaches a stage.
+//! Hooks: what runs when a drain reaches a stage, or a reload is done.
 //!
 //! Purpose: each `[[hook]]` becomes a [`Hook`].
 //!
@@ -9,10 +9,10 @@
 
 use super::super::file;
 use super::super::model::{Hook, HookRun};
-use super::super::read::At;
+use super::super::read::{At, Named, value_or};
 use super::super::report::{Fault, Problem, Reported, quote};
 use super::{Check, Choice, all};
-use http::{Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ impl Check<'_> {
         let choice = (written.exec, written.http, written.file);
         let run = match self.choose(&span, "`exec`, `http` and `file`", choice)? {
             Choice::First(exec) => self.exec(exec),
-            Choice::Second(http) => self.request(&http.value?),
+            Choice::Second(http) => self.request(http.value?),
             Choice::Third(file) => self.write(file.value?),
         };
         Ok(Hook {
@@ -75,7 +75,7 @@ impl Check<'_> {
         Ok(path.display().to_string())
     }
 
-    fn request(&self, written: &file::HookHttp) -> Result<HookRun, Reported> {
+    fn request(&self, written: file::HookHttp) -> Result<HookRun, Reported> {
         let method = self.parse_or(written.method.as_ref(), Method::POST, |text| {
             let method = text
                 .parse::<Method>()
@@ -87,9 +87,21 @@ impl Check<'_> {
             })
         });
         let url = self.parse(&written.url, url);
+        let fields = value_or(written.headers, Named::default());
+        let headers = fields.and_then(|fields| {
+            let headers = self.fields(fields, "a hook", |text| self.secret(text))?;
+            let hidden = |(name, mut value): (HeaderName, HeaderValue)| {
+                value.set_sensitive(true);
+                (name, value)
+            };
+            Ok(headers.into_iter().map(hidden).collect())
+        });
+        let body = written.body.map(|body| body.value).transpose();
         Ok(HookRun::Http {
             method: method?,
             url: url?,
+            headers: headers?,
+            body: body?,
         })
     }
 

@@ -63,17 +63,23 @@ impl Check<'_> {
 
     /// The token itself, or the file that it is in, alone on its first line.
     fn token(&self, text: &str) -> Result<String, Fault> {
+        token_text(&self.secret(text)?)
+    }
+
+    /// What stands in the file of `file:PATH`, alone on its line; anything else
+    /// stands for itself.
+    pub(super) fn secret(&self, text: &str) -> Result<String, Fault> {
         let Some(path) = text.strip_prefix("file:") else {
-            return token_text(text);
+            return Ok(text.to_owned());
         };
         let path = self.read_path(path);
         let shown = quote(&path.display().to_string());
         let read = fs::read_to_string(&path).map_err(|error| {
-            let what = format!("the token cannot be read from {shown}: {error}");
-            Fault::new(what, "a relative path starts at the directory of this file")
+            let help = "a relative path starts at the directory of this file";
+            Fault::new(format!("{shown} cannot be read: {error}"), help)
         })?;
         let line = read.strip_suffix('\n').unwrap_or(&read);
-        token_text(line.strip_suffix('\r').unwrap_or(line))
+        Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
     /// That the admin interface, too, is gone before the orchestrator's

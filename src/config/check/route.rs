@@ -62,7 +62,8 @@ impl Check<'_> {
         let path = self.parse_or(written.path.as_ref(), "/".to_owned(), path);
         let upstream = self.upstream_id(&written.upstream);
         let fields = value_or(written.set_response_headers, Named::default());
-        let fields = fields.and_then(|fields| self.fields(fields));
+        let fields =
+            fields.and_then(|fields| self.fields(fields, "a route", |text| Ok(text.to_owned())));
         let timeout = value_or(written.timeout, Time(Duration::ZERO));
         let retries = self.number("retries", written.retries, (0, MOST_RETRIES), 1);
         Ok(Route {
@@ -76,12 +77,18 @@ impl Check<'_> {
         })
     }
 
-    fn fields(&self, written: Named<String>) -> Result<Vec<(HeaderName, HeaderValue)>, Reported> {
+    /// Header fields that `whose` sets, with what stands for each value.
+    pub(super) fn fields(
+        &self,
+        written: Named<String>,
+        whose: &str,
+        value_of: impl Fn(&str) -> Result<String, Fault>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Reported> {
         let mut seen: Vec<(HeaderName, Span)> = Vec::new();
         all(written.0, |(key, value)| {
-            let name = self.parse(&key, field_name);
+            let name = self.parse(&key, |text| field_name(text, whose));
             let value = self.parse(&value, |text| {
-                HeaderValue::from_str(text).map_err(|_| {
+                HeaderValue::from_str(&value_of(text)?).map_err(|_| {
                     let what = format!("{} cannot be the value of a header field", quote(text));
                     Fault::new(what, "a value is one line of visible characters")
                 })
@@ -100,13 +107,13 @@ impl Check<'_> {
     }
 }
 
-fn field_name(text: &str) -> Result<HeaderName, Fault> {
+fn field_name(text: &str, whose: &str) -> Result<HeaderName, Fault> {
     let name: HeaderName = text.parse().map_err(|_| {
         let what = format!("{} is not the name of a header field", quote(text));
         Fault::new(what, "use letters, digits and `-`, e.g. `x-served-by`")
     })?;
     if FRAMING.contains(&name.as_str()) {
-        let what = format!("`{name}` cannot be set by a route");
+        let what = format!("`{name}` cannot be set by {whose}");
         return Err(Fault::new(
             what,
             "it frames messages or belongs to one connection; delete it",

@@ -6,17 +6,18 @@
 //!
 //! Deliberately absent: that a hook does exactly one thing (see `check`).
 
-use super::super::read::{At, Node, OneOf, Read, Time};
+use super::super::model::Occasion;
+use super::super::read::{At, Named, Node, OneOf, Read, Time};
 use super::super::report::Reported;
-use crate::drain::Stage;
 use schemars::JsonSchema;
 
-/// What runs when a drain reaches a stage: one of `exec`, `http` and `file`.
+/// What runs on an occasion: one of `exec`, `http` and `file`.
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Hook {
-    /// The stage that starts it.
-    pub(in crate::config) on: At<OneOf<Stage>>,
+    /// What starts it: a stage of a drain, that a drain is cancelled or over, or
+    /// that a reload is done or refused.
+    pub(in crate::config) on: At<OneOf<Occasion>>,
     /// A program and its arguments; there is no shell.
     pub(in crate::config) exec: Option<At<Vec<At<String>>>>,
     /// An HTTP request.
@@ -49,6 +50,11 @@ pub(in crate::config) struct HookHttp {
     pub(in crate::config) method: Option<At<String>>,
     /// An absolute `http` URL.
     pub(in crate::config) url: At<String>,
+    /// Further fields; a value `file:PATH` is read from that file.
+    pub(in crate::config) headers: Option<At<Named<String>>>,
+    /// What is sent with POST, PUT and PATCH, in place of what has happened as
+    /// JSON.
+    pub(in crate::config) body: Option<At<String>>,
 }
 
 impl Read for HookHttp {
@@ -56,6 +62,8 @@ impl Read for HookHttp {
         node.table("a hook's `http`", |table| Self {
             method: table.key("method"),
             url: table.required("url", "url = \"http://127.0.0.1:8500/\""),
+            headers: table.key("headers"),
+            body: table.key("body"),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Hooks, checked.
 //!
-//! Purpose: what runs when a drain reaches a stage.
+//! Purpose: what runs when a drain reaches a stage, or a reload is done.
 //!
 //! Invariant: see the module above; a hook does exactly one thing, in a
 //! bounded time.
@@ -9,44 +9,60 @@
 
 use super::super::words::Word;
 use crate::drain::{Plan, Stage};
-use http::{Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What runs when a drain reaches a stage.
+/// What runs at an occasion, and for how long.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hook {
-    /// The stage that starts it.
-    pub on: Stage,
+    /// What starts it.
+    pub on: Occasion,
     /// What runs.
     pub run: HookRun,
     /// How long it may take before it counts as failed; never zero.
     pub timeout: Duration,
 }
 
-impl Stage {
-    /// When it has begun at the latest, from the beginning of a drain that
-    /// takes `total` by this plan.
-    #[must_use]
-    pub(in crate::config) fn latest(self, plan: &Plan, total: Duration) -> Duration {
+/// What can start a hook.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Occasion {
+    /// A drain of the process reaches this stage.
+    Stage(Stage),
+    /// Such a drain is taken back.
+    Cancelled,
+    /// Such a drain is over; the process is about to exit.
+    Terminated,
+    /// A reload has been carried out or refused.
+    Reload,
+}
+
+impl Occasion {
+    /// When it has come at the latest, from the beginning of a drain that takes
+    /// `total` by this plan; `None` if it is no part of one.
+    pub(in crate::config) fn latest(self, plan: &Plan, total: Duration) -> Option<Duration> {
         match self {
-            Self::Announce => Duration::ZERO,
-            Self::Refuse | Self::Retire | Self::Finish => plan.announce,
-            Self::Farewell => total.saturating_sub(plan.farewell),
-            Self::Cut => total,
+            Self::Stage(Stage::Announce) => Some(Duration::ZERO),
+            Self::Stage(Stage::Refuse | Stage::Retire | Stage::Finish) => Some(plan.announce),
+            Self::Stage(Stage::Farewell) => Some(total.saturating_sub(plan.farewell)),
+            Self::Stage(Stage::Cut) | Self::Terminated => Some(total),
+            Self::Cancelled | Self::Reload => None,
         }
     }
 }
 
-impl Word for Stage {
+impl Word for Occasion {
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("announce", Self::Announce),
-        ("refuse", Self::Refuse),
-        ("retire", Self::Retire),
-        ("finish", Self::Finish),
-        ("farewell", Self::Farewell),
-        ("cut", Self::Cut),
+        ("announce", Self::Stage(Stage::Announce)),
+        ("cancelled", Self::Cancelled),
+        ("refuse", Self::Stage(Stage::Refuse)),
+        ("retire", Self::Stage(Stage::Retire)),
+        ("finish", Self::Stage(Stage::Finish)),
+        ("farewell", Self::Stage(Stage::Farewell)),
+        ("cut", Self::Stage(Stage::Cut)),
+        ("terminated", Self::Terminated),
+        ("reload", Self::Reload),
     ];
 }
 
@@ -65,6 +81,10 @@ pub enum HookRun {
         method: Method,
         /// An absolute `http` URL.
         url: Uri,
+        /// Further fields of the request; their values are not shown.
+        headers: Vec<(HeaderName, HeaderValue)>,
+        /// What is sent; `None` sends what has happened, as JSON.
+        body: Option<String>,
     },
     /// A file that is written.
     File {
@@ -81,7 +101,7 @@ impl fmt::Display for HookRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exec { command } => write!(f, "exec {}", command[0]),
-            Self::Http { method, url } => write!(f, "{method} {url}"),
+            Self::Http { method, url, .. } => write!(f, "{method} {url}"),
             Self::File { path, .. } => write!(f, "write {}", path.display()),
         }
     }

@@ -18,7 +18,7 @@ mod hook;
 mod listener;
 mod upstream;
 
-pub use hook::{Hook, HookRun};
+pub use hook::{Hook, HookRun, Occasion};
 pub use listener::{
     Certificate, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route, Serves,
 };

@@ -89,6 +89,30 @@ impl Receipt {
         table
     }
 
+    fn hook_table(&self) -> Table {
+        let mut table = Table::new([
+            ("Hook", Side::Left),
+            ("began", Side::Right),
+            ("took", Side::Right),
+            ("result", Side::Left),
+            ("does", Side::Left),
+        ]);
+        for hook in &self.hooks {
+            let result = match &hook.error {
+                Some(error) => format!("{}: {error}", hook.end.as_str()),
+                None => hook.end.as_str().to_owned(),
+            };
+            table.row([
+                hook.on.clone(),
+                seconds(hook.at_ms),
+                hook.took_ms.map_or_else(|| "-".to_owned(), seconds),
+                result,
+                hook.run.clone(),
+            ]);
+        }
+        table
+    }
+
     fn forecast_table(&self) -> Table {
         let mut table = Table::new([
             ("Forecast at", Side::Left),
@@ -158,6 +182,9 @@ impl fmt::Display for Receipt {
                 writeln!(f, "... and {} more", self.told_omitted)?;
             }
             writeln!(f)?;
+        }
+        if !self.hooks.is_empty() {
+            writeln!(f, "{}", self.hook_table())?;
         }
         if !self.foretold.is_empty() {
             writeln!(f, "{}", self.foretold_length())?;

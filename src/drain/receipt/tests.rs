@@ -2,6 +2,7 @@
 
 use super::super::{CutReason, Doing, Event, Farewell, Machine, Outcome, Parting, Phase, Watch};
 use super::*;
+use crate::drain::HookEnd;
 
 fn millis(count: u64) -> Timestamp {
     Timestamp::from_start(Duration::from_millis(count))
@@ -238,4 +239,34 @@ fn a_receipt_can_be_had_while_draining() {
 #[test]
 fn without_a_drain_there_is_none() {
     assert_eq!(Machine::new(Plan::default()).course(None), None);
+}
+
+#[test]
+fn hooks_are_told_with_what_became_of_them() {
+    let after = Duration::from_millis(5);
+    let mut done = HookRan::begins("announce", "PUT http://127.0.0.1:8500/".into(), after);
+    done.ends(Duration::from_millis(12), HookEnd::Done, None);
+    let mut failed = HookRan::begins("refuse", "exec false".into(), after);
+    let error = Some("the program ended with exit status: 1".to_owned());
+    failed.ends(Duration::from_millis(2), HookEnd::Failed, error);
+    let running = HookRan::begins("cut", "write /run/cut".into(), after);
+    let course = machine(92_000).course(None).expect("a drain");
+    let accounts = Accounts {
+        hooks: vec![done, failed, running],
+        ..accounts()
+    };
+    let receipt = Receipt::of(course, Duration::ZERO, millis(92_000), accounts);
+    let table = "\
+Hook        began     took  result                                         does
+announce  0.005 s  0.012 s  done                                           PUT http://127.0.0.1:8500/
+refuse    0.005 s  0.002 s  failed: the program ended with exit status: 1  exec false
+cut       0.005 s        -  running                                        write /run/cut
+";
+    let shown = receipt.to_string();
+    assert!(shown.contains(table), "{shown}");
+    let text = serde_json::to_string(&receipt).expect("plain data");
+    assert_eq!(
+        serde_json::from_str::<Receipt>(&text).expect("own text"),
+        receipt
+    );
 }

@@ -5,6 +5,7 @@
 //! Deliberately absent: counting (see `process::books`).
 
 use super::{Conductor, millis};
+use crate::config::Occasion;
 use crate::drain::{MemberId, Trigger};
 use crate::process::books::{Opening, Whole, completed};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 impl Conductor {
     pub(super) fn begun(&mut self) {
+        self.hooks.drain_begins();
         self.admin.registry.foretell_anew();
         let registry = &self.admin.registry;
         let opening = Opening::at(registry.sums());
@@ -50,6 +52,7 @@ impl Conductor {
             watch: registry.watch(),
             accept_filter: filters.max(),
             foretold: self.foresights.compared(registry),
+            hooks: self.hooks.ran(),
         };
         let receipt = opening.receipt(course, registry, whole);
         let took = Duration::from_secs_f64(receipt.duration_ms.max(0.0) / 1000.0);
@@ -57,6 +60,8 @@ impl Conductor {
         completed(&receipt, "SHUTDOWN_COMPLETED");
         let receipt = Arc::new(receipt);
         self.keeper.keep(&receipt);
-        self.inbox.publish_receipt(receipt);
+        self.receipt = Some(Arc::clone(&receipt));
+        self.inbox.publish_receipt(Arc::clone(&receipt));
+        self.occasion(Occasion::Terminated, None, Some(&receipt));
     }
 }

@@ -6,9 +6,10 @@
 //! Deliberately absent: planning (see `process::reload`).
 
 use super::Conductor;
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Occasion};
 use crate::control::{NotReloaded, Reload, Reloaded};
 use crate::drain::{Event, Trigger, Whom};
+use crate::process::hooks::Outcome;
 use crate::process::keeper::Keeper;
 use crate::process::post::Post;
 use crate::process::reload::Planned;
@@ -123,13 +124,24 @@ impl Conductor {
             Ok(_) => "unchanged",
             Err(error) => error.as_str(),
         };
-        match &done {
+        let text = match &done {
             Ok(told) => {
                 let changes = told.changes.join("; ");
                 let untouched = told.untouched;
                 tracing::info!(event = "reload", result, untouched, "{changes}");
+                changes
             }
-            Err(error) => tracing::error!(event = "reload", result, "{error}"),
+            Err(error) => {
+                tracing::error!(event = "reload", result, "{error}");
+                error.to_string()
+            }
+        };
+        if !matches!(result, "dry_run" | "unchanged") {
+            let outcome = Outcome {
+                result,
+                text: &text,
+            };
+            self.occasion(Occasion::Reload, Some(outcome), None);
         }
         self.admin.metrics.reloaded(result);
         if self.reloads.is_idle() {

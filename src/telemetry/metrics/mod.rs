@@ -21,6 +21,7 @@ pub use family::{Family, Histogram, Labels};
 pub use route::RouteMetrics;
 
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Metrics {
     /// Microseconds.
     shutdown_took: AtomicU64,
     reloads: [AtomicU64; RELOADS.len()],
+    /// By what started it, and how it ended.
+    hooks: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl Default for Metrics {
@@ -65,6 +68,7 @@ impl Default for Metrics {
             shutdown_started: AtomicU64::new(NEVER),
             shutdown_took: AtomicU64::new(NEVER),
             reloads: Default::default(),
+            hooks: Mutex::default(),
         }
     }
 }
@@ -117,6 +121,11 @@ impl Metrics {
         self.reloads[known.unwrap_or(RELOADS.len() - 1)].fetch_add(1, Relaxed);
     }
 
+    /// Count a hook by the occasion that started it and how it ended.
+    pub fn hook_ended(&self, on: &'static str, end: &'static str) {
+        *self.hooks.lock().entry((on, end)).or_default() += 1;
+    }
+
     /// The `OpenMetrics` text of these counters and of `derived`, in this order.
     /// Not for the hot path.
     #[must_use]
@@ -125,6 +134,7 @@ impl Metrics {
             self.started_family(),
             self.took_family(),
             self.reloads_family(),
+            self.hooks_family(),
         ];
         let routes = self.routes.lock().clone();
         families.extend(route::families(&routes));
@@ -148,6 +158,18 @@ impl Metrics {
         );
         for (result, count) in RELOADS.iter().zip(&self.reloads) {
             family.add([("result", (*result).to_owned())], count.load(Relaxed));
+        }
+        family
+    }
+
+    fn hooks_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_hooks",
+            "Hooks that have ended, by what started them and how they ended",
+        );
+        for ((on, end), count) in &*self.hooks.lock() {
+            let labels = [("on", (*on).to_owned()), ("result", (*end).to_owned())];
+            family.add(labels, *count);
         }
         family
     }

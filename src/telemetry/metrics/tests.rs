@@ -107,3 +107,18 @@ fn derived_families_follow_and_their_labels_are_escaped() {
          # EOF\n";
     assert!(text.ends_with(tail), "{text}");
 }
+
+#[test]
+fn hooks_are_counted_by_occasion_and_end() {
+    let metrics = Metrics::new();
+    metrics.hook_ended("announce", "done");
+    metrics.hook_ended("announce", "done");
+    metrics.hook_ended("reload", "timeout");
+    assert_eq!(
+        lines(&metrics.encode(Vec::new()), "ebbtide_hooks_total"),
+        [
+            "ebbtide_hooks_total{on=\"announce\",result=\"done\"} 2",
+            "ebbtide_hooks_total{on=\"reload\",result=\"timeout\"} 1",
+        ]
+    );
+}

@@ -10,6 +10,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod clients;
+pub(crate) mod consul;
 pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod proxy;

@@ -3,6 +3,7 @@
 
 mod api;
 mod command;
+mod consul;
 mod hooks;
 mod signals;
 mod startup;

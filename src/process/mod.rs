@@ -320,8 +320,9 @@ fn posts(
     let (inheritance, passed) = sources;
     let bound = listeners.iter().map(|one| {
         let given = inheritance.as_mut().map(|given| given.listener(one));
-        match given.filter(|given| !given.is_empty()) {
-            Some(given) => listener::adopt(one, given, setup.workers),
+        match given.filter(|given| !given.sockets.is_empty()) {
+            Some(given) if given.lent => listener::borrow(one, given.sockets, setup.workers),
+            Some(given) => listener::adopt(one, given.sockets, setup.workers),
             None => passed.bind(one, setup.workers),
         }
     });

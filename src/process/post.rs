@@ -132,6 +132,11 @@ impl Post {
         self.gates.as_ref().map_or(&[], Gates::sockets)
     }
 
+    /// Whether another holds its sockets too.
+    pub(super) fn is_lent(&self) -> bool {
+        self.gates.as_ref().is_some_and(Gates::is_left_open)
+    }
+
     /// Keep new connections out, unless a successor has them.
     pub(super) fn shut(&mut self, group: &Group) {
         let handed_over = group

@@ -279,6 +279,7 @@ impl Conductor {
                 kind: Kind::Listener,
                 name: post.scope.listener().to_string(),
                 address: post.address().to_string(),
+                lent: post.is_lent(),
                 descriptors: post.descriptors()?,
             });
         }
@@ -286,6 +287,7 @@ impl Conductor {
             kind,
             name: String::new(),
             address,
+            lent: false,
             descriptors,
         };
         if let Some(admin) = &self.succession.admin {

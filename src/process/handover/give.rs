@@ -70,6 +70,7 @@ pub(in crate::process) struct Thing {
     pub(in crate::process) kind: Kind,
     pub(in crate::process) name: String,
     pub(in crate::process) address: String,
+    pub(in crate::process) lent: bool,
     pub(in crate::process) descriptors: Vec<OwnedFd>,
 }
 
@@ -312,6 +313,7 @@ impl Attended {
                 kind: thing.kind,
                 name: thing.name.clone(),
                 address: thing.address.clone(),
+                lent: thing.lent,
                 descriptors: batch.len(),
             };
             self.say(&message, batch).await?;

@@ -66,6 +66,9 @@ pub(super) enum FromPredecessor {
         name: String,
         /// Where it listens.
         address: String,
+        /// Whether another holds them too, and goes on holding them.
+        #[serde(default)]
+        lent: bool,
         /// How many there are.
         descriptors: usize,
     },

@@ -40,7 +40,17 @@ pub(in crate::process) struct Inheritance {
 struct Group {
     name: String,
     address: String,
+    lent: bool,
     sockets: Vec<TcpListener>,
+}
+
+/// The sockets of a listener that a predecessor gave.
+#[derive(Debug, Default)]
+pub(in crate::process) struct Given {
+    /// None, if it had none.
+    pub(in crate::process) sockets: Vec<TcpListener>,
+    /// Whether another holds them too.
+    pub(in crate::process) lent: bool,
 }
 
 /// Ask the process at `path`; `None` if nobody is there.
@@ -88,10 +98,11 @@ impl Inheritance {
                 kind,
                 name,
                 address,
+                lent,
                 descriptors,
             }) => {
                 let came = self.channel.take(descriptors).map_err(lost)?;
-                self.keep(kind, name, address, came).map_err(lost)?;
+                self.keep(kind, (name, address, lent), came).map_err(lost)?;
                 let received = FromSuccessor::Received { descriptors };
                 self.channel.send(&received, &[]).await.map_err(lost)?;
                 Ok(false)
@@ -109,8 +120,7 @@ impl Inheritance {
     fn keep(
         &mut self,
         kind: Kind,
-        name: String,
-        address: String,
+        (name, address, lent): (String, String, bool),
         came: Vec<OwnedFd>,
     ) -> io::Result<()> {
         match kind {
@@ -121,6 +131,7 @@ impl Inheritance {
                     _ => self.listeners.push(Group {
                         name,
                         address,
+                        lent,
                         sockets: sockets.collect(),
                     }),
                 }
@@ -140,7 +151,7 @@ impl Inheritance {
 
     /// The sockets of this listener: those of its name if the address is the
     /// same (port 0 is any), else those at its address.
-    pub(in crate::process) fn listener(&mut self, listener: &Listener) -> Vec<TcpListener> {
+    pub(in crate::process) fn listener(&mut self, listener: &Listener) -> Given {
         let at = |one: &Group| one.address.parse::<SocketAddr>().ok();
         let wanted = listener.listen;
         let same = |one: &Group| {
@@ -156,11 +167,14 @@ impl Inheritance {
             all.position(|one| at(one) == Some(wanted))
         });
         let Some(index) = index else {
-            return Vec::new();
+            return Given::default();
         };
         let taken = self.listeners.swap_remove(index);
         self.kept.listeners.push(taken.name);
-        taken.sockets
+        Given {
+            sockets: taken.sockets,
+            lent: taken.lent,
+        }
     }
 
     /// The admin socket, if it is at this address. To be called on a runtime.

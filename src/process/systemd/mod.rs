@@ -113,9 +113,11 @@ impl Systemd {
     }
 
     /// Another process is the service from now on. Nothing is told any more:
-    /// that this one ends is no end of the service.
+    /// that this one ends is no end of the service. The watchdog is sent home,
+    /// as the other may not know of it.
     pub(super) fn main_pid(&mut self, pid: u32) {
-        self.tell(&format!("MAINPID={pid}\n"));
+        let rest = self.watchdog.map_or("", |_| "WATCHDOG_USEC=0\n");
+        self.tell(&format!("MAINPID={pid}\n{rest}"));
         *self = Self::default();
     }
 

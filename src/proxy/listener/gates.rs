@@ -65,6 +65,12 @@ impl Gates {
         if self.left_open { &[] } else { &self.sockets }
     }
 
+    /// Whether another holds the sockets too.
+    #[must_use]
+    pub const fn is_left_open(&self) -> bool {
+        self.left_open
+    }
+
     /// Drop new SYNs on every socket that is ours alone, then let go of them. Where the kernel
     /// does not take the filter, closing goes on without: what arrives
     /// between a socket's last accept and its close is then lost.

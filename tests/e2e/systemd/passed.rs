@@ -162,3 +162,34 @@ async fn a_socket_that_cannot_be_used_stops_the_start_with_a_reason() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn a_successor_is_the_service_and_leaves_its_sockets_open_as_well() {
+    let (manager, server) = (Manager::new(), Server::http1().await);
+    let (address, socket) = alone();
+    let passed = [("web", socket)];
+    let handover = "[handover]\nsocket = \"handover.sock\"\n";
+    let more = handover.to_owned() + &plan("0s");
+    let text = web(&address.to_string(), &server, &more);
+    let mut command = manager.passing(&passed);
+    command.env("WATCHDOG_USEC", "60000000");
+    let mut proxy = Proxy::start_as(&text, command).ready(&text).await;
+    manager.heard("READY=1").await;
+    let mut next = proxy.successor(&text, "next.toml", &[]);
+    next.took_over(&text).await;
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    assert_eq!(manager.heard("MAINPID=").await, next.pid().to_string());
+    let told = manager.told();
+    let last = told.last().map(String::as_str);
+    assert_eq!(last, Some("WATCHDOG_USEC=0"), "and nothing after that");
+    assert!(!told.iter().any(|line| line == "STOPPING=1"), "{told:?}");
+    answered(asking(address, 5).await).await;
+    next.signal(Signal::TERM);
+    assert_eq!(next.exit().await.code(), Some(0));
+    let clients = asking(address, 5).await;
+    let last = Proxy::start_as(&text, manager.passing(&passed))
+        .ready(&text)
+        .await;
+    answered(clients).await;
+    drop(last);
+}

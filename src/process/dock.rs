@@ -132,6 +132,7 @@ impl Dock {
             watch: Watch::default(),
             accept_filter: None,
             foretold: Vec::new(),
+            hooks: Vec::new(),
         };
         let receipt = self.opening.receipt(course, registry, whole);
         super::books::completed(&receipt, "server_drained");

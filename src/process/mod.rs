@@ -41,7 +41,7 @@ use setup::Setup;
 use signal::{Signals, Streams};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use systemd::{Passed, Systemd};
 use tokio::runtime::Runtime;
@@ -146,6 +146,24 @@ pub fn take_over(config: Config, takeover: Takeover, mut signals: Signals) -> Re
         );
     }
     Process::begin(config, signals, inheritance)?.run()
+}
+
+/// Have the process at the handover socket `door` start `program` on `config`,
+/// both from the root, and wait until that has taken over; its process id, or
+/// why it has not: all is as it was then. `started` hears the id as well, before.
+///
+/// # Errors
+/// When the system has no room for a runtime.
+pub fn start_successor(
+    door: &Path,
+    program: &Path,
+    config: &Path,
+    started: impl Fn(u32),
+) -> io::Result<Result<u32, String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(handover::have_started(door, program, config, started)))
 }
 
 impl Process {

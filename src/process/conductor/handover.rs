@@ -24,6 +24,9 @@ use tokio::sync::{mpsc, watch};
 /// Successors that may wait to be attended to.
 const WAITING: usize = 4;
 
+/// How long whoever waits for a successor may take to hear of it.
+const COMMANDS_HEAR: Duration = Duration::from_millis(500);
+
 /// How often a successor is told how its predecessor gets on.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
@@ -34,9 +37,13 @@ pub(super) struct Succession {
     tell: mpsc::Sender<Ask>,
     asks: mpsc::Receiver<Ask>,
     standing: Standing,
+    /// The successor that serves, for commands that wait for it.
+    serves: watch::Sender<Option<u32>>,
     admin: Option<AdminHold>,
     links: Links,
     pub(super) predecessors: Vec<Predecessor>,
+    /// Whether one of them was heard.
+    heard: bool,
 }
 
 /// How far the successor is.
@@ -57,9 +64,11 @@ impl Succession {
             tell,
             asks,
             standing: Standing::Nobody,
+            serves: watch::Sender::new(None),
             admin,
             links: Links::default(),
             predecessors: Vec::new(),
+            heard: false,
         }
     }
 
@@ -72,11 +81,11 @@ impl Succession {
 
     /// What a successor asks, or what is heard of a predecessor.
     pub(super) async fn news(&mut self) -> Result<Ask, News> {
-        let (door, tell) = (&self.door, &self.tell);
+        let (door, tell, serves) = (&self.door, &self.tell, &self.serves);
         let attending = async {
             loop {
                 match door {
-                    Some(door) => door.answer(tell).await,
+                    Some(door) => door.answer(tell, serves).await,
                     None => std::future::pending().await,
                 }
             }
@@ -310,6 +319,10 @@ impl Conductor {
         tracing::info!(event = "handover", successor = pid, "the successor serves");
         self.systemd.main_pid(pid);
         let held = self.succession.settle(Standing::Serves(pid));
+        // A command that waits for it hears of it before this process can end.
+        self.succession.serves.send_replace(Some(pid));
+        let heard = self.succession.serves.closed();
+        let _ = tokio::time::timeout(COMMANDS_HEAR, heard).await;
         self.succession.predecessors.clear();
         let admin = self.move_admin(&heir).await;
         let gone = self.posts.iter().filter(|post| {
@@ -371,6 +384,10 @@ impl Conductor {
 
     /// What is heard of those who went before.
     pub(super) fn heard(&mut self, news: News) {
+        if matches!(news, News::Of(_)) && !std::mem::replace(&mut self.succession.heard, true) {
+            // The predecessor tells when it has told systemd.
+            self.systemd.succeed();
+        }
         let known = &mut self.succession.predecessors;
         match news {
             News::Of(news) => match known.iter_mut().find(|one| one.pid == news.pid) {

@@ -11,6 +11,7 @@
 
 use super::channel::{BATCH, Channel};
 use super::message::{FromPredecessor, FromSuccessor, Kept, Kind, PROTOCOL};
+use super::start;
 use crate::control::Predecessor;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -155,10 +156,19 @@ impl Door {
     }
 
     /// Attend to the next successor, in a task of its own.
-    pub(in crate::process) async fn answer(&self, asks: &mpsc::Sender<Ask>) {
+    pub(in crate::process) async fn answer(
+        &self,
+        asks: &mpsc::Sender<Ask>,
+        serves: &watch::Sender<Option<u32>>,
+    ) {
         match self.socket.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(attend(stream, asks.clone()));
+                let place = Place {
+                    asks: asks.clone(),
+                    serves: serves.subscribe(),
+                    path: self.path.clone(),
+                };
+                tokio::spawn(attend(stream, place));
             }
             Err(error) => {
                 tracing::warn!(event = "handover", %error, "cannot accept a successor");
@@ -183,8 +193,17 @@ fn is_heard(path: &Path) -> bool {
     !connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
+/// What whoever is attended to may come to need.
+struct Place {
+    asks: mpsc::Sender<Ask>,
+    /// The successor that serves.
+    serves: watch::Receiver<Option<u32>>,
+    /// Where the next one is to ask.
+    path: PathBuf,
+}
+
 /// See a successor through, and tell the conductor what became of it.
-async fn attend(stream: UnixStream, asks: mpsc::Sender<Ask>) {
+async fn attend(stream: UnixStream, place: Place) {
     let caller = match stream.peer_cred() {
         Ok(caller) => caller,
         Err(error) => {
@@ -207,14 +226,16 @@ async fn attend(stream: UnixStream, asks: mpsc::Sender<Ask>) {
             .await;
         return;
     }
+    let Place { asks, serves, path } = place;
     let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok());
     let mut attended = Attended {
         channel,
         asks,
         granted: false,
     };
-    let reason = match attended.see_through(pid).await {
-        Ok((pid, kept)) => {
+    let reason = match attended.see_through(pid, (&path, serves)).await {
+        Ok(None) => return,
+        Ok(Some((pid, kept))) => {
             let Attended { channel, asks, .. } = attended;
             let heir = Heir { pid, kept, channel };
             // Without a conductor the process is gone.
@@ -239,9 +260,21 @@ struct Attended {
 }
 
 impl Attended {
-    /// The whole conversation, up to where the successor serves.
-    async fn see_through(&mut self, caller: Option<u32>) -> Result<(u32, Kept), String> {
-        let (pid, standby) = self.hello().await?;
+    /// The whole conversation, up to where the successor serves; nobody, if it
+    /// was a command.
+    async fn see_through(
+        &mut self,
+        caller: Option<u32>,
+        (path, serves): (&Path, watch::Receiver<Option<u32>>),
+    ) -> Result<Option<(u32, Kept)>, String> {
+        let late = || "the successor does not say who it is".to_owned();
+        let said = timeout(PROMPT, self.hear()).await.map_err(|_| late())??;
+        if let FromSuccessor::Start { program, config } = said {
+            let successor = start::spawn(&program, &config, path)?;
+            start::watch(successor, serves, &mut self.channel).await?;
+            return Ok(None);
+        }
+        let (pid, standby) = Self::hello(said)?;
         let pid = caller.unwrap_or(pid);
         let (answer, offered) = oneshot::channel();
         let ask = Ask::Sockets {
@@ -277,16 +310,14 @@ impl Attended {
         let drained = self.ask(Ask::Commit(answer), committed).await?;
         self.say(&FromPredecessor::Go { drained }, &[]).await?;
         match timeout(PROMPT, self.hear()).await {
-            Ok(Ok(FromSuccessor::Serving)) => Ok((pid, kept)),
+            Ok(Ok(FromSuccessor::Serving)) => Ok(Some((pid, kept))),
             Ok(Ok(said)) => Err(unasked(&said)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err("the successor was told to serve and does not".to_owned()),
         }
     }
 
-    async fn hello(&mut self) -> Result<(u32, bool), String> {
-        let late = || "the successor does not say who it is".to_owned();
-        let said = timeout(PROMPT, self.hear()).await.map_err(|_| late())??;
+    fn hello(said: FromSuccessor) -> Result<(u32, bool), String> {
         match said {
             FromSuccessor::Hello {
                 protocol: PROTOCOL,

@@ -8,6 +8,7 @@
 use crate::control::Predecessor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The version of the conversation.
 pub(super) const PROTOCOL: u32 = 1;
@@ -36,6 +37,13 @@ pub(super) enum FromSuccessor {
     Ready(Kept),
     /// It accepts.
     Serving,
+    /// Said by an operator's command: start this program, to take over.
+    Start {
+        /// The program, from the root.
+        program: PathBuf,
+        /// Its config, from the root.
+        config: PathBuf,
+    },
     /// It cannot.
     Failed {
         /// Why.
@@ -88,6 +96,13 @@ pub(super) enum FromPredecessor {
         /// Why.
         reason: String,
     },
+    /// The program that a command asked for is started.
+    Started {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It serves.
+    Served,
     /// How it gets on with what it has in flight.
     News(Predecessor),
 }

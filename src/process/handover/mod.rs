@@ -21,10 +21,12 @@
 mod channel;
 mod give;
 mod message;
+mod start;
 mod take;
 
 pub(super) use give::{Ask, Door, Heir, Offer, Thing, Word};
 pub(super) use message::Kind;
+pub(super) use start::ask as have_started;
 pub(super) use take::{Claim, Inheritance, Links, News, ask};
 
 use crate::config::{AdminAddr, Config, HandoverSocket};

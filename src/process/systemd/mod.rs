@@ -47,6 +47,11 @@ pub(super) const ENVIRONMENT: [&str; 6] = [
     "LISTEN_FDNAMES",
 ];
 
+/// What of it a successor must not take for its own; it is a process of the
+/// same service, but not this one.
+pub(super) const OF_THIS_PROCESS: [&str; 4] =
+    ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
 /// The service manager, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Systemd {
@@ -94,6 +99,14 @@ impl Systemd {
     pub(super) fn ready(&mut self) {
         self.tell("READY=1\n");
         self.next = self.watchdog.map(|_| clock::now());
+    }
+
+    /// This process is the service now, in place of another: what it said of
+    /// itself before was not believed.
+    pub(super) fn succeed(&mut self) {
+        let watchdog = self.watchdog.map(|quarter| (quarter * 4).as_micros());
+        let watchdog = watchdog.map(|time| format!("WATCHDOG_USEC={time}\nWATCHDOG=1\n"));
+        self.tell(&format!("READY=1\n{}", watchdog.unwrap_or_default()));
     }
 
     /// A reload begins.

@@ -1,13 +1,13 @@
 //! What a handover is to clients, to the operator, and to who went before.
 
-use super::{ends, house};
+use super::{House, ends, house};
 use crate::drain::scene::ended;
 use crate::support::clients::{Http1, Raw, WebSocket};
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::within;
 use http::Method;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::Output;
 
 #[tokio::test]
 async fn a_successor_serves_on_the_same_sockets() {
@@ -134,31 +134,58 @@ async fn one_on_standby_waits_for_the_word() {
     ends(house.proxy).await;
 }
 
+/// Run `ebbtide handover` with these arguments.
+async fn command(house: &House, arguments: &[&str]) -> Output {
+    let done = tokio::process::Command::new(env!("CARGO_BIN_EXE_ebbtide"))
+        .args(["handover", "--json", "--admin"])
+        .arg(house.proxy.admin().to_string())
+        .args(arguments)
+        .output();
+    within("the command", done).await.expect("run")
+}
+
 #[tokio::test]
 async fn one_command_does_all_of_it() {
     let mut house = house().await;
-    let binary = env!("CARGO_BIN_EXE_ebbtide");
-    let done = tokio::process::Command::new(binary)
-        .args(["handover", "--json", "--exec", binary, "--admin"])
-        .arg(house.proxy.admin().to_string())
-        // The successor logs there, and goes on.
-        .stderr(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("run the command");
-    let done = within("the command", done.wait_with_output())
-        .await
-        .expect("run");
+    let done = command(&house, &["--exec", env!("CARGO_BIN_EXE_ebbtide")]).await;
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     let told: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
     assert_eq!(told["predecessor"], house.proxy.pid());
-    ended(&mut house.proxy).await;
-    let status = house.proxy.json("/v1/status").await;
-    assert_eq!(status["pid"], told["successor"]);
-    // It is nobody's child here: by its id.
-    let successor = i32::try_from(told["successor"].as_u64().expect("an id")).expect("small");
+    let successor = told["successor"].clone();
+    house
+        .proxy
+        .until_status(|status| status["pid"] == successor)
+        .await;
+    // It is the child of a process that is gone: by its id.
+    let successor = i32::try_from(successor.as_u64().expect("an id")).expect("small");
     let successor = rustix::process::Pid::from_raw(successor).expect("an id");
     rustix::process::kill_process(successor, Signal::TERM).expect("it is there");
+    assert_eq!(house.proxy.exit().await.code(), Some(0));
+    let over = house.proxy.log();
+    let over = over
+        .iter()
+        .filter(|line| line["event"] == "SHUTDOWN_COMPLETED");
+    assert_eq!(over.count(), 2, "both log to one place");
+}
+
+#[tokio::test]
+async fn a_command_says_why_nobody_took_over() {
+    let house = house().await;
+    let wrong = house.proxy.path("wrong.toml");
+    std::fs::write(&wrong, "[listener.web]\nlisten = 1\n").expect("written");
+    let wrong = wrong.to_str().expect("plain");
+    let binary = env!("CARGO_BIN_EXE_ebbtide");
+    for (arguments, why) in [
+        (vec![], "no successor waits"),
+        (vec!["--exec", "/nonexistent"], "cannot start /nonexistent"),
+        (vec!["--exec", binary, wrong], "exit status: 64"),
+    ] {
+        let done = command(&house, &arguments).await;
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+    ends(house.proxy).await;
 }
 
 #[tokio::test]

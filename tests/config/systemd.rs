@@ -35,7 +35,7 @@ fn the_plan_is_held_to_the_time_that_the_unit_gives() {
 fn the_service_is_of_the_kind_that_the_program_is() {
     let service = "ebbtide.service";
     assert_eq!(value(service, "Type"), "notify-reload");
-    assert_eq!(value(service, "KillMode"), "mixed");
+    assert_eq!(value(service, "KillMode"), "control-group");
     let config = value(service, "ExecStart");
     assert_eq!(
         config,

@@ -270,7 +270,7 @@ impl Attended {
         let late = || "the successor does not say who it is".to_owned();
         let said = timeout(PROMPT, self.hear()).await.map_err(|_| late())??;
         if let FromSuccessor::Start { program, config } = said {
-            let successor = start::spawn(&program, &config, path)?;
+            let successor = start::spawn(&program, &config, path).await?;
             start::watch(successor, serves, &mut self.channel).await?;
             return Ok(None);
         }

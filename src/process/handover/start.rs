@@ -1,9 +1,10 @@
 //! A successor that a command has the running process start.
 //!
-//! As its child the successor is where the process is: in the control group of
-//! its service, with its environment, beyond the session of whoever typed the
-//! command. Who may ask is whoever may ask for the sockets: the same user and
-//! root, so nobody gains a right by it.
+//! It is started where the process is: in the control group of its service, with
+//! its environment, beyond the session of whoever typed the command. It is not
+//! its child: systemd waits for the end of a main process only if that has become
+//! a child of systemd itself before it is the main process. Who may ask is whoever
+//! may ask for the sockets: the same user and root, so nobody gains a right.
 //!
 //! Invariant: whoever asked hears of the end: that it serves, or that it ended.
 //!
@@ -12,48 +13,66 @@
 use super::channel::Channel;
 use super::message::{FromPredecessor, FromSuccessor};
 use crate::process::systemd;
+use rustix::process::{Pid, test_kill_process};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
 
-/// Start a program that is to take over from this process.
-pub(super) fn spawn(program: &Path, config: &Path, door: &Path) -> Result<Child, String> {
-    let mut command = Command::new(program);
+/// Starts what its arguments say, tells the process id, and leaves it.
+const ORPHAN: &str = r#""$0" "$@" >&2 & echo $!"#;
+
+/// How often it is looked whether a successor is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Start a program that is to take over from this process; its process id.
+pub(super) async fn spawn(program: &Path, config: &Path, door: &Path) -> Result<u32, String> {
+    let name = program.display();
+    if !program.is_file() {
+        return Err(format!("cannot start {name}: there is no such file"));
+    }
+    let mut command = Command::new("/bin/sh");
     command
+        .args(["-c", ORPHAN])
+        .arg(program)
         .arg("run")
         .arg(format!("--takeover={}", door.display()))
         .arg(config)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
         .process_group(0);
     for name in systemd::OF_THIS_PROCESS {
         command.env_remove(name);
     }
-    let program = program.display();
-    let successor = command.spawn();
-    let successor = successor.map_err(|error| format!("cannot start {program}: {error}"))?;
-    tracing::info!(event = "handover", pid = successor.id(), %program, "started, to take over");
-    Ok(successor)
+    let started = command.spawn().map(tokio::process::Child::wait_with_output);
+    let told = match started {
+        Ok(told) => told.await,
+        Err(error) => Err(error),
+    };
+    let told = told.map_err(|error| format!("cannot start {name}: {error}"))?;
+    let pid = String::from_utf8_lossy(&told.stdout).trim().parse().ok();
+    let pid = pid.ok_or_else(|| format!("cannot start {name}: /bin/sh ended ({})", told.status))?;
+    tracing::info!(event = "handover", pid, program = %name, "started, to take over");
+    Ok(pid)
 }
 
 /// Tell whoever asked for it what becomes of it.
 pub(super) async fn watch(
-    mut successor: Child,
+    pid: u32,
     mut serves: watch::Receiver<Option<u32>>,
     asked: &mut Channel,
 ) -> Result<(), String> {
-    let pid = successor.id();
     let gone = |error: io::Error| format!("who asked is gone: {error}");
-    if let Some(pid) = pid {
-        asked
-            .send(&FromPredecessor::Started { pid }, &[])
-            .await
-            .map_err(gone)?;
-    }
+    asked
+        .send(&FromPredecessor::Started { pid }, &[])
+        .await
+        .map_err(gone)?;
     let took_over = async {
-        let this = |one: &Option<u32>| one.is_some() && *one == pid;
+        let this = |one: &Option<u32>| *one == Some(pid);
         serves.wait_for(this).await.map(|_| ())
     };
     tokio::select! {
@@ -62,10 +81,19 @@ pub(super) async fn watch(
             told.map_err(|_| "the process is leaving".to_owned())?;
             asked.send(&FromPredecessor::Served, &[]).await.map_err(gone)
         }
-        ended = successor.wait() => {
-            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(format!("the successor ended ({how}) without having taken over; the log says why"))
+        () = ended(pid) => {
+            let what = "the successor ended without having taken over; the log says why";
+            Err(what.to_owned())
         }
+    }
+}
+
+/// Wait for the end of a process that is nobody's child here.
+async fn ended(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    while pid.is_some_and(|pid| test_kill_process(pid).is_ok()) {
+        // Only a parent is told.
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -178,7 +178,10 @@ async fn a_command_says_why_nobody_took_over() {
     for (arguments, why) in [
         (vec![], "no successor waits"),
         (vec!["--exec", "/nonexistent"], "cannot start /nonexistent"),
-        (vec!["--exec", binary, wrong], "exit status: 64"),
+        (
+            vec!["--exec", binary, wrong],
+            "ended without having taken over",
+        ),
     ] {
         let done = command(&house, &arguments).await;
         assert_eq!(done.status.code(), Some(1), "{done:?}");

@@ -36,10 +36,11 @@ bench: needs ## exit overhead of a drain, in milliseconds
 drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
 	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm
 
-check: needs needs-lints ## format, lints and documentation, all warnings denied
+check: needs needs-lints ## format, lints, documentation and manifests, all warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	$(CARGO) test --quiet --test config -- kubernetes:: systemd::
 
 release: needs ## the optimised binary, target/release/ebbtide
 	$(CARGO) build --release

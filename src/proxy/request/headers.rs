@@ -21,8 +21,22 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// What concerns one connection, beside what `Connection` nominates.
+static OF_ONE_CONNECTION: [HeaderName; 5] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_CONNECTION,
+];
+
 /// Remove what concerns one connection only.
 fn strip(headers: &mut HeaderMap) {
+    // Most heads have none of it, and to look through their few names is
+    // cheaper than to look up each of these.
+    if !headers.keys().any(|name| OF_ONE_CONNECTION.contains(name)) {
+        return;
+    }
     if headers.get_all(CONNECTION).iter().nth(1).is_some() {
         // Several fields are one list (RFC 9110, section 5.2).
         let all: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();

@@ -11,9 +11,13 @@ use crate::telemetry::logs;
 use anyhow::Context;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a config is looked for when none is named.
 const PLACES: [&str; 2] = ["/etc/ebbtide/ebbtide.toml", "ebbtide.toml"];
+
+/// How long the exit waits for the last log lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyhow::Result<Done> {
     let signals = signals
@@ -24,14 +28,16 @@ pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyh
         Err(refused) => return Ok(refused),
     };
     logs::init(&config.process.logs)?;
-    match what.takeover {
-        None => process::run(config, signals)?,
+    let ran = match what.takeover {
+        None => process::run(config, signals),
         Some(from) => {
             let standby = what.standby;
             let takeover = process::Takeover { from, standby };
-            process::take_over(config, takeover, signals)?;
+            process::take_over(config, takeover, signals)
         }
-    }
+    };
+    logs::flush(LAST_LINES);
+    ran?;
     Ok(Done::default())
 }
 

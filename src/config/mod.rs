@@ -110,6 +110,15 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     units::parse_time(text).map_err(|fault| format!("{}; {}", fault.what, fault.help))
 }
 
+/// Checks a log level as the configuration has it, e.g. `info,ebbtide=debug`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn level(text: &str) -> Result<(), String> {
+    let read = check::level(text).map(drop);
+    read.map_err(|fault| format!("{}; {}", fault.what, fault.help))
+}
+
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }

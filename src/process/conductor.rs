@@ -32,6 +32,7 @@ use crate::drain::{
 };
 use crate::proxy::listener::Port;
 use crate::proxy::registry::Registry;
+use crate::telemetry::logs;
 use handover::Succession;
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,9 +238,7 @@ impl Conductor {
             Wish::Dump => dump(&self.admin.registry),
             Wish::Reload => self.reload(Reload::by_signal()),
             Wish::Handover => self.hand_over_by_signal(),
-            Wish::Reopen => {
-                tracing::warn!(wish = ?wish, "not yet: this version does not act on this signal");
-            }
+            Wish::Reopen => drop(tokio::spawn(reopen_logs())),
         }
     }
 
@@ -411,6 +410,20 @@ async fn until(deadline: Option<Timestamp>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(clock::instant(at)).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Nobody waits for the disk but this task; it says what came of it.
+async fn reopen_logs() {
+    match logs::reopen().await {
+        Ok(Some(path)) => tracing::info!(event = "logs_reopened", path = %path.display()),
+        Ok(None) => {
+            tracing::info!(
+                event = "logs_reopened",
+                "logs go to a stream: nothing to open anew"
+            );
+        }
+        Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
 }
 

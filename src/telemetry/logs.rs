@@ -4,28 +4,60 @@
 //! `level` and `target`, so that a lifecycle event is found by its `event`
 //! field without knowing who logged it.
 //!
+//! Lines go through a bounded queue to a thread (`writer`): a disk that is full
+//! or a pipe that nobody reads costs lines, which are counted, and holds up
+//! nobody. Who ends the process calls [`flush`].
+//!
 //! Invariant: the first call of [`init`] decides; a later one changes nothing
 //! and is no error, so that many runs in one process (tests, the demo) can
 //! each ask for logs.
 //!
-//! Deliberately absent: a thread or queue between an event and its file. A
-//! line that was logged is written, also when the process dies right after.
+//! Deliberately absent: rotation. Whoever rotates moves the file away and has
+//! it opened anew ([`reopen`]).
+
+mod writer;
 
 use super::Error;
 use crate::config::{LogFile, LogFormat, Logs};
-use std::fs::{File, OpenOptions};
-use std::io::IsTerminal;
-use std::path::Path;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt;
+use writer::{Output, Writer};
 
 /// The borrowed engines report what we report too, in their own words: only
 /// their errors pass, unless the configured level names them.
 const ENGINES: &str = "pingora_core=error,pingora_load_balancing=error,pingora_pool=error";
+
+/// Sets the level of the events that go where [`init`] said.
+type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// Where events go, as the first [`init`] decided.
+struct Installed {
+    set_level: SetLevel,
+    writer: Writer,
+    /// The file; none for a stream that was inherited.
+    path: Option<PathBuf>,
+    levels: Mutex<Levels>,
+}
+
+static INSTALLED: OnceLock<Installed> = OnceLock::new();
+
+/// At which level is logged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Levels {
+    /// By the config.
+    pub configured: String,
+    /// Now.
+    pub in_force: String,
+}
 
 /// Send the process's events where `logs` says.
 ///
@@ -33,35 +65,117 @@ const ENGINES: &str = "pingora_core=error,pingora_load_balancing=error,pingora_p
 /// If the file cannot be opened or the level is no filter. Not if events go
 /// somewhere already: then nothing changes.
 pub fn init(logs: &Logs) -> Result<(), Error> {
-    let (subscriber, level) = subscriber(logs)?;
+    let (subscriber, set_level, writer) = subscriber(logs)?;
+    let installed = Installed {
+        set_level,
+        writer,
+        path: match &logs.file {
+            LogFile::Path(path) => Some(path.clone()),
+            LogFile::Stderr | LogFile::Stdout => None,
+        },
+        levels: Mutex::new(Levels {
+            configured: logs.level.clone(),
+            in_force: logs.level.clone(),
+        }),
+    };
     // Refused if events go somewhere already: the first call decides.
     if subscriber.try_init().is_ok() {
-        let _ = LEVEL.set(level);
+        let _ = INSTALLED.set(installed);
     }
     Ok(())
 }
 
-/// Sets the level of the events that go where [`init`] said.
-type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
-
-static LEVEL: OnceLock<SetLevel> = OnceLock::new();
-
-/// Log at another level from now on. Does nothing where [`init`] was not the
-/// one who decided where events go.
+/// Log at another level, for a while: until [`configure_level`] or the end of
+/// the process. Does nothing where [`init`] was not the one who decided where
+/// events go.
 ///
 /// # Errors
 /// If the level is no filter.
 pub fn set_level(level: &str) -> Result<(), Error> {
+    change_level(level, |levels| level.clone_into(&mut levels.in_force))
+}
+
+/// Log at the level that a config asks for.
+///
+/// # Errors
+/// As [`set_level`].
+pub fn configure_level(level: &str) -> Result<(), Error> {
+    change_level(level, |levels| {
+        level.clone_into(&mut levels.configured);
+        level.clone_into(&mut levels.in_force);
+    })
+}
+
+fn change_level(level: &str, note: impl FnOnce(&mut Levels)) -> Result<(), Error> {
     let filter = filter(level)?;
-    if let Some(set) = LEVEL.get() {
-        set(filter);
+    if let Some(installed) = INSTALLED.get() {
+        let mut levels = installed.levels.lock();
+        (installed.set_level)(filter);
+        note(&mut levels);
     }
     Ok(())
 }
 
-fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel), Error> {
+/// The log as it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct State {
+    /// At which level is logged.
+    pub levels: Levels,
+    /// The file; none for a stream.
+    pub path: Option<PathBuf>,
+    /// Lines that could not be written so far.
+    pub lost: u64,
+}
+
+/// The log as it is now; none where [`init`] did not decide.
+#[must_use]
+pub fn state() -> Option<State> {
+    INSTALLED.get().map(|one| State {
+        levels: one.levels.lock().clone(),
+        path: one.path.clone(),
+        lost: one.writer.lost(),
+    })
+}
+
+/// Lines that could not be written so far.
+#[must_use]
+pub fn lost() -> u64 {
+    INSTALLED.get().map_or(0, |one| one.writer.lost())
+}
+
+/// Open the log file anew, after it was moved away. Returns its path; none if
+/// logs go to a stream, which has nothing to be opened.
+///
+/// # Errors
+/// If it cannot be opened; lines go on to the old file then.
+pub async fn reopen() -> Result<Option<PathBuf>, Error> {
+    let file = INSTALLED
+        .get()
+        .and_then(|one| Some((&one.writer, one.path.as_ref()?)));
+    let Some((writer, path)) = file else {
+        return Ok(None);
+    };
+    let opened = writer.reopen().await;
+    let opened = opened.unwrap_or_else(|_| Err(io::Error::other("its thread is gone")));
+    opened.map_err(|cause| Error::Reopen {
+        path: path.clone(),
+        cause,
+    })?;
+    Ok(Some(path.clone()))
+}
+
+/// Wait until every line is written, for so long at most. To be called last:
+/// what is logged later may be lost with the process.
+pub fn flush(limit: Duration) {
+    if let Some(installed) = INSTALLED.get() {
+        installed.writer.flush(limit);
+    }
+}
+
+fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel, Writer), Error> {
     let filter = filter(&logs.level)?;
-    let (writer, terminal) = open(&logs.file)?;
+    let (output, terminal) = open(&logs.file)?;
+    let writer = Writer::start(output, Box::new(say_lost)).map_err(Error::Thread)?;
     let text = match logs.format {
         LogFormat::Json => false,
         LogFormat::Text => true,
@@ -69,9 +183,9 @@ fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel), Error> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(Arc::new(writer.clone()))
         .with_ansi(terminal);
-    Ok(if text {
+    let (subscriber, level) = if text {
         let builder = builder.with_filter_reloading();
         let level = builder.reload_handle();
         (builder.finish().into(), setter(level))
@@ -81,7 +195,13 @@ fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel), Error> {
         let json = json.with_filter_reloading();
         let level = json.reload_handle();
         (json.finish().into(), setter(level))
-    })
+    };
+    Ok((subscriber, level, writer))
+}
+
+fn say_lost(lines: u64) {
+    let message = "log lines were lost: the disk was full, or nobody read them fast enough";
+    tracing::warn!(event = "log_lines_lost", lines, "{message}");
 }
 
 fn setter<S: 'static>(handle: Handle<EnvFilter, S>) -> SetLevel {
@@ -100,28 +220,28 @@ fn filter(level: &str) -> Result<EnvFilter, Error> {
     })
 }
 
-/// The writer, and whether a person looks at it.
-fn open(file: &LogFile) -> Result<(BoxMakeWriter, bool), Error> {
+/// What is written to, and whether a person looks at it.
+fn open(file: &LogFile) -> Result<(Output, bool), Error> {
+    // A handle of its own: a thread that waits within the standard one holds
+    // its lock, and with it whoever wants to say why the process ends.
+    let stream = |stream: &dyn AsFd| {
+        let copied = stream.as_fd().try_clone_to_owned();
+        let copied = copied.map_err(Error::Stream)?;
+        Ok(Output {
+            file: File::from(copied),
+            path: None,
+        })
+    };
     Ok(match file {
-        LogFile::Stderr => (
-            BoxMakeWriter::new(std::io::stderr),
-            std::io::stderr().is_terminal(),
-        ),
-        LogFile::Stdout => (
-            BoxMakeWriter::new(std::io::stdout),
-            std::io::stdout().is_terminal(),
-        ),
-        LogFile::Path(path) => (BoxMakeWriter::new(Arc::new(append(path)?)), false),
-    })
-}
-
-/// Opened for appending, and each line is one write: the lines of two threads
-/// do not mix, and nobody waits for a lock.
-fn append(path: &Path) -> Result<File, Error> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map_err(|cause| Error::File {
-        path: path.to_owned(),
-        cause,
+        LogFile::Stderr => (stream(&io::stderr())?, io::stderr().is_terminal()),
+        LogFile::Stdout => (stream(&io::stdout())?, io::stdout().is_terminal()),
+        LogFile::Path(path) => {
+            let opened = Output::append(path).map_err(|cause| Error::File {
+                path: path.clone(),
+                cause,
+            });
+            (opened?, false)
+        }
     })
 }
 
@@ -152,13 +272,14 @@ mod tests {
     fn a_file_gets_flat_json_lines_of_the_level_asked_for() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
-        let (subscriber, _) =
-            subscriber(&logs(LogFile::Path(path.clone()), "info")).expect("opened");
+        let logs = logs(LogFile::Path(path.clone()), "info");
+        let (subscriber, _, writer) = subscriber(&logs).expect("opened");
         tracing::dispatcher::with_default(&subscriber, || {
             tracing::info!(event = "stage", stage = "announce", "stage reached");
             tracing::debug!("below the level");
             tracing::warn!(target: "pingora_core::connectors", "in the engine's words");
         });
+        assert!(writer.flush(Duration::from_secs(30)));
         let text = std::fs::read_to_string(&path).expect("written");
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: Value = serde_json::from_str(&text).expect("JSON");

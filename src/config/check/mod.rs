@@ -22,6 +22,8 @@ mod process;
 mod route;
 mod upstream;
 
+pub(super) use process::level;
+
 use super::file::File;
 use super::model::{Config, UpstreamId};
 use super::read::{At, Size, Time, nearest};
@@ -248,6 +250,28 @@ impl Check<'_> {
     /// A path, relative to the directory of the file.
     fn path(&self, text: &str) -> PathBuf {
         self.base.join(text)
+    }
+
+    /// A file that is to be written, in a folder that is there; `help` is for
+    /// who names a folder.
+    fn file(&self, key: &str, text: &str, help: &str) -> Result<PathBuf, Fault> {
+        let path = self.path(text);
+        let shown = |path: &Path| quote(&path.display().to_string());
+        if text.ends_with('/') || path.is_dir() || path.file_name().is_none() {
+            let what = format!("`{key}` names a folder: {}", shown(&path));
+            return Err(Fault::new(what, help));
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let what = format!("there is no folder {}", shown(folder));
+            let help =
+                "make it, or name another; a relative path starts at the directory of this file";
+            return Err(Fault::new(what, help));
+        }
+        Ok(path)
     }
 
     /// The upstream that `key` names.

@@ -51,10 +51,13 @@ pub(super) enum Call {
     Handover,
     Forecast,
     Description,
+    Logs,
+    SetLevel,
+    ReopenLogs,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 12] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -74,6 +77,11 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 12] = [
     ("/v1/handover", &[(Method::POST, Call::Handover)]),
     ("/v1/drain/forecast", &[(Method::GET, Call::Forecast)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
+    (
+        "/v1/logs",
+        &[(Method::GET, Call::Logs), (Method::PUT, Call::SetLevel)],
+    ),
+    ("/v1/logs/reopen", &[(Method::POST, Call::ReopenLogs)]),
 ];
 
 impl Admin {
@@ -150,6 +158,12 @@ impl Admin {
                 json(StatusCode::OK, &self.forecast_view(finish))
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
+            Call::Logs => json(StatusCode::OK, &Self::logs_view()?),
+            Call::SetLevel => {
+                let body = self.collect(body).await?;
+                json(StatusCode::OK, &Self::set_level(&body)?)
+            }
+            Call::ReopenLogs => json(StatusCode::OK, &Self::reopen_logs().await?),
         }
     }
 

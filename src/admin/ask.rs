@@ -56,6 +56,23 @@ pub(super) fn finish_in(query: &str) -> Result<Option<Duration>, Problem> {
     Ok(finish)
 }
 
+/// The log level that a body names, as it is written.
+pub(super) fn level_in(body: &[u8]) -> Result<String, Problem> {
+    let example = "say which, as in {\"level\": \"info,ebbtide::proxy=debug\"}; nothing was done";
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
+        .map_err(|error| {
+            Problem::bad_request(format!("the body is no JSON object: {error}; {example}"))
+        })?;
+    if let Some(unknown) = members.keys().find(|name| *name != "level") {
+        let what = format!("the body has an unknown member {unknown:?}; {example}");
+        return Err(Problem::bad_request(what));
+    }
+    let level = members.get("level").and_then(serde_json::Value::as_str);
+    level
+        .map(str::to_owned)
+        .ok_or_else(|| Problem::bad_request(example))
+}
+
 /// All that a request with a body asks for.
 #[derive(Debug)]
 pub(super) struct Asked {

@@ -10,6 +10,7 @@
 use super::Admin;
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
 use crate::proxy::registry::{Drained, HeaderFlaw, Record, State};
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Family;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ impl Admin {
             self.headers_family(),
             self.servers_family(),
             build_family(),
+            lost_lines_family(),
         ])
     }
 
@@ -199,6 +201,15 @@ impl Admin {
         }
         family
     }
+}
+
+fn lost_lines_family() -> Family {
+    let mut family = Family::counter(
+        "ebbtide_log_lines_lost",
+        "Log lines that were not written: the disk was full, or nobody read them fast enough",
+    );
+    family.add([], logs::lost());
+    family
 }
 
 fn build_family() -> Family {

@@ -16,6 +16,7 @@ mod api;
 mod ask;
 mod auth;
 mod listener;
+mod logs;
 mod metrics;
 mod openapi;
 mod problem;

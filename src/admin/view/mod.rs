@@ -9,11 +9,13 @@
 
 mod connections;
 mod forecast;
+mod logs;
 mod progress;
 mod status;
 
 pub use connections::{Connection, Connections};
 pub use forecast::Foresight;
+pub use logs::Logs;
 pub use progress::{Deadlines, Progress};
 pub use status::{Listener, Server, Status, Upstream};
 

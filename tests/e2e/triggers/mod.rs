@@ -4,6 +4,7 @@
 mod api;
 mod command;
 mod hooks;
+mod logs;
 mod signals;
 mod startup;
 

@@ -29,6 +29,7 @@ impl Admin {
             level: log.levels.in_force,
             configured: log.levels.configured,
             file: log.path.map(|path| path.display().to_string()),
+            access: log.access.map(|path| path.display().to_string()),
             lost: log.lost,
         })
     }
@@ -60,7 +61,7 @@ impl Admin {
     /// Open the log file anew.
     pub(super) async fn reopen_logs() -> Result<Logs, Problem> {
         let before = Self::logs_view()?;
-        if before.file.is_none() {
+        if before.file.is_none() && before.access.is_none() {
             let detail = "logs go to a stream, which has nothing to be opened anew";
             return Err(Problem::conflict(detail));
         }
@@ -68,8 +69,8 @@ impl Admin {
         let late = |_| Problem::unavailable("the log file takes too long; it is tried on");
         let failed =
             |error: Error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        opened.map_err(late)?.map_err(failed)?;
-        tracing::info!(event = "logs_reopened", path = before.file);
+        let paths = opened.map_err(late)?.map_err(failed)?;
+        tracing::info!(event = "logs_reopened", ?paths);
         Self::logs_view()
     }
 }

@@ -33,10 +33,10 @@ mod words;
 pub use check::Resolve;
 pub use diff::{Change, Diff};
 pub use model::{
-    Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
-    Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process,
-    ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamTls,
+    Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
+    Certificate, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun, HostPattern,
+    Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Process, ProxyProtocol, ProxyVersion,
+    Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;
@@ -108,6 +108,12 @@ pub fn parse_with(source_name: &Path, text: &str, resolve: &Resolve<'_>) -> Resu
 /// What is wrong with it, in words.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     units::parse_time(text).map_err(|fault| format!("{}; {}", fault.what, fault.help))
+}
+
+/// The usual form of the access log's lines, as text or as JSON.
+#[must_use]
+pub fn usual_access(text: bool) -> AccessForm {
+    check::usual(text)
 }
 
 /// Checks a log level as the configuration has it, e.g. `info,ebbtide=debug`.

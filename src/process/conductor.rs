@@ -416,13 +416,11 @@ async fn until(deadline: Option<Timestamp>) {
 /// Nobody waits for the disk but this task; it says what came of it.
 async fn reopen_logs() {
     match logs::reopen().await {
-        Ok(Some(path)) => tracing::info!(event = "logs_reopened", path = %path.display()),
-        Ok(None) => {
-            tracing::info!(
-                event = "logs_reopened",
-                "logs go to a stream: nothing to open anew"
-            );
+        Ok(paths) if paths.is_empty() => {
+            let message = "logs go to a stream: nothing to open anew";
+            tracing::info!(event = "logs_reopened", "{message}");
         }
+        Ok(paths) => tracing::info!(event = "logs_reopened", ?paths),
         Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
 }

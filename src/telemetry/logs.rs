@@ -45,7 +45,29 @@ struct Installed {
     writer: Writer,
     /// The file; none for a stream that was inherited.
     path: Option<PathBuf>,
+    /// The access log's own file, if it has one.
+    access: Option<(Writer, PathBuf)>,
+    /// Whether a person looks at it.
+    terminal: bool,
     levels: Mutex<Levels>,
+}
+
+impl Installed {
+    fn writers(&self) -> impl Iterator<Item = &Writer> {
+        let access = self.access.iter().map(|(writer, _)| writer);
+        [&self.writer].into_iter().chain(access)
+    }
+
+    fn lost(&self) -> u64 {
+        self.writers().map(Writer::lost).sum()
+    }
+
+    /// What can be opened anew.
+    fn files(&self) -> impl Iterator<Item = (&Writer, &PathBuf)> {
+        let log = self.path.iter().map(|path| (&self.writer, path));
+        let access = self.access.iter().map(|(writer, path)| (writer, path));
+        log.chain(access)
+    }
 }
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
@@ -65,10 +87,17 @@ pub struct Levels {
 /// If the file cannot be opened or the level is no filter. Not if events go
 /// somewhere already: then nothing changes.
 pub fn init(logs: &Logs) -> Result<(), Error> {
-    let (subscriber, set_level, writer) = subscriber(logs)?;
+    let Logging {
+        subscriber,
+        set_level,
+        writer,
+        terminal,
+    } = Logging::of(logs)?;
     let installed = Installed {
         set_level,
         writer,
+        access: access(logs)?,
+        terminal,
         path: match &logs.file {
             LogFile::Path(path) => Some(path.clone()),
             LogFile::Stderr | LogFile::Stdout => None,
@@ -123,6 +152,8 @@ pub struct State {
     pub levels: Levels,
     /// The file; none for a stream.
     pub path: Option<PathBuf>,
+    /// The access log's own file, if it has one.
+    pub access: Option<PathBuf>,
     /// Lines that could not be written so far.
     pub lost: u64,
 }
@@ -133,70 +164,117 @@ pub fn state() -> Option<State> {
     INSTALLED.get().map(|one| State {
         levels: one.levels.lock().clone(),
         path: one.path.clone(),
-        lost: one.writer.lost(),
+        access: one.access.as_ref().map(|(_, path)| path.clone()),
+        lost: one.lost(),
     })
 }
 
 /// Lines that could not be written so far.
 #[must_use]
 pub fn lost() -> u64 {
-    INSTALLED.get().map_or(0, |one| one.writer.lost())
+    INSTALLED.get().map_or(0, Installed::lost)
 }
 
-/// Open the log file anew, after it was moved away. Returns its path; none if
-/// logs go to a stream, which has nothing to be opened.
+/// Open the log's files anew, after they were moved away. Returns their paths;
+/// none if logs go to a stream, which has nothing to be opened.
 ///
 /// # Errors
-/// If it cannot be opened; lines go on to the old file then.
-pub async fn reopen() -> Result<Option<PathBuf>, Error> {
-    let file = INSTALLED
-        .get()
-        .and_then(|one| Some((&one.writer, one.path.as_ref()?)));
-    let Some((writer, path)) = file else {
-        return Ok(None);
-    };
-    let opened = writer.reopen().await;
-    let opened = opened.unwrap_or_else(|_| Err(io::Error::other("its thread is gone")));
-    opened.map_err(|cause| Error::Reopen {
-        path: path.clone(),
-        cause,
-    })?;
-    Ok(Some(path.clone()))
+/// The first that cannot be opened; its lines go on to the old file then. The
+/// others are opened.
+pub async fn reopen() -> Result<Vec<PathBuf>, Error> {
+    let files = INSTALLED.get().into_iter().flat_map(Installed::files);
+    // Asked for all at once: one disk may be slower than another.
+    let asked: Vec<_> = files
+        .map(|(writer, path)| (writer.reopen(), path))
+        .collect();
+    let mut paths = Vec::new();
+    let mut failed = None;
+    for (opened, path) in asked {
+        let opened = opened.await;
+        let opened = opened.unwrap_or_else(|_| Err(io::Error::other("its thread is gone")));
+        let path = path.clone();
+        match opened {
+            Ok(()) => paths.push(path),
+            Err(cause) => failed = failed.or(Some(Error::Reopen { path, cause })),
+        }
+    }
+    failed.map_or(Ok(paths), Err)
+}
+
+/// Write a line of the access log, its end included, where that goes.
+pub fn write_access(line: Vec<u8>) {
+    if let Some(installed) = INSTALLED.get() {
+        let own = installed.access.as_ref().map(|(writer, _)| writer);
+        own.unwrap_or(&installed.writer).line(line);
+    }
+}
+
+/// Whether the log is read on a terminal.
+#[must_use]
+pub fn by_a_person() -> bool {
+    INSTALLED.get().is_some_and(|one| one.terminal)
 }
 
 /// Wait until every line is written, for so long at most. To be called last:
 /// what is logged later may be lost with the process.
 pub fn flush(limit: Duration) {
-    if let Some(installed) = INSTALLED.get() {
-        installed.writer.flush(limit);
+    let writers = INSTALLED.get().into_iter().flat_map(Installed::writers);
+    // Both end at once, mostly; at worst the limit counts for each.
+    for writer in writers {
+        writer.flush(limit / 2);
     }
 }
 
-fn subscriber(logs: &Logs) -> Result<(Dispatch, SetLevel, Writer), Error> {
-    let filter = filter(&logs.level)?;
-    let (output, terminal) = open(&logs.file)?;
-    let writer = Writer::start(output, Box::new(say_lost)).map_err(Error::Thread)?;
-    let text = match logs.format {
-        LogFormat::Json => false,
-        LogFormat::Text => true,
-        LogFormat::Auto => terminal,
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Arc::new(writer.clone()))
-        .with_ansi(terminal);
-    let (subscriber, level) = if text {
-        let builder = builder.with_filter_reloading();
-        let level = builder.reload_handle();
-        (builder.finish().into(), setter(level))
-    } else {
-        let json = builder.json().flatten_event(true);
-        let json = json.with_current_span(false).with_span_list(false);
-        let json = json.with_filter_reloading();
-        let level = json.reload_handle();
-        (json.finish().into(), setter(level))
-    };
-    Ok((subscriber, level, writer))
+fn access(logs: &Logs) -> Result<Option<(Writer, PathBuf)>, Error> {
+    let path = logs.access.as_ref().and_then(|access| access.file.clone());
+    path.map(|path| {
+        let (output, _) = open(&LogFile::Path(path.clone()))?;
+        let writer = Writer::start(output, Box::new(say_lost)).map_err(Error::Thread)?;
+        Ok((writer, path))
+    })
+    .transpose()
+}
+
+/// What events go through, before it is decided on.
+struct Logging {
+    subscriber: Dispatch,
+    set_level: SetLevel,
+    writer: Writer,
+    terminal: bool,
+}
+
+impl Logging {
+    fn of(logs: &Logs) -> Result<Self, Error> {
+        let filter = filter(&logs.level)?;
+        let (output, terminal) = open(&logs.file)?;
+        let writer = Writer::start(output, Box::new(say_lost)).map_err(Error::Thread)?;
+        let text = match logs.format {
+            LogFormat::Json => false,
+            LogFormat::Text => true,
+            LogFormat::Auto => terminal,
+        };
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(Arc::new(writer.clone()))
+            .with_ansi(terminal);
+        let (subscriber, set_level) = if text {
+            let builder = builder.with_filter_reloading();
+            let level = builder.reload_handle();
+            (builder.finish().into(), setter(level))
+        } else {
+            let json = builder.json().flatten_event(true);
+            let json = json.with_current_span(false).with_span_list(false);
+            let json = json.with_filter_reloading();
+            let level = json.reload_handle();
+            (json.finish().into(), setter(level))
+        };
+        Ok(Self {
+            subscriber,
+            set_level,
+            writer,
+            terminal,
+        })
+    }
 }
 
 fn say_lost(lines: u64) {
@@ -254,7 +332,7 @@ mod tests {
         Logs {
             format: LogFormat::Auto,
             file,
-            access: false,
+            access: None,
             level: level.to_owned(),
         }
     }
@@ -273,13 +351,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
         let logs = logs(LogFile::Path(path.clone()), "info");
-        let (subscriber, _, writer) = subscriber(&logs).expect("opened");
-        tracing::dispatcher::with_default(&subscriber, || {
+        let logging = Logging::of(&logs).expect("opened");
+        tracing::dispatcher::with_default(&logging.subscriber, || {
             tracing::info!(event = "stage", stage = "announce", "stage reached");
             tracing::debug!("below the level");
             tracing::warn!(target: "pingora_core::connectors", "in the engine's words");
         });
-        assert!(writer.flush(Duration::from_secs(30)));
+        assert!(logging.writer.flush(Duration::from_secs(30)));
         let text = std::fs::read_to_string(&path).expect("written");
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: Value = serde_json::from_str(&text).expect("JSON");

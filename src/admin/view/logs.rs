@@ -13,6 +13,8 @@ pub struct Logs {
     pub configured: String,
     /// The file; none if the log goes to a stream.
     pub file: Option<String>,
+    /// The access log's own file, if it has one.
+    pub access: Option<String>,
     /// Lines that could not be written since the process began.
     pub lost: u64,
 }

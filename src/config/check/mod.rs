@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: drawing (see `report`) and reading (see `read`).
 
+mod access;
 mod address;
 mod clash;
 mod drain;
@@ -22,6 +23,7 @@ mod process;
 mod route;
 mod upstream;
 
+pub(super) use access::usual;
 pub(super) use process::level;
 
 use super::file::File;

@@ -107,11 +107,12 @@ impl Check<'_> {
                 self.file("file", path, in_file).map(LogFile::Path)
             }
         });
+        let access = self.access(written.access);
         let level = self.parse_or(written.level.as_ref(), "info".to_owned(), level);
         Ok(Logs {
             format: format?.0,
             file: file?,
-            access: value_or(written.access, false)?,
+            access: access?,
             level: level?,
         })
     }

@@ -14,10 +14,12 @@
 //! (see `file`), defaults (see `check`, where the file becomes the model),
 //! and any use of the values: nothing here binds, dials or waits.
 
+mod access;
 mod hook;
 mod listener;
 mod upstream;
 
+pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use hook::{Hook, HookRun};
 pub use listener::{
     Certificate, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route, Serves,
@@ -148,8 +150,8 @@ pub struct Logs {
     pub format: LogFormat,
     /// Where the lines go.
     pub file: LogFile,
-    /// Whether every request gets a line.
-    pub access: bool,
+    /// The access log, if every exchange gets a line.
+    pub access: Option<Access>,
     /// A `tracing` filter, e.g. `info` or `info,ebbtide::proxy=debug`.
     pub level: String,
 }

@@ -76,7 +76,10 @@ async fn tcp(site: &Site, guard: &ConnectionGuard, mut edge: Edge) {
         }
     };
     match server {
-        Ok((server, _)) => {
+        Ok((server, index)) => {
+            if let Some(notes) = exchange.notes() {
+                notes.asks(pool.upstream().server(index));
+            }
             edge.set_tunnel();
             let early = Early {
                 from_client: Bytes::new(),

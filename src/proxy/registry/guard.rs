@@ -7,7 +7,7 @@
 //! drain's doing is the drain's to answer for.
 
 use super::Registry;
-use super::access::{Access, Answered};
+use super::access::{Access, AccessLog, Answered, Asked, CLIENT_LEFT, Notes};
 use super::exchange::{Place, Slot};
 use super::record::{Record, State};
 use super::scope::Scope;
@@ -16,10 +16,6 @@ use crate::drain::{CutReason, Doing, Farewell, Outcome, Parting, Protocol, Times
 use crate::telemetry::metrics::RouteMetrics;
 use std::ops::Deref;
 use std::sync::Arc;
-
-/// What stands for the status of an exchange whose client left before it had
-/// one; nginx's word for it.
-const CLIENT_LEFT: u16 = 499;
 
 /// A connection's stay in the table.
 #[derive(Debug)]
@@ -128,8 +124,14 @@ impl RequestGuard {
     }
 
     /// Note what the access log will say of the request.
-    pub fn log(&mut self, access: Access) {
-        self.access = Some(Box::new(access));
+    pub fn log(&mut self, log: &Arc<AccessLog>, asked: Option<Asked>) {
+        self.access = Some(Box::new(Access::new(log, asked, &self.record)));
+    }
+
+    /// Where the access log's line is prepared, if there will be one.
+    #[must_use]
+    pub fn notes(&self) -> Option<&Arc<Notes>> {
+        self.access.as_ref().map(|access| access.notes())
     }
 
     /// Note the status that the client was sent.
@@ -206,6 +208,7 @@ impl Drop for RequestGuard {
         if outcome != Outcome::Finished {
             self.tell_of(outcome);
         }
+        let sent = self.access.as_ref().map(|_| self.slot(Slot::sent_so_far));
         let marks = self.record.end(self.protocol, self.place);
         if !marks.none() {
             self.registry
@@ -227,10 +230,12 @@ impl Drop for RequestGuard {
             let answered = Answered {
                 protocol: self.protocol,
                 code: self.code,
+                sent: sent.unwrap_or_default(),
                 took,
                 outcome,
+                route: self.metrics.as_deref(),
             };
-            access.log(&self.record, answered);
+            access.log(&self.record, &answered);
         }
     }
 }

@@ -21,7 +21,7 @@ mod record;
 mod scope;
 mod tally;
 
-pub use access::Access;
+pub use access::{AccessLog, Asked, Notes};
 pub use client::{Client, Ends};
 pub use exchange::{Round, Seen};
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};

@@ -101,6 +101,7 @@ fn say(
     if exchange.protocol() == Protocol::Grpc {
         return grpc::trailers_only(code, says, told);
     }
+    exchange.sent(says.len() as u64);
     let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));
     *response.status_mut() = code;
     let headers = response.headers_mut();

@@ -135,10 +135,10 @@ impl Writer {
     }
 
     /// Hand a line over, or count it.
-    fn line(&self, line: &[u8]) {
+    pub(super) fn line(&self, line: Vec<u8>) {
         let length = line.len();
         let fits = self.shared.bytes.fetch_add(length, Relaxed) + length <= BYTES;
-        if fits && self.queue.try_send(Message::Line(line.to_vec())).is_ok() {
+        if fits && self.queue.try_send(Message::Line(line)).is_ok() {
             return;
         }
         self.shared.bytes.fetch_sub(length, Relaxed);
@@ -149,7 +149,7 @@ impl Writer {
 /// An event is put together first and comes whole, as one write.
 impl Write for &Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.line(line);
+        self.line(line.to_vec());
         Ok(line.len())
     }
 

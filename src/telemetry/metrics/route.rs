@@ -122,6 +122,12 @@ impl RouteMetrics {
         &self.route
     }
 
+    /// The upstream; empty for what no route took.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
     pub(super) fn is(&self, listener: &str, route: &str, upstream: &str) -> bool {
         *self.listener == *listener && *self.route == *route && *self.upstream == *upstream
     }

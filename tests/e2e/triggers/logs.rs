@@ -309,8 +309,7 @@ async fn a_level_holds_until_the_next_reload() {
     let mut proxy = Proxy::start(&web(&server, "[drain]\nannounce = \"0s\"\n")).await;
     let configured = "info,ebbtide=debug";
     let log = proxy.json("/v1/logs").await;
-    let expected =
-        json!({ "level": configured, "configured": configured, "file": null, "lost": 0 });
+    let expected = json!({ "level": configured, "configured": configured, "file": null, "access": null, "lost": 0 });
     assert_eq!(log, expected);
     for (body, says) in [
         ("{\"level\":\"ebbtide=loud\"}", "`loud` is not a log level"),

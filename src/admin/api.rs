@@ -9,7 +9,8 @@
 //! Deliberately absent: what the answers look like (see `view`), and waiting
 //! for anything but a request's body and, where asked for, the drain's end.
 
-use super::ask::{Asked, Query, finish_in};
+use super::accept::wanted;
+use super::ask::{Asked, Query, finish_in, format_in};
 use super::problem::Problem;
 use super::{Admin, auth, openapi};
 use crate::control::{NotReloaded, Refusal, Status};
@@ -17,6 +18,7 @@ use crate::drain::{Phase, Receipt, Trigger};
 use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -28,6 +30,9 @@ use tokio::time::timeout;
 
 /// Bytes of a request body.
 const BODY: usize = 64 * 1024;
+
+/// The content type of a config (registered with IANA).
+const TOML: &str = "application/toml";
 
 /// How long a request body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -51,13 +56,14 @@ pub(super) enum Call {
     Handover,
     Forecast,
     Description,
+    Config,
     Logs,
     SetLevel,
     ReopenLogs,
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 15] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -77,6 +83,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
     ("/v1/handover", &[(Method::POST, Call::Handover)]),
     ("/v1/drain/forecast", &[(Method::GET, Call::Forecast)]),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
+    ("/v1/config", &[(Method::GET, Call::Config)]),
     (
         "/v1/logs",
         &[(Method::GET, Call::Logs), (Method::PUT, Call::SetLevel)],
@@ -113,12 +120,13 @@ impl Admin {
         let call = found?;
         let query = match call {
             // A probe may add what it likes.
-            // A forecast has a query of its own.
+            // A forecast and the config have queries of their own.
             Call::Live
             | Call::Metrics
             | Call::Status
             | Call::Connections
             | Call::Forecast
+            | Call::Config
             | Call::Description => "",
             _ => head.uri.query().unwrap_or_default(),
         };
@@ -158,6 +166,7 @@ impl Admin {
                 json(StatusCode::OK, &self.forecast_view(finish))
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
+            Call::Config => self.config(&head),
             Call::Logs => json(StatusCode::OK, &Self::logs_view()?),
             Call::SetLevel => {
                 let body = self.collect(body).await?;
@@ -190,6 +199,17 @@ impl Admin {
             self.scraped.notify_one();
         }
         metrics
+    }
+
+    fn config(&self, head: &Parts) -> Answer {
+        let in_force = self.config.load_full();
+        let in_force = in_force.ok_or_else(|| Problem::unavailable("the process is starting"))?;
+        let asked = format_in(head.uri.query().unwrap_or_default(), &["json", "toml"])?;
+        let offers = ["application/json", TOML];
+        match asked.unwrap_or_else(|| wanted(&head.headers, &offers)) {
+            0 => json(StatusCode::OK, &*in_force),
+            _ => Ok(text(TOML, in_force.to_string())),
+        }
     }
 
     fn progress_of(&self, status: StatusCode, listener: Option<&str>) -> Answer {

@@ -1,8 +1,10 @@
 //! The interface over real sockets, with a machine of its own at the inbox.
 
 mod client;
+mod config_view;
 mod forecast;
 mod listeners;
+mod metrics;
 mod schema;
 
 use super::*;
@@ -72,13 +74,13 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
     let mut group = Group::new(plan());
     let web = Whom::Listener(group.add("web".into(), Vec::new()));
     let active = Event::Reached(Phase::Active);
-    group.handle(Whom::Process, active, crate::clock::now());
+    group.handle(Whom::Process, active, clock::now());
     publish(&inbox, &group);
     loop {
         tokio::select! {
             _ = &mut quiescent => break,
             Some(control::Request::Command(asked)) = inbox.recv() => {
-                let now = crate::clock::now();
+                let now = clock::now();
                 let whom = match asked.command.listener.as_deref() {
                     None => Whom::Process,
                     Some("web") => web,
@@ -95,7 +97,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
             }
         }
     }
-    let now = crate::clock::now();
+    let now = clock::now();
     group.handle(Whom::Process, Event::CutNow, now);
     group.handle(web, Event::Quiescent, now);
     publish(&inbox, &group);
@@ -120,6 +122,12 @@ fn upstream() -> Arc<Upstream> {
         proxy_protocol: None,
     };
     Upstream::new(&config).expect("usable")
+}
+
+fn config() -> Config {
+    let text = "[admin]\ntoken = \"s3cret\"\n[listener.web]\nlisten = \"127.0.0.1:8080\"\n\
+                routes = [{ upstream = \"site\" }]\n[upstream.site]\nservers = [\"127.0.0.1:1\"]\n";
+    config::parse("conf/test.toml".as_ref(), text).expect("good")
 }
 
 /// An interface that answers on a free port, its conductor, and the end of it.
@@ -157,6 +165,7 @@ impl House {
             metrics,
             token.map(str::to_owned),
         );
+        admin.runs_by(&config());
         while control.status().process.phase != Phase::Active {
             tokio::task::yield_now().await;
         }
@@ -416,41 +425,6 @@ async fn connections_say_what_they_wait_for() {
     assert_eq!(status["in_flight"]["tcp"], 0);
     assert_eq!(status["listeners"][0]["address"], "127.0.0.1:8080");
     assert_eq!(status["upstreams"][0]["servers"][0]["name"], "127.0.0.1:1");
-}
-
-#[tokio::test]
-async fn a_scrape_has_the_fixed_names() {
-    let house = House::open(None).await;
-    let web = house.registry.scope("web".into(), Orders::default());
-    let guard = house.registry.enter(&web, ([192, 0, 2, 7], 1).into());
-    guard.set_protocol(Protocol::WebSocket);
-    let _tunnel = guard.begin(Protocol::WebSocket);
-    let answer = house.get("/metrics").await;
-    let kind = answer.field("content-type").expect("there");
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    for line in [
-        "ebbtide_phase{phase=\"active\"} 1",
-        "ebbtide_phase{phase=\"draining\"} 0",
-        "ebbtide_ready 1",
-        "ebbtide_connections{listener=\"web\",protocol=\"websocket\",state=\"in_flight\"} 1",
-        "ebbtide_connections{listener=\"web\",protocol=\"unknown\",state=\"tls_handshake\"} 0",
-        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"websocket\"} 1",
-        "ebbtide_requests_in_flight{listener=\"web\",protocol=\"tcp\"} 0",
-        "ebbtide_farewells_total{kind=\"grpc_trailers\"} 0",
-        "ebbtide_cuts_total{protocol=\"http1\",reason=\"operator\"} 0",
-        "ebbtide_upstream_server_up{upstream=\"site\",server=\"127.0.0.1:1\"} 1",
-        "app_connections_drained_total{status=\"success\"} 0",
-        "app_connections_drained_total{status=\"timeout\"} 0",
-        "app_connections_drained_total{status=\"failed\"} 0",
-        "app_lifecycle_shutdown_start_timestamp_seconds 0.0",
-        "app_shutdown_duration_seconds_count 0",
-        "ebbtide_requests_total{listener=\"web\",route=\"web/0\",upstream=\"site\",\
-         protocol=\"http2\",code=\"200\"} 1",
-    ] {
-        let there = answer.body.lines().any(|one| one == line);
-        assert!(there, "{line}\n{}", answer.body);
-    }
-    schema::check_exposition(&answer.body);
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub(super) enum Command {
     Receipt(Remote),
     /// Have a running proxy read its config anew
     Reload(Reload),
+    /// Show the config that a running proxy runs by, every default written out
+    Config(Remote),
     /// Let a new program take over the sockets of the running one
     Handover(Handover),
 }

@@ -8,6 +8,7 @@
 //! - `check`: what the values mean together; `tls` and `names` load the
 //!   certificates, `units` reads durations and sizes;
 //! - `model`: the result, which the rest of Ebbtide runs from;
+//! - `shown`: the file with every default written out, and no secret;
 //! - `diff`: what tells two of them apart, for a reload;
 //! - `report`: what is wrong, drawn on the text.
 //!
@@ -26,6 +27,7 @@ mod names;
 mod read;
 mod report;
 mod schema;
+mod shown;
 mod tls;
 mod units;
 mod words;
@@ -45,6 +47,7 @@ pub use words::Word;
 use report::Problems;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
 /// Loads the configuration file at `path`. Blocks on files and the resolver.
@@ -97,7 +100,11 @@ pub fn parse_with(source_name: &Path, text: &str, resolve: &Resolve<'_>) -> Resu
     let problems = Problems::default();
     let file = file::File::read(root.get_ref(), &problems);
     match check::check(file, source_name, &problems, resolve) {
-        Ok(config) if problems.none() => Ok(config),
+        Ok(mut config) if problems.none() => {
+            let written = text.parse().unwrap_or_default();
+            config.shown = Arc::new(shown::shown(written, &config.plan));
+            Ok(config)
+        }
         _ => Err(problems.report(source_name, text)),
     }
 }

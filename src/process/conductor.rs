@@ -81,6 +81,7 @@ impl Conductor {
         signals: Option<Streams>,
         desk: mpsc::Sender<AdminListener>,
     ) -> Self {
+        admin.runs_by(&setup.config);
         Self {
             group,
             posts,

@@ -6,3 +6,4 @@ mod fixture;
 mod full;
 mod good;
 mod mutate;
+mod shown;

@@ -7,12 +7,14 @@
 //! Deliberately absent: the receipt and the forecast, which are views of their
 //! own (see [`Receipt`](crate::drain::Receipt), [`Forecast`](crate::drain::Forecast)).
 
+mod config;
 mod connections;
 mod forecast;
 mod logs;
 mod progress;
 mod status;
 
+pub use config::InForce;
 pub use connections::{Connection, Connections};
 pub use forecast::Foresight;
 pub use logs::Logs;

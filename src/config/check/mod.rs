@@ -34,6 +34,7 @@ use super::units::show_size;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Finds the addresses of a host name and port.
@@ -125,6 +126,7 @@ pub(super) fn check(
         plan: ordered.and(plan)?,
         receipt: receipt?,
         hooks: hooks?,
+        shown: Arc::default(),
     })
 }
 

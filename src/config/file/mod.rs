@@ -71,6 +71,7 @@ pub(super) struct Admin {
     pub(super) listen: Option<At<String>>,
     /// The bearer token that every request must carry. An address that other
     /// machines can reach needs one.
+    #[schemars(extend("writeOnly" = true))]
     pub(super) token: Option<At<String>>,
     /// How long the interface stays when the drain is over, for one scrape of
     /// the final metrics; that scrape ends it at once.

@@ -31,9 +31,11 @@ pub use upstream::{
 
 use super::words::Word;
 use crate::drain::Plan;
+use serde_json::Value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole configuration, checked and loaded.
@@ -58,6 +60,8 @@ pub struct Config {
     pub receipt: Option<PathBuf>,
     /// What runs when a drain reaches a stage, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// The file with every default written out, and no secret.
+    pub shown: Arc<Value>,
 }
 
 impl Config {

@@ -73,6 +73,7 @@ impl Conductor {
         self.keeper = Keeper::new(config.receipt.clone());
         self.admin
             .take_over(planned.setup.upstreams(), config.admin.token.clone());
+        self.admin.runs_by(&config);
         self.setup.close_all_but(&planned.setup);
         self.setup = planned.setup;
         self.setup.watch_health();

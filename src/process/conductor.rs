@@ -28,10 +28,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
 use crate::drain::{
-    Action, Event, Group, MemberId, Phase, Protocol, Stage, Timestamp, Trigger, Whom,
+    Action, Event, Group, MemberId, Phase, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
-use crate::proxy::registry::Registry;
 use crate::telemetry::logs;
 use handover::Succession;
 use std::sync::Arc;
@@ -236,7 +235,7 @@ impl Conductor {
                 self.interrupted = true;
                 self.step(Whom::Process, Event::Drain(Trigger::Sigint));
             }
-            Wish::Dump => dump(&self.admin.registry),
+            Wish::Dump => self.admin.dump(),
             Wish::Reload => self.reload(Reload::by_signal()),
             Wish::Handover => self.hand_over_by_signal(),
             Wish::Reopen => drop(tokio::spawn(reopen_logs())),
@@ -424,25 +423,6 @@ async fn reopen_logs() {
         Ok(paths) => tracing::info!(event = "logs_reopened", ?paths),
         Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
-}
-
-/// Every connection, to the log: who holds the exit.
-fn dump(registry: &Registry) {
-    let now = clock::now();
-    for record in registry.records() {
-        tracing::info!(
-            event = "connection",
-            id = record.id,
-            listener = %record.listener(),
-            peer = %record.client.address(),
-            protocol = record.protocol().map(Protocol::as_str),
-            state = record.state().as_str(),
-            in_flight = record.in_flight(),
-            age_ms = millis(now.saturating_since(record.accepted)),
-            since_ms = millis(now.saturating_since(record.since())),
-        );
-    }
-    tracing::info!(event = "dump", connections = registry.open());
 }
 
 fn millis(span: Duration) -> u64 {

@@ -15,11 +15,11 @@ use super::problem::Problem;
 use super::{Admin, auth, openapi};
 use crate::control::{NotReloaded, Refusal, Status};
 use crate::drain::{Phase, Receipt, Trigger};
-use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
+use crate::telemetry::metrics::Format;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
@@ -134,7 +134,7 @@ impl Admin {
         match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
-            Call::Metrics => Ok(self.scrape()),
+            Call::Metrics => Ok(self.scrape(&head.headers)),
             Call::Status => json(StatusCode::OK, &self.status_view()),
             Call::Connections => json(StatusCode::OK, &self.connections_view()),
             Call::Progress => self.progress(&query).await,
@@ -190,11 +190,12 @@ impl Admin {
         }
     }
 
-    fn scrape(&self) -> Response<Full<Bytes>> {
+    fn scrape(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let format = Format::ALL[wanted(headers, &Format::ALL.map(Format::media_type))];
         // Asked first: else the drain may end between the text and the notice,
         // and the last metrics would count as read.
         let over = self.control.receipt().is_some();
-        let metrics = text(METRICS_TYPE, self.metrics_text());
+        let metrics = text(format.content_type(), self.metrics_text(format));
         if over {
             self.scraped.notify_one();
         }

@@ -11,7 +11,7 @@ use super::Admin;
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
 use crate::proxy::registry::{Drained, HeaderFlaw, Record, State};
 use crate::telemetry::logs;
-use crate::telemetry::metrics::Family;
+use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,9 +20,13 @@ const UNKNOWN: &str = "unknown";
 
 impl Admin {
     /// The whole text of a scrape.
-    pub(super) fn metrics_text(&self) -> String {
+    pub(super) fn metrics_text(&self, format: Format) -> String {
+        self.metrics.encode(self.families(), format)
+    }
+
+    pub(super) fn families(&self) -> Vec<Family> {
         let records = self.registry.records();
-        self.metrics.encode(vec![
+        vec![
             self.phase_family(),
             self.ready_family(),
             self.connections_family(&records),
@@ -34,14 +38,16 @@ impl Admin {
             self.servers_family(),
             build_family(),
             lost_lines_family(),
-        ])
+        ]
     }
 
     fn phase_family(&self) -> Family {
         let mut family = Family::gauge(
             "ebbtide_phase",
             "The lifecycle position: 1 for the phase that holds, 0 for the others",
-        );
+        )
+        .labelled(&["phase"])
+        .answers("count by (phase) (ebbtide_phase == 1)");
         let holds = self.control.status().process.phase;
         for phase in Phase::ALL {
             let label = ("phase", phase.as_str().to_owned());
@@ -54,7 +60,8 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_ready",
             "Readiness: whether new traffic should be sent here",
-        );
+        )
+        .answers("ebbtide_ready == 0");
         family.add([], u64::from(self.control.status().process.ready));
         family
     }
@@ -62,8 +69,11 @@ impl Admin {
     fn connections_family(&self, records: &[Arc<Record>]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_connections",
-            "Open connections, by what is spoken and where they stand",
-        );
+            "Open connections, by what is spoken and where they stand; half-open ones have the \
+             states accepted, proxy_header, tls_handshake, preface and head",
+        )
+        .labelled(&["listener", "protocol", "state"])
+        .answers("topk(5, sum by (listener, state) (ebbtide_connections))");
         let mut counts = BTreeMap::<(Arc<str>, &str, &str), u64>::new();
         for listener in self.listener_names() {
             for (protocol, state) in usual() {
@@ -97,6 +107,10 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_requests_in_flight",
             "Started, unfinished requests, streams and tunnels",
+        )
+        .labelled(&["listener", "protocol"])
+        .answers(
+            "sum by (protocol) (ebbtide_requests_in_flight and on (instance) ebbtide_ready == 0)",
         );
         let mut counts = BTreeMap::<(Arc<str>, Protocol), u64>::new();
         for listener in self.listener_names() {
@@ -124,7 +138,9 @@ impl Admin {
         let mut family = Family::counter(
             "app_connections_drained",
             "Connections that ended while draining: of themselves, told at a deadline, or cut",
-        );
+        )
+        .labelled(&["status"])
+        .answers("sum by (instance) (app_connections_drained_total{status=\"failed\"}) > 0");
         for how in Drained::ALL {
             let label = ("status", how.as_str().to_owned());
             family.add([label], self.registry.drained_count(how));
@@ -136,7 +152,9 @@ impl Admin {
         let mut family = Family::counter(
             "ebbtide_farewells",
             "Exchanges and half-open connections ended in their own protocol",
-        );
+        )
+        .labelled(&["kind"])
+        .answers("sum by (kind) (increase(ebbtide_farewells_total[1d]))");
         for kind in Farewell::ALL {
             let label = ("kind", kind.as_str().to_owned());
             family.add([label], self.registry.farewells(kind));
@@ -145,7 +163,9 @@ impl Admin {
     }
 
     fn cuts_family(&self) -> Family {
-        let mut family = Family::counter("ebbtide_cuts", "Exchanges ended by force");
+        let mut family = Family::counter("ebbtide_cuts", "Exchanges ended by force")
+            .labelled(&["protocol", "reason"])
+            .answers("sum by (instance, protocol) (ebbtide_cuts_total{reason=\"farewell\"}) > 0");
         for protocol in Protocol::ALL {
             for reason in CutReason::ALL {
                 let labels = [
@@ -162,7 +182,9 @@ impl Admin {
         let mut family = Family::counter(
             "ebbtide_proxy_headers_refused",
             "Connections ended for want of a good PROXY header, by what was wrong",
-        );
+        )
+        .labelled(&["listener", "flaw"])
+        .answers("sum by (listener, flaw) (increase(ebbtide_proxy_headers_refused_total[1h])) > 0");
         let mut counts = BTreeMap::<(Arc<str>, &str), u64>::new();
         let none = self.listener_names().into_iter().map(|name| (name, 0));
         for flaw in HeaderFlaw::ALL {
@@ -189,7 +211,9 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_upstream_server_up",
             "Whether a server is given traffic",
-        );
+        )
+        .labelled(&["upstream", "server"])
+        .answers("sum by (upstream) (ebbtide_upstream_server_up) / count by (upstream) (ebbtide_upstream_server_up) < 0.5");
         for upstream in self.upstreams.load().iter() {
             for server in upstream.servers() {
                 let labels = [
@@ -207,13 +231,16 @@ fn lost_lines_family() -> Family {
     let mut family = Family::counter(
         "ebbtide_log_lines_lost",
         "Log lines that were not written: the disk was full, or nobody read them fast enough",
-    );
+    )
+    .answers("increase(ebbtide_log_lines_lost_total[10m]) > 0");
     family.add([], logs::lost());
     family
 }
 
 fn build_family() -> Family {
-    let mut family = Family::gauge("ebbtide_build", "Always 1; the version is the label");
+    let mut family = Family::gauge("ebbtide_build", "Always 1; the version is the label")
+        .labelled(&["version"])
+        .answers("count by (version) (ebbtide_build)");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     family.add([("version", version)], 1);
     family

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::Format;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
@@ -60,6 +60,24 @@ pub(super) enum Call {
     Logs,
     SetLevel,
     ReopenLogs,
+}
+
+impl Call {
+    /// The part of a request's query that all calls read alike.
+    fn query(self, uri: &Uri) -> &str {
+        match self {
+            // A probe may add what it likes; a forecast and the config have
+            // queries of their own.
+            Self::Live
+            | Self::Metrics
+            | Self::Status
+            | Self::Connections
+            | Self::Forecast
+            | Self::Config
+            | Self::Description => "",
+            _ => uri.query().unwrap_or_default(),
+        }
+    }
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
@@ -118,19 +136,7 @@ impl Admin {
         }
         auth::refuse_pages(&head.method, &head.headers)?;
         let call = found?;
-        let query = match call {
-            // A probe may add what it likes.
-            // A forecast and the config have queries of their own.
-            Call::Live
-            | Call::Metrics
-            | Call::Status
-            | Call::Connections
-            | Call::Forecast
-            | Call::Config
-            | Call::Description => "",
-            _ => head.uri.query().unwrap_or_default(),
-        };
-        let query = Query::read(query)?;
+        let query = Query::read(call.query(&head.uri))?;
         match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),

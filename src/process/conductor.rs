@@ -27,9 +27,7 @@ use crate::admin::{Admin, AdminHold, AdminListener};
 use crate::clock;
 use crate::config::Config;
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
-use crate::drain::{
-    Action, Event, Group, MemberId, Phase, Stage, Timestamp, Trigger, Whom,
-};
+use crate::drain::{Action, Event, Group, MemberId, Phase, Stage, Timestamp, Trigger, Whom};
 use crate::proxy::listener::Port;
 use crate::telemetry::logs;
 use handover::Succession;

@@ -267,7 +267,14 @@ impl Line<'_> {
             AccessValue::Time => Rfc3339(self.now).to_string().into(),
             AccessValue::Connection => self.record.id.into(),
             AccessValue::Listener => (&**self.record.listener()).into(),
-            AccessValue::Client => self.record.client.address().ip().to_canonical().to_string().into(),
+            AccessValue::Client => self
+                .record
+                .client
+                .address()
+                .ip()
+                .to_canonical()
+                .to_string()
+                .into(),
             AccessValue::Peer => self.record.client.address().to_string().into(),
             AccessValue::Protocol => answered.protocol.as_str().into(),
             AccessValue::Method => asked.map(|asked| asked.method.as_str()).into(),

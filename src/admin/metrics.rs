@@ -8,8 +8,9 @@
 //! Deliberately absent: counters by route (see `telemetry::metrics`).
 
 use super::Admin;
+use super::census::{Count, census};
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Drained, HeaderFlaw, Record, State};
+use crate::proxy::registry::{Drained, HeaderFlaw, State};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
@@ -25,12 +26,12 @@ impl Admin {
     }
 
     pub(super) fn families(&self) -> Vec<Family> {
-        let records = self.registry.records();
+        let counts = census(&self.listener_names(), &self.registry.records());
         vec![
             self.phase_family(),
             self.ready_family(),
-            self.connections_family(&records),
-            self.in_flight_family(&records),
+            Self::connections_family(&counts),
+            Self::in_flight_family(&counts),
             self.drained_family(),
             self.farewells_family(),
             self.cuts_family(),
@@ -66,7 +67,7 @@ impl Admin {
         family
     }
 
-    fn connections_family(&self, records: &[Arc<Record>]) -> Family {
+    fn connections_family(counts: &[Count]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_connections",
             "Open connections, by what is spoken and where they stand; half-open ones have the \
@@ -74,25 +75,26 @@ impl Admin {
         )
         .labelled(&["listener", "protocol", "state"])
         .answers("topk(5, sum by (listener, state) (ebbtide_connections))");
-        let mut counts = BTreeMap::<(Arc<str>, &str, &str), u64>::new();
-        for listener in self.listener_names() {
-            for (protocol, state) in usual() {
-                counts.insert((Arc::clone(&listener), protocol, state), 0);
+        let spoken = Protocol::ALL.into_iter().map(Some).chain([None]);
+        for (count, spoken) in counts
+            .iter()
+            .flat_map(|one| spoken.clone().map(move |it| (one, it)))
+        {
+            for state in State::ALL {
+                let connections = count.connections(spoken, state);
+                if connections == 0 && !usual(spoken, state) {
+                    continue;
+                }
+                let labels = [
+                    ("listener", count.listener.to_string()),
+                    (
+                        "protocol",
+                        spoken.map_or(UNKNOWN, Protocol::as_str).to_owned(),
+                    ),
+                    ("state", state.as_str().to_owned()),
+                ];
+                family.add(labels, connections);
             }
-        }
-        for record in records {
-            let protocol = record.protocol().map_or(UNKNOWN, Protocol::as_str);
-            let state = record.state().as_str();
-            let key = (Arc::clone(record.listener()), protocol, state);
-            *counts.entry(key).or_default() += 1;
-        }
-        for ((listener, protocol, state), count) in counts {
-            let labels = [
-                ("listener", listener.to_string()),
-                ("protocol", protocol.to_owned()),
-                ("state", state.to_owned()),
-            ];
-            family.add(labels, count);
         }
         family
     }
@@ -103,7 +105,7 @@ impl Admin {
         listeners.map(|one| Arc::clone(&one.name)).collect()
     }
 
-    fn in_flight_family(&self, records: &[Arc<Record>]) -> Family {
+    fn in_flight_family(counts: &[Count]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_requests_in_flight",
             "Started, unfinished requests, streams and tunnels",
@@ -112,24 +114,14 @@ impl Admin {
         .answers(
             "sum by (protocol) (ebbtide_requests_in_flight and on (instance) ebbtide_ready == 0)",
         );
-        let mut counts = BTreeMap::<(Arc<str>, Protocol), u64>::new();
-        for listener in self.listener_names() {
+        for count in counts {
             for protocol in Protocol::ALL {
-                counts.insert((Arc::clone(&listener), protocol), 0);
+                let labels = [
+                    ("listener", count.listener.to_string()),
+                    ("protocol", protocol.as_str().to_owned()),
+                ];
+                family.add(labels, count.in_flight(protocol));
             }
-        }
-        for record in records {
-            for protocol in Protocol::ALL {
-                let key = (Arc::clone(record.listener()), protocol);
-                *counts.entry(key).or_default() += u64::from(record.in_flight_of(protocol));
-            }
-        }
-        for ((listener, protocol), count) in counts {
-            let labels = [
-                ("listener", listener.to_string()),
-                ("protocol", protocol.as_str().to_owned()),
-            ];
-            family.add(labels, count);
         }
         family
     }
@@ -246,13 +238,7 @@ fn build_family() -> Family {
     family
 }
 
-/// The pairs of protocol and state that a listener has at least at zero.
-fn usual() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let half_open = State::ALL.into_iter().filter(|state| state.half_open());
-    let open = [State::Idle, State::InFlight, State::Closing];
-    half_open.map(|state| (UNKNOWN, state.as_str())).chain(
-        Protocol::ALL
-            .into_iter()
-            .flat_map(move |protocol| open.map(|state| (protocol.as_str(), state.as_str()))),
-    )
+/// Whether a listener has this pair at least at zero.
+fn usual(spoken: Option<Protocol>, state: State) -> bool {
+    spoken.is_none() == state.half_open()
 }

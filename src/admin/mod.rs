@@ -16,6 +16,7 @@ mod accept;
 mod api;
 mod ask;
 mod auth;
+mod census;
 mod dump;
 mod listener;
 mod logs;

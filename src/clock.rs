@@ -10,6 +10,7 @@
 //! only converts a [`Timestamp`] into the instant that a timer needs.
 
 use crate::drain::Timestamp;
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -40,10 +41,60 @@ pub fn monotonic() -> Duration {
     now.try_into().unwrap_or_default()
 }
 
+/// A moment since the Unix epoch, for people: `2026-11-25T03:41:56.123456Z`
+/// (RFC 3339). Good until the year 9999.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rfc3339(pub Duration);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, rest) = (seconds / 86_400, seconds % 86_400);
+        // Years that begin in March have their leap day last; 400 of them have
+        // 146,097 days. 719,468 days lie between such a beginning and 1970.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let date = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+        let micros = self.0.subsec_micros();
+        write!(
+            f,
+            "{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+        )
+    }
+}
+
 /// Wall-clock time since the Unix epoch; zero if the clock stands before it.
 #[must_use]
 pub fn unix() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_people_read_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000Z"),
+            (1_709_164_800, "2024-02-29T00:00:00.000000Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(Rfc3339(Duration::from_secs(seconds)).to_string(), text);
+        }
+        let micros = Rfc3339(Duration::from_micros(1_000_250)).to_string();
+        assert_eq!(micros, "1970-01-01T00:00:01.000250Z");
+    }
 }

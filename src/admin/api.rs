@@ -9,15 +9,17 @@
 //! Deliberately absent: what the answers look like (see `view`), and waiting
 //! for anything but a request's body and, where asked for, the drain's end.
 
-use super::ask::{Asked, Query, finish_in};
+use super::accept::wanted;
+use super::ask::{Asked, Query, finish_in, format_in};
 use super::problem::Problem;
 use super::{Admin, auth, openapi, servers};
 use crate::control::{NotReloaded, Refusal, Status};
 use crate::drain::{Phase, Receipt, Trigger};
-use crate::telemetry::metrics::CONTENT_TYPE as METRICS_TYPE;
+use crate::telemetry::metrics::Format;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
@@ -28,6 +30,9 @@ use tokio::time::timeout;
 
 /// Bytes of a request body.
 const BODY: usize = 64 * 1024;
+
+/// The content type of a config (registered with IANA).
+const TOML: &str = "application/toml";
 
 /// How long a request body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -55,10 +60,32 @@ pub(super) enum Call {
     DrainServer,
     TakeBackServer,
     Description,
+    Config,
+    Logs,
+    SetLevel,
+    ReopenLogs,
+}
+
+impl Call {
+    /// The part of a request's query that all calls read alike.
+    fn query(self, uri: &Uri) -> &str {
+        match self {
+            // A probe may add what it likes; a forecast and the config have
+            // queries of their own.
+            Self::Live
+            | Self::Metrics
+            | Self::Status
+            | Self::Connections
+            | Self::Forecast
+            | Self::Config
+            | Self::Description => "",
+            _ => uri.query().unwrap_or_default(),
+        }
+    }
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 17] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -87,6 +114,12 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 14] = [
         ],
     ),
     ("/openapi.json", &[(Method::GET, Call::Description)]),
+    ("/v1/config", &[(Method::GET, Call::Config)]),
+    (
+        "/v1/logs",
+        &[(Method::GET, Call::Logs), (Method::PUT, Call::SetLevel)],
+    ),
+    ("/v1/logs/reopen", &[(Method::POST, Call::ReopenLogs)]),
 ];
 
 impl Admin {
@@ -116,23 +149,11 @@ impl Admin {
         }
         auth::refuse_pages(&head.method, &head.headers)?;
         let (call, places) = found?;
-        let query = match call {
-            // A probe may add what it likes.
-            // A forecast has a query of its own.
-            Call::Live
-            | Call::Metrics
-            | Call::Status
-            | Call::Connections
-            | Call::Upstreams
-            | Call::Forecast
-            | Call::Description => "",
-            _ => head.uri.query().unwrap_or_default(),
-        };
-        let query = Query::read(query)?;
+        let query = Query::read(call.query(&head.uri))?;
         match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
-            Call::Metrics => Ok(self.scrape()),
+            Call::Metrics => Ok(self.scrape(&head.headers)),
             Call::Status => json(StatusCode::OK, &self.status_view()),
             Call::Connections => json(StatusCode::OK, &self.connections_view()),
             Call::Progress => self.progress(&query).await,
@@ -169,6 +190,13 @@ impl Admin {
                 self.of_server(call, places, &query, &body).await
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
+            Call::Config => self.config(&head),
+            Call::Logs => json(StatusCode::OK, &Self::logs_view()?),
+            Call::SetLevel => {
+                let body = self.collect(body).await?;
+                json(StatusCode::OK, &Self::set_level(&body)?)
+            }
+            Call::ReopenLogs => json(StatusCode::OK, &Self::reopen_logs().await?),
         }
     }
 
@@ -186,15 +214,27 @@ impl Admin {
         }
     }
 
-    fn scrape(&self) -> Response<Full<Bytes>> {
+    fn scrape(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let format = Format::ALL[wanted(headers, &Format::ALL.map(Format::media_type))];
         // Asked first: else the drain may end between the text and the notice,
         // and the last metrics would count as read.
         let over = self.control.receipt().is_some();
-        let metrics = text(METRICS_TYPE, self.metrics_text());
+        let metrics = text(format.content_type(), self.metrics_text(format));
         if over {
             self.scraped.notify_one();
         }
         metrics
+    }
+
+    fn config(&self, head: &Parts) -> Answer {
+        let in_force = self.config.load_full();
+        let in_force = in_force.ok_or_else(|| Problem::unavailable("the process is starting"))?;
+        let asked = format_in(head.uri.query().unwrap_or_default(), &["json", "toml"])?;
+        let offers = ["application/json", TOML];
+        match asked.unwrap_or_else(|| wanted(&head.headers, &offers)) {
+            0 => json(StatusCode::OK, &*in_force),
+            _ => Ok(text(TOML, in_force.to_string())),
+        }
     }
 
     fn progress_of(&self, status: StatusCode, listener: Option<&str>) -> Answer {

@@ -56,6 +56,40 @@ pub(super) fn finish_in(query: &str) -> Result<Option<Duration>, Problem> {
     Ok(finish)
 }
 
+/// Which form of an answer a query asks for, by its position in `offers`.
+pub(super) fn format_in(query: &str, offers: &[&str]) -> Result<Option<usize>, Problem> {
+    let mut format = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let asked = pair.strip_prefix("format=");
+        let known = asked.and_then(|asked| offers.iter().position(|one| *one == asked));
+        let Some(known) = known else {
+            let offers = offers.join(" or ");
+            return Err(Problem::bad_request(format!(
+                "the query has {pair:?}; known is format={offers}"
+            )));
+        };
+        format = Some(known);
+    }
+    Ok(format)
+}
+
+/// The log level that a body names, as it is written.
+pub(super) fn level_in(body: &[u8]) -> Result<String, Problem> {
+    let example = "say which, as in {\"level\": \"info,ebbtide::proxy=debug\"}; nothing was done";
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
+        .map_err(|error| {
+            Problem::bad_request(format!("the body is no JSON object: {error}; {example}"))
+        })?;
+    if let Some(unknown) = members.keys().find(|name| *name != "level") {
+        let what = format!("the body has an unknown member {unknown:?}; {example}");
+        return Err(Problem::bad_request(what));
+    }
+    let level = members.get("level").and_then(serde_json::Value::as_str);
+    level
+        .map(str::to_owned)
+        .ok_or_else(|| Problem::bad_request(example))
+}
+
 /// All that a request with a body asks for.
 #[derive(Debug)]
 pub(super) struct Asked {

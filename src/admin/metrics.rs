@@ -8,9 +8,11 @@
 //! Deliberately absent: counters by route (see `telemetry::metrics`).
 
 use super::Admin;
+use super::census::{Count, census};
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Berth, Drained, Gate, HeaderFlaw, Record, State};
-use crate::telemetry::metrics::Family;
+use crate::proxy::registry::{Berth, Drained, Gate, HeaderFlaw, State};
+use crate::telemetry::logs;
+use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,13 +21,17 @@ const UNKNOWN: &str = "unknown";
 
 impl Admin {
     /// The whole text of a scrape.
-    pub(super) fn metrics_text(&self) -> String {
-        let records = self.registry.records();
-        self.metrics.encode(vec![
+    pub(super) fn metrics_text(&self, format: Format) -> String {
+        self.metrics.encode(self.families(), format)
+    }
+
+    pub(super) fn families(&self) -> Vec<Family> {
+        let counts = census(&self.listener_names(), &self.registry.records());
+        vec![
             self.phase_family(),
             self.ready_family(),
-            self.connections_family(&records),
-            self.in_flight_family(&records),
+            Self::connections_family(&counts),
+            Self::in_flight_family(&counts),
             self.drained_family(),
             self.farewells_family(),
             self.cuts_family(),
@@ -35,14 +41,17 @@ impl Admin {
             self.server_in_flight_family(),
             self.server_told_family(),
             build_family(),
-        ])
+            lost_lines_family(),
+        ]
     }
 
     fn phase_family(&self) -> Family {
         let mut family = Family::gauge(
             "ebbtide_phase",
             "The lifecycle position: 1 for the phase that holds, 0 for the others",
-        );
+        )
+        .labelled(&["phase"])
+        .answers("count by (phase) (ebbtide_phase == 1)");
         let holds = self.control.status().process.phase;
         for phase in Phase::ALL {
             let label = ("phase", phase.as_str().to_owned());
@@ -55,35 +64,40 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_ready",
             "Readiness: whether new traffic should be sent here",
-        );
+        )
+        .answers("ebbtide_ready == 0");
         family.add([], u64::from(self.control.status().process.ready));
         family
     }
 
-    fn connections_family(&self, records: &[Arc<Record>]) -> Family {
+    fn connections_family(counts: &[Count]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_connections",
-            "Open connections, by what is spoken and where they stand",
-        );
-        let mut counts = BTreeMap::<(Arc<str>, &str, &str), u64>::new();
-        for listener in self.listener_names() {
-            for (protocol, state) in usual() {
-                counts.insert((Arc::clone(&listener), protocol, state), 0);
+            "Open connections, by what is spoken and where they stand; half-open ones have the \
+             states accepted, proxy_header, tls_handshake, preface and head",
+        )
+        .labelled(&["listener", "protocol", "state"])
+        .answers("topk(5, sum by (listener, state) (ebbtide_connections))");
+        let spoken = Protocol::ALL.into_iter().map(Some).chain([None]);
+        for (count, spoken) in counts
+            .iter()
+            .flat_map(|one| spoken.clone().map(move |it| (one, it)))
+        {
+            for state in State::ALL {
+                let connections = count.connections(spoken, state);
+                if connections == 0 && !usual(spoken, state) {
+                    continue;
+                }
+                let labels = [
+                    ("listener", count.listener.to_string()),
+                    (
+                        "protocol",
+                        spoken.map_or(UNKNOWN, Protocol::as_str).to_owned(),
+                    ),
+                    ("state", state.as_str().to_owned()),
+                ];
+                family.add(labels, connections);
             }
-        }
-        for record in records {
-            let protocol = record.protocol().map_or(UNKNOWN, Protocol::as_str);
-            let state = record.state().as_str();
-            let key = (Arc::clone(record.listener()), protocol, state);
-            *counts.entry(key).or_default() += 1;
-        }
-        for ((listener, protocol, state), count) in counts {
-            let labels = [
-                ("listener", listener.to_string()),
-                ("protocol", protocol.to_owned()),
-                ("state", state.to_owned()),
-            ];
-            family.add(labels, count);
         }
         family
     }
@@ -94,29 +108,23 @@ impl Admin {
         listeners.map(|one| Arc::clone(&one.name)).collect()
     }
 
-    fn in_flight_family(&self, records: &[Arc<Record>]) -> Family {
+    fn in_flight_family(counts: &[Count]) -> Family {
         let mut family = Family::gauge(
             "ebbtide_requests_in_flight",
             "Started, unfinished requests, streams and tunnels",
+        )
+        .labelled(&["listener", "protocol"])
+        .answers(
+            "sum by (protocol) (ebbtide_requests_in_flight and on (instance) ebbtide_ready == 0)",
         );
-        let mut counts = BTreeMap::<(Arc<str>, Protocol), u64>::new();
-        for listener in self.listener_names() {
+        for count in counts {
             for protocol in Protocol::ALL {
-                counts.insert((Arc::clone(&listener), protocol), 0);
+                let labels = [
+                    ("listener", count.listener.to_string()),
+                    ("protocol", protocol.as_str().to_owned()),
+                ];
+                family.add(labels, count.in_flight(protocol));
             }
-        }
-        for record in records {
-            for protocol in Protocol::ALL {
-                let key = (Arc::clone(record.listener()), protocol);
-                *counts.entry(key).or_default() += u64::from(record.in_flight_of(protocol));
-            }
-        }
-        for ((listener, protocol), count) in counts {
-            let labels = [
-                ("listener", listener.to_string()),
-                ("protocol", protocol.as_str().to_owned()),
-            ];
-            family.add(labels, count);
         }
         family
     }
@@ -125,7 +133,9 @@ impl Admin {
         let mut family = Family::counter(
             "app_connections_drained",
             "Connections that ended while draining: of themselves, told at a deadline, or cut",
-        );
+        )
+        .labelled(&["status"])
+        .answers("sum by (instance) (app_connections_drained_total{status=\"failed\"}) > 0");
         for how in Drained::ALL {
             let label = ("status", how.as_str().to_owned());
             family.add([label], self.registry.drained_count(how));
@@ -137,7 +147,9 @@ impl Admin {
         let mut family = Family::counter(
             "ebbtide_farewells",
             "Exchanges and half-open connections ended in their own protocol",
-        );
+        )
+        .labelled(&["kind"])
+        .answers("sum by (kind) (increase(ebbtide_farewells_total[1d]))");
         for kind in Farewell::ALL {
             let label = ("kind", kind.as_str().to_owned());
             family.add([label], self.registry.farewells(kind));
@@ -146,7 +158,9 @@ impl Admin {
     }
 
     fn cuts_family(&self) -> Family {
-        let mut family = Family::counter("ebbtide_cuts", "Exchanges ended by force");
+        let mut family = Family::counter("ebbtide_cuts", "Exchanges ended by force")
+            .labelled(&["protocol", "reason"])
+            .answers("sum by (instance, protocol) (ebbtide_cuts_total{reason=\"farewell\"}) > 0");
         for protocol in Protocol::ALL {
             for reason in CutReason::ALL {
                 let labels = [
@@ -163,7 +177,9 @@ impl Admin {
         let mut family = Family::counter(
             "ebbtide_proxy_headers_refused",
             "Connections ended for want of a good PROXY header, by what was wrong",
-        );
+        )
+        .labelled(&["listener", "flaw"])
+        .answers("sum by (listener, flaw) (increase(ebbtide_proxy_headers_refused_total[1h])) > 0");
         let mut counts = BTreeMap::<(Arc<str>, &str), u64>::new();
         let none = self.listener_names().into_iter().map(|name| (name, 0));
         for flaw in HeaderFlaw::ALL {
@@ -190,7 +206,9 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_upstream_server_up",
             "Whether a server is given traffic",
-        );
+        )
+        .labelled(&["upstream", "server"])
+        .answers("sum by (upstream) (ebbtide_upstream_server_up) / count by (upstream) (ebbtide_upstream_server_up) < 0.5");
         for upstream in self.upstreams.load().iter() {
             for server in upstream.servers() {
                 let labels = [
@@ -212,7 +230,9 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_upstream_server_draining",
             "Whether a server is held out of rotation by its drain, under way or over",
-        );
+        )
+        .labelled(&["upstream", "server"])
+        .answers("ebbtide_upstream_server_draining == 1");
         for upstream in self.upstreams.load().iter() {
             for server in upstream.servers() {
                 let shut = server.berth.gate() != Gate::Open;
@@ -226,7 +246,9 @@ impl Admin {
         let mut family = Family::gauge(
             "ebbtide_upstream_in_flight",
             "Started, unfinished requests, streams and tunnels on a server",
-        );
+        )
+        .labelled(&["upstream", "server"])
+        .answers("topk(5, ebbtide_upstream_in_flight)");
         for (labels, berths) in self.berths_by_labels() {
             let in_flight = berths.iter().map(|berth| berth.in_flight()).sum::<u64>();
             family.add(labels, in_flight);
@@ -238,7 +260,9 @@ impl Admin {
         let mut family = Family::counter(
             "ebbtide_upstream_drained",
             "Exchanges that the drain of their server ended, by how",
-        );
+        )
+        .labelled(&["upstream", "server", "outcome"])
+        .answers("increase(ebbtide_upstream_drained_total{outcome=\"cut\"}[1h]) > 0");
         for ([upstream, server], berths) in self.berths_by_labels() {
             for index in 0..2 {
                 let ended = berths.iter().map(|berth| berth.ended()[index]);
@@ -280,20 +304,26 @@ fn labels(berth: &Berth) -> Labels {
     ]
 }
 
+fn lost_lines_family() -> Family {
+    let mut family = Family::counter(
+        "ebbtide_log_lines_lost",
+        "Log lines that were not written: the disk was full, or nobody read them fast enough",
+    )
+    .answers("increase(ebbtide_log_lines_lost_total[10m]) > 0");
+    family.add([], logs::lost());
+    family
+}
+
 fn build_family() -> Family {
-    let mut family = Family::gauge("ebbtide_build", "Always 1; the version is the label");
+    let mut family = Family::gauge("ebbtide_build", "Always 1; the version is the label")
+        .labelled(&["version"])
+        .answers("count by (version) (ebbtide_build)");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     family.add([("version", version)], 1);
     family
 }
 
-/// The pairs of protocol and state that a listener has at least at zero.
-fn usual() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let half_open = State::ALL.into_iter().filter(|state| state.half_open());
-    let open = [State::Idle, State::InFlight, State::Closing];
-    half_open.map(|state| (UNKNOWN, state.as_str())).chain(
-        Protocol::ALL
-            .into_iter()
-            .flat_map(move |protocol| open.map(|state| (protocol.as_str(), state.as_str()))),
-    )
+/// Whether a listener has this pair at least at zero.
+fn usual(spoken: Option<Protocol>, state: State) -> bool {
+    spoken.is_none() == state.half_open()
 }

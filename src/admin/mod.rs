@@ -12,10 +12,14 @@
 //! Deliberately absent: TLS, HTTP/2, and any decision. A command is done by
 //! the conductor or refused by it.
 
+mod accept;
 mod api;
 mod ask;
 mod auth;
+mod census;
+mod dump;
 mod listener;
+mod logs;
 mod metrics;
 mod openapi;
 mod problem;
@@ -27,7 +31,8 @@ pub use listener::{AdminHold, AdminListener, LentSocket};
 pub use problem::Problem;
 pub use serve::LAST_ANSWERS;
 
-use crate::config::AdminAddr;
+use crate::clock::{self, Rfc3339};
+use crate::config::{AdminAddr, Config};
 use crate::control::Control;
 use crate::proxy::registry::Registry;
 use crate::proxy::upstream::Upstream;
@@ -74,6 +79,7 @@ pub struct Admin {
     /// The counters that a scrape reads.
     pub metrics: Arc<Metrics>,
     token: ArcSwapOption<String>,
+    config: ArcSwapOption<view::InForce>,
     /// Has a permit if `/metrics` was read after the drain.
     scraped: Notify,
 }
@@ -95,6 +101,7 @@ impl Admin {
             upstreams: ArcSwap::from_pointee(upstreams),
             metrics,
             token: ArcSwapOption::from_pointee(token),
+            config: ArcSwapOption::empty(),
             scraped: Notify::new(),
         })
     }
@@ -103,6 +110,17 @@ impl Admin {
     pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, token: Option<String>) {
         self.upstreams.store(Arc::new(upstreams));
         self.token.store(token.map(Arc::new));
+    }
+
+    /// Show this config as the one in force from now on.
+    pub fn runs_by(&self, config: &Config) {
+        let before = self.config.load().as_ref().map_or(0, |one| one.generation);
+        self.config.store(Some(Arc::new(view::InForce {
+            generation: before + 1,
+            since: Rfc3339(clock::unix()).to_string(),
+            source: config.source.display().to_string(),
+            config: config.shown.as_ref().clone(),
+        })));
     }
 
     /// Wait until `/metrics` is read when the drain is over, for so long at

@@ -1,6 +1,7 @@
 //! The interface over real sockets, with a machine of its own at the inbox.
 
 mod client;
+mod config_view;
 mod forecast;
 mod listeners;
 mod metrics;
@@ -74,7 +75,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
     let mut group = Group::new(plan());
     let web = Whom::Listener(group.add("web".into(), Vec::new()));
     let active = Event::Reached(Phase::Active);
-    group.handle(Whom::Process, active, crate::clock::now());
+    group.handle(Whom::Process, active, clock::now());
     publish(&inbox, &group);
     loop {
         tokio::select! {
@@ -89,7 +90,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
                     }
                     control::Request::Reload(_) | control::Request::Handover(_) => continue,
                 };
-                let now = crate::clock::now();
+                let now = clock::now();
                 let whom = match asked.command.listener.as_deref() {
                     None => Whom::Process,
                     Some("web") => web,
@@ -106,7 +107,7 @@ async fn conduct(mut inbox: Inbox, mut quiescent: oneshot::Receiver<()>) -> Inbo
             }
         }
     }
-    let now = crate::clock::now();
+    let now = clock::now();
     group.handle(Whom::Process, Event::CutNow, now);
     group.handle(web, Event::Quiescent, now);
     publish(&inbox, &group);
@@ -131,6 +132,12 @@ fn upstream(registry: &Registry) -> Arc<Upstream> {
         proxy_protocol: None,
     };
     Upstream::new(&config, registry, None).expect("usable")
+}
+
+fn config() -> Config {
+    let text = "[admin]\ntoken = \"s3cret\"\n[listener.web]\nlisten = \"127.0.0.1:8080\"\n\
+                routes = [{ upstream = \"site\" }]\n[upstream.site]\nservers = [\"127.0.0.1:1\"]\n";
+    config::parse("conf/test.toml".as_ref(), text).expect("good")
 }
 
 /// An interface that answers on a free port, its conductor, and the end of it.
@@ -168,6 +175,7 @@ impl House {
             metrics,
             token.map(str::to_owned),
         );
+        admin.runs_by(&config());
         while control.status().process.phase != Phase::Active {
             tokio::task::yield_now().await;
         }

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Receipt(Remote),
     /// Have a running proxy read its config anew
     Reload(Reload),
+    /// Show the config that a running proxy runs by, every default written out
+    Config(Remote),
     /// Let a new program take over the sockets of the running one
     Handover(Handover),
 }
@@ -289,6 +291,15 @@ mod tests {
             );
             assert_eq!(run.takeover, Some(socket.map(PathBuf::from)), "{line}");
         }
+        let check = parse("ebbtide check").expect("known");
+        assert!(matches!(check, Command::Check(file) if file.config.is_none()));
+        let check = parse("ebbtide check a.toml --grace 1m30s").expect("known");
+        let given = Some(Duration::from_secs(90));
+        assert!(matches!(check, Command::Check(file) if file.grace == given));
+    }
+
+    #[test]
+    fn commands_to_a_running_proxy_are_understood() {
         let handover = parse("ebbtide handover --exec ./new b.toml").expect("known");
         assert!(matches!(
             handover,
@@ -297,11 +308,6 @@ mod tests {
                 ..
             })
         ));
-        let check = parse("ebbtide check").expect("known");
-        assert!(matches!(check, Command::Check(file) if file.config.is_none()));
-        let check = parse("ebbtide check a.toml --grace 1m30s").expect("known");
-        let given = Some(Duration::from_secs(90));
-        assert!(matches!(check, Command::Check(file) if file.grace == given));
         let drain =
             parse("ebbtide drain --wait --listener web --admin unix:/run/e.sock --json --token t");
         let Ok(Command::Drain(Drain {

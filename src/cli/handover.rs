@@ -1,7 +1,7 @@
 //! `ebbtide handover`: a new program in the place of the running one.
 //!
 //! With `--exec` the running process starts the successor, as a child of its
-//! own: in the control group of its service, and not in the session of whoever
+//! own: in the control group of its service, and not in the login of whoever
 //! typed the command. The command ends when the successor serves, or has given
 //! up.
 //!

@@ -12,9 +12,13 @@ use crate::telemetry::logs;
 use anyhow::Context;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a config is looked for when none is named.
 const PLACES: [&str; 2] = ["/etc/ebbtide/ebbtide.toml", "ebbtide.toml"];
+
+/// How long the exit waits for the last log lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyhow::Result<Done> {
     let signals = signals
@@ -25,14 +29,16 @@ pub(super) fn run(what: args::Run, signals: Option<io::Result<Signals>>) -> anyh
         Err(refused) => return Ok(refused),
     };
     logs::init(&config.process.logs)?;
-    match what.takeover {
-        None => process::run(config, signals)?,
+    let ran = match what.takeover {
+        None => process::run(config, signals),
         Some(from) => {
             let standby = what.standby;
             let takeover = process::Takeover { from, standby };
-            process::take_over(config, takeover, signals)?;
+            process::take_over(config, takeover, signals)
         }
-    }
+    };
+    logs::flush(LAST_LINES);
+    ran?;
     Ok(Done::default())
 }
 
@@ -107,7 +113,7 @@ mod tests {
     fn file(path: &Path, grace: Option<u64>) -> File {
         File {
             config: Some(path.to_owned()),
-            grace: grace.map(std::time::Duration::from_secs),
+            grace: grace.map(Duration::from_secs),
         }
     }
 
@@ -116,7 +122,7 @@ mod tests {
         let config = config::parse(Path::new("test.toml"), GOOD).expect("good");
         let fits = "ok: 1 listener, 1 upstream, the drain fits grace (40s) with 13s to spare";
         assert_eq!(verdict(&config), fits);
-        let given = Some(std::time::Duration::from_secs(30));
+        let given = Some(Duration::from_secs(30));
         let config = Config { given, ..config };
         let both = format!("{fits}, and the 30s that are given with 3s");
         assert_eq!(verdict(&config), both);

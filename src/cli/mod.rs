@@ -70,6 +70,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Handover(what) => handover::handover(&what)?,
         Command::Forecast(what) => remote::forecast(&what)?,
         Command::Receipt(remote) => remote::receipt(&remote)?,
+        Command::Config(remote) => remote::config(&remote)?,
     };
     Ok(done.tell())
 }

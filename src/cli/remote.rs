@@ -1,5 +1,5 @@
 //! Commands that ask a running proxy: `status`, `connections`, `drain`,
-//! `forecast`, `receipt`, `reload`.
+//! `forecast`, `receipt`, `reload`, `config`.
 //!
 //! Invariant: with `--json` the answer is printed as it came, one document;
 //! without it, the same as text. The exit code is the same either way.
@@ -12,7 +12,7 @@ use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, Flush, bytes, columns, many, span_ms};
 use super::{exit, output, server};
-use crate::admin::view::{self, Connections, Progress, ServerState, Status};
+use crate::admin::view::{self, Connections, InForce, Progress, ServerState, Status};
 use crate::control::{Predecessor, Reloaded};
 use crate::drain::{Forecast, Phase, Plan, Protocol, Receipt};
 use anyhow::Context;
@@ -34,6 +34,11 @@ pub(super) fn connections(remote: &Remote) -> anyhow::Result<Done> {
 pub(super) fn receipt(remote: &Remote) -> anyhow::Result<Done> {
     let body = ask(remote, Method::GET, "/v1/drain/receipt", Patience::Short)?;
     Ok(read(remote, &body, Receipt::to_string)?.1)
+}
+
+pub(super) fn config(remote: &Remote) -> anyhow::Result<Done> {
+    let body = ask(remote, Method::GET, "/v1/config", Patience::Short)?;
+    Ok(read(remote, &body, InForce::to_string)?.1)
 }
 
 pub(super) fn forecast(what: &args::Forecast) -> anyhow::Result<Done> {

@@ -8,8 +8,9 @@
 //!
 //! Deliberately absent: doing any of it, and counting connections.
 
-use super::model::{Config, Listener, Route, Serves, Upstream};
+use super::model::{Config, Listener, Logs, Route, Serves, Upstream};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What becomes of one thing that has a name.
@@ -99,6 +100,10 @@ impl Diff {
                 "`handover.socket`",
                 old.handover.socket != new.handover.socket,
             ),
+            (
+                "`logs.access.file`",
+                access_file(logs) != access_file(other_logs),
+            ),
         ];
         let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
         self.refused = fixed
@@ -110,6 +115,10 @@ impl Diff {
             })
             .collect();
     }
+}
+
+fn access_file(logs: &Logs) -> Option<&Path> {
+    logs.access.as_ref()?.file.as_deref()
 }
 
 /// What changed between two lists of named things, in the order of the new

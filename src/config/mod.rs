@@ -8,6 +8,7 @@
 //! - `check`: what the values mean together; `tls` and `names` load the
 //!   certificates, `units` reads durations and sizes;
 //! - `model`: the result, which the rest of Ebbtide runs from;
+//! - `shown`: the file with every default written out, and no secret;
 //! - `diff`: what tells two of them apart, for a reload;
 //! - `report`: what is wrong, drawn on the text.
 //!
@@ -28,6 +29,7 @@ mod names;
 mod read;
 mod report;
 mod schema;
+mod shown;
 mod tls;
 mod units;
 mod words;
@@ -36,10 +38,11 @@ pub use check::Resolve;
 pub use diff::{Change, Diff};
 pub use files::Files;
 pub use model::{
-    Admin, AdminAddr, Balance, Certificate, Config, Handover, HandoverSocket, Health, HealthCheck,
-    Hook, HookRun, HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion,
-    Process, ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream,
-    UpstreamHttp, UpstreamId, UpstreamTls,
+    Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
+    Certificate, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun, HostPattern,
+    Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion, Process, ProxyProtocol,
+    ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId,
+    UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;
@@ -48,6 +51,7 @@ pub use words::Word;
 use report::Problems;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -121,7 +125,11 @@ fn made_from(
     let problems = Problems::default();
     let file = file::File::read(root.get_ref(), &problems);
     match check::check(file, (source_name, files), &problems, resolve) {
-        Ok(config) if problems.none() => Ok(config),
+        Ok(mut config) if problems.none() => {
+            let written = text.parse().unwrap_or_default();
+            config.shown = Arc::new(shown::shown(written, &config.plan));
+            Ok(config)
+        }
         _ => Err(problems.report(source_name, text)),
     }
 }
@@ -132,6 +140,21 @@ fn made_from(
 /// What is wrong with it, in words.
 pub fn duration(text: &str) -> Result<Duration, String> {
     units::parse_time(text).map_err(|fault| format!("{}; {}", fault.what, fault.help))
+}
+
+/// The usual form of the access log's lines, as text or as JSON.
+#[must_use]
+pub fn usual_access(text: bool) -> AccessForm {
+    check::usual(text)
+}
+
+/// Checks a log level as the configuration has it, e.g. `info,ebbtide=debug`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn level(text: &str) -> Result<(), String> {
+    let read = check::level(text).map(drop);
+    read.map_err(|fault| format!("{}; {}", fault.what, fault.help))
 }
 
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -122,6 +122,12 @@ impl<'t> Node<'t> {
         ))
     }
 
+    /// The boolean that this is; else it is reported as not `wanted`.
+    pub(super) fn boolean(self, wanted: &str, example: &str) -> Result<bool, Reported> {
+        let wrong = || self.wrong_type(wanted, example);
+        self.value.get_ref().as_bool().ok_or_else(wrong)
+    }
+
     /// The string that this is, if it is one.
     pub(super) fn as_str(&self) -> Option<&'t str> {
         self.value.get_ref().as_str()
@@ -251,8 +257,7 @@ impl Read for String {
 
 impl Read for bool {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
-        let wrong = || node.wrong_type("a boolean", &format!("`{} = true`", node.name));
-        node.value.get_ref().as_bool().ok_or_else(wrong)
+        node.boolean("a boolean", &format!("`{} = true`", node.name))
     }
 }
 

@@ -33,10 +33,10 @@ use crate::clock;
 use crate::config::{Config, Occasion};
 use crate::control::{Asked, Inbox, NotReloaded, Position, Refusal, Reload, Request, Status};
 use crate::drain::{
-    Action, Event, Group, MemberId, Phase, Protocol, Receipt, Stage, Timestamp, Trigger, Whom,
+    Action, Event, Group, MemberId, Phase, Receipt, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
-use crate::proxy::registry::Registry;
+use crate::telemetry::logs;
 use handover::Succession;
 use servers::Docks;
 use std::sync::Arc;
@@ -95,6 +95,7 @@ impl Conductor {
         signals: Option<Streams>,
         desk: mpsc::Sender<AdminListener>,
     ) -> Self {
+        admin.runs_by(&setup.config);
         Self {
             group,
             posts,
@@ -285,12 +286,10 @@ impl Conductor {
                 self.interrupted = true;
                 self.step(Whom::Process, Event::Drain(Trigger::Sigint));
             }
-            Wish::Dump => dump(&self.admin.registry),
+            Wish::Dump => self.admin.dump(),
             Wish::Reload => self.reload(Reload::by_signal()),
             Wish::Handover => self.hand_over_by_signal(),
-            Wish::Reopen => {
-                tracing::warn!(wish = ?wish, "not yet: this version does not act on this signal");
-            }
+            Wish::Reopen => drop(tokio::spawn(reopen_logs())),
         }
     }
 
@@ -467,23 +466,16 @@ async fn until(deadline: Option<Timestamp>) {
     }
 }
 
-/// Every connection, to the log: who holds the exit.
-fn dump(registry: &Registry) {
-    let now = clock::now();
-    for record in registry.records() {
-        tracing::info!(
-            event = "connection",
-            id = record.id,
-            listener = %record.listener(),
-            peer = %record.client.address(),
-            protocol = record.protocol().map(Protocol::as_str),
-            state = record.state().as_str(),
-            in_flight = record.in_flight(),
-            age_ms = millis(now.saturating_since(record.accepted)),
-            since_ms = millis(now.saturating_since(record.since())),
-        );
+/// Nobody waits for the disk but this task; it says what came of it.
+async fn reopen_logs() {
+    match logs::reopen().await {
+        Ok(paths) if paths.is_empty() => {
+            let message = "logs go to a stream: nothing to open anew";
+            tracing::info!(event = "logs_reopened", "{message}");
+        }
+        Ok(paths) => tracing::info!(event = "logs_reopened", ?paths),
+        Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
-    tracing::info!(event = "dump", connections = registry.open());
 }
 
 fn millis(span: Duration) -> u64 {

@@ -9,11 +9,12 @@
 //!
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
-use crate::config::{Config, Listener, Serves};
-use crate::proxy::registry::{Berth, Registry};
+use crate::config::{self, AccessForm, Config, Listener, LogFormat, Serves};
+use crate::proxy::registry::{AccessLog, Berth, Registry};
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
@@ -60,9 +61,9 @@ impl Setup {
         config: Arc<Config>,
         (metrics, registry): (&Arc<Metrics>, &Arc<Registry>),
         workers: usize,
-        before: &[(&crate::config::Upstream, &Supply)],
+        before: &[(&config::Upstream, &Supply)],
     ) -> proxy::Result<Self> {
-        let supply = |wanted: &crate::config::Upstream| {
+        let supply = |wanted: &config::Upstream| {
             let known = before.iter().find(|(known, _)| known.name == wanted.name);
             if let Some((known, supply)) = known
                 && **known == *wanted
@@ -128,7 +129,7 @@ impl Setup {
             None => tls(listener)?,
         };
         let policy = Arc::new(listener.clone());
-        let access = self.config.process.logs.access;
+        let access = self.access();
         let site = |worker: usize| {
             let pools: Vec<_> = self.supplies.iter().map(|one| &one.pools[worker]).collect();
             Site::new(
@@ -136,10 +137,25 @@ impl Setup {
                 tls.clone(),
                 &pools,
                 &self.metrics,
-                access,
+                access.clone(),
             )
         };
         Ok((0..self.workers).map(site).collect())
+    }
+
+    /// How exchanges are logged, if they are.
+    fn access(&self) -> Option<Arc<AccessLog>> {
+        let logs = &self.config.process.logs;
+        let access = logs.access.as_ref()?;
+        let text = match logs.format {
+            LogFormat::Text => true,
+            LogFormat::Json => false,
+            LogFormat::Auto => access.file.is_none() && logs::by_a_person(),
+        };
+        Some(AccessLog::of(match &access.form {
+            AccessForm::Usual => config::usual_access(text),
+            form => form.clone(),
+        }))
     }
 
     /// Whether a listener that is set as before is served as before: its
@@ -149,7 +165,7 @@ impl Setup {
             Serves::Http { routes } => routes.iter().map(|route| route.upstream).collect(),
             Serves::Tcp { upstream } => vec![*upstream],
         };
-        let same = |id: crate::config::UpstreamId| {
+        let same = |id: config::UpstreamId| {
             let mut others = before.supplies.iter();
             others.any(|other| Arc::ptr_eq(&other.upstream, &self.supplies[id.0].upstream))
         };

@@ -21,13 +21,33 @@ pub use burst::Burst;
 #[non_exhaustive]
 pub enum Error {
     /// The log file could not be opened.
-    #[error("cannot log to {}: {cause}", path.display())]
+    #[error(
+        "cannot log to {}: {cause}; let the user that runs ebbtide write there, or name another \
+         `file` in `[process.logs]`",
+        path.display()
+    )]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The log file could not be opened anew.
+    #[error("cannot open {} anew: {cause}; lines go on to the old file", path.display())]
+    Reopen {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The standard stream could not be had; most likely it is closed.
+    #[error(
+        "cannot log to the standard stream: {0}; open it, or name a `file` in `[process.logs]`"
+    )]
+    Stream(std::io::Error),
+    /// The thread that writes could not be started.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(std::io::Error),
     /// The filter of the log level was not understood.
     #[error("log level {level:?} is not a filter: {reason}")]
     Level {

@@ -37,7 +37,7 @@ fn a_small_file_takes_the_defaults() {
     let logs = config.process.logs;
     assert_eq!(
         (logs.format, logs.file, logs.access),
-        (LogFormat::Auto, LogFile::Stderr, false)
+        (LogFormat::Auto, LogFile::Stderr, None)
     );
     assert_eq!(logs.level, "info");
     assert_eq!(config.plan, Plan::default());

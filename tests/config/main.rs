@@ -7,4 +7,5 @@ mod full;
 mod good;
 mod kubernetes;
 mod mutate;
+mod shown;
 mod systemd;

@@ -55,6 +55,9 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
                 }
             }
             members.iter().try_for_each(|(name, member)| {
+                if schema["properties"][name].is_null() && schema["additionalProperties"] == true {
+                    return Ok(());
+                }
                 let expected = match (&schema["properties"][name], &schema["additionalProperties"])
                 {
                     (Value::Null, Value::Bool(_) | Value::Null) => {

@@ -15,7 +15,7 @@ pub(super) fn conduct(inbox: &Inbox, asked: &ServerAsked) -> Result<(), ServerRe
     status.process.phase = Phase::Active;
     if let ServerWish::Drain { finish } = asked.wish {
         let plan = ServerDrain::plan(&plan(), finish);
-        let drain = ServerDrain::begin(plan, Trigger::Api, crate::clock::now());
+        let drain = ServerDrain::begin(plan, Trigger::Api, clock::now());
         status.servers = vec![ServerStatus {
             name: asked.name.clone(),
             position: Position::of(drain.machine()),
@@ -96,7 +96,7 @@ async fn a_forecast_knows_of_the_earlier_deadline_of_a_server() {
     assert!(deadline().await > 3_600_000.0);
     for (finish, at_most) in [(1, 1_000.0), (7_200, 3_630_000.0)] {
         let plan = ServerDrain::plan(&plan(), Some(Duration::from_secs(finish)));
-        let drain = ServerDrain::begin(plan, Trigger::Api, crate::clock::now());
+        let drain = ServerDrain::begin(plan, Trigger::Api, clock::now());
         house.registry.publish_to(&berth, drain.orders());
         let there = deadline().await;
         assert!(there <= at_most, "{there}");

@@ -10,7 +10,8 @@
 use crate::admin::Admin;
 use crate::clock;
 use crate::drain::forecast::{
-    Forecast, Horizon, InFlight, Predicted, Resting, Retires, Snapshot, Transfer, predict,
+    Forecast, Horizon, InFlight, Predicted, Prediction, Resting, Retires, Snapshot, Transfer,
+    predict,
 };
 use crate::drain::{History, Orders, Plan, Protocol, Timestamp};
 use crate::proxy::registry::{Record, Round, Seen, State};
@@ -25,6 +26,16 @@ pub struct Foresight {
     /// What is foreseen.
     pub predicted: Predicted,
     seen: Vec<(Arc<Record>, Seen)>,
+}
+
+impl Foresight {
+    /// Each exchange in flight, and what is foreseen of it.
+    pub(in crate::admin) fn foreseen(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<Record>, &Seen, &Prediction)> {
+        let seen = self.seen.iter().zip(self.predicted.predictions());
+        seen.map(|((record, seen), prediction)| (record, seen, prediction))
+    }
 }
 
 /// What is read off the table, piece by piece.
@@ -180,6 +191,17 @@ impl Admin {
     }
 
     pub(in crate::admin) fn forecast_view(&self, finish: Option<Duration>) -> Forecast {
+        let draining = self.control.status().process.draining();
+        self.foresee_now(finish).predicted.forecast(draining)
+    }
+
+    /// What a drain would cut short if it began now, or will if it is under
+    /// way.
+    pub(in crate::admin) fn outlook(&self) -> Foresight {
+        self.foresee_now(None)
+    }
+
+    fn foresee_now(&self, finish: Option<Duration>) -> Foresight {
         let process = self.control.status().process.clone();
         let now = clock::now();
         let mut plan = process.plan;
@@ -192,7 +214,6 @@ impl Admin {
         let begun = process.started.filter(|_| process.draining());
         let planned = begun.unwrap_or(now) + plan.announce;
         let horizon = Horizon::new(plan, process.refused.unwrap_or(planned), now);
-        let foresight = self.foresee(finish.map(|_| plan), horizon, now);
-        foresight.predicted.forecast(process.draining())
+        self.foresee(finish.map(|_| plan), horizon, now)
     }
 }

@@ -7,14 +7,18 @@
 //! Deliberately absent: the receipt and the forecast, which are views of their
 //! own (see [`Receipt`](crate::drain::Receipt), [`Forecast`](crate::drain::Forecast)).
 
+mod config;
 mod connections;
 mod forecast;
+mod logs;
 mod progress;
 mod server;
 mod status;
 
+pub use config::InForce;
 pub use connections::{Connection, Connections};
 pub use forecast::Foresight;
+pub use logs::Logs;
 pub use progress::{Deadlines, Progress};
 pub use server::{Server, ServerProgress, ServerState};
 pub use status::{Listener, Status, Upstream, Upstreams};

@@ -10,10 +10,10 @@
 
 use super::super::file::{Drain, Finish};
 use super::super::read::{At, OneOf, Time, value_or};
-use super::super::report::{Fault, Problem, Reported, Span, quote};
+use super::super::report::{Fault, Problem, Reported, Span};
 use super::{Check, all};
 use crate::drain::{self, Plan};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 impl Check<'_> {
     /// Where the receipt is kept, if anywhere.
@@ -31,7 +31,8 @@ impl Check<'_> {
                     "write the path of a file, or leave the key out",
                 ));
             }
-            receipt_file(self.path(text), text.ends_with('/'))
+            let in_file = "the receipt is a file; write its path, e.g. `\"run/receipt.json\"`";
+            self.file("receipt", text, in_file)
         });
         path.map(Some)
     }
@@ -82,26 +83,6 @@ impl Check<'_> {
         })?;
         Ok(plan)
     }
-}
-
-/// The file that a path names, in a folder that is there.
-fn receipt_file(path: PathBuf, folder: bool) -> Result<PathBuf, Fault> {
-    let shown = |path: &Path| quote(&path.display().to_string());
-    let in_file = "the receipt is a file; write its path, e.g. `\"run/receipt.json\"`";
-    if folder || path.is_dir() || path.file_name().is_none() {
-        let what = format!("`receipt` names a folder: {}", shown(&path));
-        return Err(Fault::new(what, in_file));
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        let what = format!("there is no folder {}", shown(folder));
-        let help = "make it, or name another; a relative path starts at the directory of this file";
-        return Err(Fault::new(what, help));
-    }
-    Ok(path)
 }
 
 /// Where the keys of `[drain]` are written.

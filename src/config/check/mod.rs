@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: drawing (see `report`) and reading (see `read`).
 
+mod access;
 mod address;
 mod clash;
 mod drain;
@@ -22,6 +23,9 @@ mod process;
 mod route;
 mod upstream;
 
+pub(super) use access::usual;
+pub(super) use process::level;
+
 use super::file::File;
 use super::files::Files;
 use super::model::{Config, UpstreamId};
@@ -32,6 +36,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Finds the addresses of a host name and port.
@@ -128,6 +133,7 @@ pub(super) fn check(
         receipt: receipt?,
         hooks: hooks?,
         given: None,
+        shown: Arc::default(),
     })
 }
 
@@ -262,6 +268,28 @@ impl Check<'_> {
         let path = self.path(text);
         self.files.borrow_mut().add(&path);
         path
+    }
+
+    /// A file that is to be written, in a folder that is there; `help` is for
+    /// who names a folder.
+    fn file(&self, key: &str, text: &str, help: &str) -> Result<PathBuf, Fault> {
+        let path = self.path(text);
+        let shown = |path: &Path| quote(&path.display().to_string());
+        if text.ends_with('/') || path.is_dir() || path.file_name().is_none() {
+            let what = format!("`{key}` names a folder: {}", shown(&path));
+            return Err(Fault::new(what, help));
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let what = format!("there is no folder {}", shown(folder));
+            let help =
+                "make it, or name another; a relative path starts at the directory of this file";
+            return Err(Fault::new(what, help));
+        }
+        Ok(path)
     }
 
     /// The upstream that `key` names.

@@ -126,13 +126,17 @@ impl Check<'_> {
                 "`file` cannot be empty",
                 "write `stderr`, `stdout` or the path of a file",
             )),
-            path => Ok(LogFile::Path(self.path(path))),
+            path => {
+                let in_file = "logs go to a file; write its path, e.g. `\"log/ebbtide.log\"`";
+                self.file("file", path, in_file).map(LogFile::Path)
+            }
         });
+        let access = self.access(written.access);
         let level = self.parse_or(written.level.as_ref(), "info".to_owned(), level);
         Ok(Logs {
             format: format?.0,
             file: file?,
-            access: value_or(written.access, false)?,
+            access: access?,
             level: level?,
         })
     }
@@ -157,7 +161,7 @@ fn token_text(text: &str) -> Result<String, Fault> {
 /// A filter for `tracing`. The filter itself takes any bare word for a
 /// target, so that a mistyped level would log everything of a target that
 /// does not exist, and nothing else.
-fn level(text: &str) -> Result<String, Fault> {
+pub(in crate::config) fn level(text: &str) -> Result<String, Fault> {
     for part in text.split(',') {
         let word = part.rsplit('=').next().unwrap_or_default().trim();
         if LEVELS.contains(&word.to_ascii_lowercase().as_str()) {

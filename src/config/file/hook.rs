@@ -75,6 +75,7 @@ pub(in crate::config) struct HookFile {
     /// Where.
     pub(in crate::config) path: At<String>,
     /// What; without it the file is written empty.
+    #[schemars(extend("writeOnly" = true))]
     pub(in crate::config) content: Option<At<String>>,
 }
 

@@ -10,10 +10,12 @@
 //! defaults named for the schema are held equal to those that `check` fills
 //! in by the tests on `conf/full.toml`.
 
+mod access;
 mod hook;
 mod listener;
 mod upstream;
 
+pub(super) use access::{Access, AccessTable, Template};
 pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route};
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
@@ -69,6 +71,7 @@ pub(super) struct Admin {
     pub(super) listen: Option<At<String>>,
     /// The bearer token that every request must carry, or `file:PATH` of a file
     /// that has it. An address that other machines can reach needs one.
+    #[schemars(extend("writeOnly" = true))]
     pub(super) token: Option<At<String>>,
     /// How long the interface stays when the drain is over, for one scrape of
     /// the final metrics; that scrape ends it at once.
@@ -121,9 +124,8 @@ pub(super) struct Logs {
     /// `stderr`, `stdout` or the path of a file.
     #[schemars(extend("default" = "stderr"))]
     pub(super) file: Option<At<String>>,
-    /// Whether every request gets a line.
-    #[schemars(extend("default" = false))]
-    pub(super) access: Option<At<bool>>,
+    /// Whether every request gets a line, or what that is; none if left out.
+    pub(super) access: Option<At<Access>>,
     /// What is logged: a level, or `target=level` pairs with commas between.
     #[schemars(extend("default" = "info"))]
     pub(super) level: Option<At<String>>,

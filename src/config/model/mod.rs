@@ -14,10 +14,12 @@
 //! (see `file`), defaults (see `check`, where the file becomes the model),
 //! and any use of the values: nothing here binds, dials or waits.
 
+mod access;
 mod hook;
 mod listener;
 mod upstream;
 
+pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use hook::{Hook, HookRun, Occasion};
 pub use listener::{
     Certificate, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route, Serves,
@@ -30,9 +32,11 @@ pub use upstream::{
 use super::files::Files;
 use super::words::Word;
 use crate::drain::Plan;
+use serde_json::Value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole configuration, checked and loaded.
@@ -61,6 +65,8 @@ pub struct Config {
     pub hooks: Vec<Hook>,
     /// From SIGTERM to SIGKILL, if the process was told; the drain fits it.
     pub given: Option<Duration>,
+    /// The file with every default written out, and no secret.
+    pub shown: Arc<Value>,
 }
 
 impl Config {
@@ -155,8 +161,8 @@ pub struct Logs {
     pub format: LogFormat,
     /// Where the lines go.
     pub file: LogFile,
-    /// Whether every request gets a line.
-    pub access: bool,
+    /// The access log, if every exchange gets a line.
+    pub access: Option<Access>,
     /// A `tracing` filter, e.g. `info` or `info,ebbtide::proxy=debug`.
     pub level: String,
 }

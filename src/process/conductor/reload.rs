@@ -46,11 +46,15 @@ impl Conductor {
         if let Some(reason) = self.succession.in_the_way() {
             return Err(NotReloaded::Handover(reason));
         }
+        let level = config.process.logs.level.clone();
         let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
         let told = planned.told(!dry_run, &self.posts, &self.admin.registry);
         if told.applied {
             let added = planned.bind(&self.posts)?;
             self.apply(planned, added);
+        }
+        if !dry_run && let Err(error) = logs::configure_level(&level) {
+            tracing::warn!(%error, "the log level stays as it was");
         }
         Ok(told)
     }
@@ -75,9 +79,7 @@ impl Conductor {
         self.keeper = Keeper::new(config.receipt.clone());
         self.admin
             .take_over(planned.setup.upstreams(), config.admin.token.clone());
-        if let Err(error) = logs::set_level(&config.process.logs.level) {
-            tracing::warn!(%error, "the log level stays as it was");
-        }
+        self.admin.runs_by(&config);
         let gone = planned.servers;
         self.setup.close_all_but(&planned.setup);
         self.setup = planned.setup;

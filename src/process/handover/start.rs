@@ -1,7 +1,7 @@
 //! A successor that a command has the running process start.
 //!
 //! It is started where the process is: in the control group of its service, with
-//! its environment, beyond the session of whoever typed the command. It is not
+//! its environment, beyond the login of whoever typed the command. It is not
 //! its child: systemd waits for the end of a main process only if that has become
 //! a child of systemd itself before it is the main process. Who may ask is whoever
 //! may ask for the sockets: the same user and root, so nobody gains a right.

@@ -11,6 +11,7 @@
 
 use super::Body;
 use crate::proxy::error::Error;
+use crate::proxy::registry::Notes;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
@@ -64,6 +65,8 @@ struct Lent {
     next: usize,
     /// Something was sent that was not kept.
     lost: bool,
+    /// Where its bytes are counted, if they are.
+    notes: Option<Arc<Notes>>,
 }
 
 impl Lent {
@@ -74,6 +77,9 @@ impl Lent {
         }
         let pulled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &pulled {
+            if let (Some(notes), Some(data)) = (&self.notes, frame.data_ref()) {
+                notes.received(data.len());
+            }
             match frame.data_ref() {
                 Some(data) if !self.lost && self.size + data.len() <= KEPT => {
                     self.size += data.len();
@@ -106,6 +112,13 @@ impl Progress {
             1 => Upload::Done,
             2 => Upload::Stalled,
             _ => Upload::Broken,
+        }
+    }
+
+    /// Count its bytes from now on.
+    pub fn count(&self, notes: Option<Arc<Notes>>) {
+        if notes.is_some() {
+            self.0.lent.lock().notes = notes;
         }
     }
 

@@ -100,6 +100,9 @@ async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upst
     loop {
         let (stream, server) = pool.dial(client.as_ref(), &mut tried).await?;
         if exchange.board(pool.mooring(server)) {
+            if let Some(notes) = exchange.notes() {
+                notes.asks(pool.upstream().server(server));
+            }
             return Ok(stream);
         }
         // It was shut while it was dialled.

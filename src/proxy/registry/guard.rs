@@ -7,7 +7,7 @@
 //! drain's doing is the drain's to answer for.
 
 use super::Registry;
-use super::access::{Access, Answered};
+use super::access::{Access, AccessLog, Answered, Asked, CLIENT_LEFT, Notes};
 use super::berth::Mooring;
 use super::exchange::{Place, Slot};
 use super::record::{Record, State};
@@ -18,10 +18,6 @@ use crate::telemetry::metrics::RouteMetrics;
 use parking_lot::Mutex;
 use std::ops::Deref;
 use std::sync::Arc;
-
-/// What stands for the status of an exchange whose client left before it had
-/// one; nginx's word for it.
-const CLIENT_LEFT: u16 = 499;
 
 /// A connection's stay in the table.
 #[derive(Debug)]
@@ -178,8 +174,14 @@ impl RequestGuard {
     }
 
     /// Note what the access log will say of the request.
-    pub fn log(&mut self, access: Access) {
-        self.access = Some(Box::new(access));
+    pub fn log(&mut self, log: &Arc<AccessLog>, asked: Option<Asked>) {
+        self.access = Some(Box::new(Access::new(log, asked, &self.record)));
+    }
+
+    /// Where the access log's line is prepared, if there will be one.
+    #[must_use]
+    pub fn notes(&self) -> Option<&Arc<Notes>> {
+        self.access.as_ref().map(|access| access.notes())
     }
 
     /// Note the status that the client was sent.
@@ -257,6 +259,7 @@ impl Drop for RequestGuard {
         if outcome != Outcome::Finished {
             self.tell_of(outcome, aboard.as_deref().filter(|_| for_server));
         }
+        let sent = self.access.as_ref().map(|_| self.slot(Slot::sent_so_far));
         let marks = self.record.end(self.protocol, self.place);
         if !marks.none() {
             self.registry
@@ -278,10 +281,12 @@ impl Drop for RequestGuard {
             let answered = Answered {
                 protocol: self.protocol,
                 code: self.code,
+                sent: sent.unwrap_or_default(),
                 took,
                 outcome,
+                route: self.metrics.as_deref(),
             };
-            access.log(&self.record, answered);
+            access.log(&self.record, &answered);
         }
         if let Some(server) = aboard {
             // Last: who waits for it finds everything else done.

@@ -25,7 +25,7 @@ mod record;
 mod scope;
 mod tally;
 
-pub use access::Access;
+pub use access::{AccessLog, Asked, Notes};
 pub use berth::{Berth, Gate, Mooring};
 pub use client::{Client, Ends};
 pub use exchange::{Round, Seen};

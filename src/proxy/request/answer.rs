@@ -104,6 +104,7 @@ fn say(exchange: &mut RequestGuard, code: StatusCode, says: &'static str) -> Res
     if exchange.protocol() == Protocol::Grpc {
         return grpc::trailers_only(code, says);
     }
+    exchange.sent(says.len() as u64);
     let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));
     *response.status_mut() = code;
     let headers = response.headers_mut();

@@ -13,7 +13,7 @@ use super::route::Route;
 use super::websocket::{self, StreamEnd};
 use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::{Ends, RequestGuard};
+use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
@@ -22,6 +22,7 @@ use http::{Request, response};
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub(super) struct Outgoing {
     pub(super) websocket: bool,
     /// Whose it is, where the servers are told.
     pub(super) client: Option<Box<Ends>>,
+    /// For the access log, if there is one.
+    pub(super) notes: Option<Arc<Notes>>,
 }
 
 /// Send a request along its route and await the response's head. The exchange
@@ -155,11 +158,13 @@ async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Res
         silence,
         websocket,
         client,
+        notes,
     } = outgoing;
     let (body, progress) = match body {
         Body::Empty => (Body::Empty, None),
         body => {
             let (body, progress) = Watched::over(body, silence);
+            progress.count(notes.clone());
             (body, Some(progress))
         }
     };
@@ -182,6 +187,9 @@ async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Res
             continue;
         }
         headers::name_host(&mut request, lease.server());
+        if let Some(notes) = &notes {
+            notes.asks(lease.server());
+        }
         let secure = route.pool.upstream().secure();
         let sent = match lease {
             Lease::Http1(lease) => over_http1(lease, request, rein.progress()).await,
@@ -193,6 +201,9 @@ async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Res
         };
         match sent {
             Ok(forwarded) => {
+                if let Some(notes) = &notes {
+                    notes.answered();
+                }
                 if let Some(progress) = rein.progress() {
                     progress.settle();
                 }

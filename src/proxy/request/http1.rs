@@ -155,6 +155,7 @@ async fn relay(
         silence: silence(site, exchange.protocol()),
         websocket,
         client: route.names(exchange.record()),
+        notes: exchange.notes().cloned(),
     };
     let forwarded = tokio::select! {
         biased;

@@ -101,6 +101,7 @@ impl Stream {
             silence: silence(&site, self.exchange.protocol()),
             websocket: false,
             client: route.names(self.exchange.record()),
+            notes: self.exchange.notes().cloned(),
         };
         let forwarding = forward(route, outgoing, &self.exchange);
         match begin(&self.exchange, &mut self.respond, forwarding).await {
@@ -129,6 +130,7 @@ impl Stream {
                     silence: None,
                     websocket: true,
                     client: route.names(self.exchange.record()),
+                    notes: self.exchange.notes().cloned(),
                 };
                 let forwarding = forward(route, outgoing, &self.exchange);
                 let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
@@ -343,10 +345,11 @@ fn poll_transfer(
     if pump.carries_events() && limit.as_mut().poll(cx).is_ready() {
         return Poll::Ready(None);
     }
-    if let Poll::Ready(end) = pump.poll(cx) {
+    let end = pump.poll(cx);
+    exchange.sent(pump.sent());
+    if let Poll::Ready(end) = end {
         return Poll::Ready(Some(end));
     }
-    exchange.sent(pump.sent());
     exchange.stuck(pump.is_stuck());
     limit.poll(cx).map(|()| None)
 }

@@ -7,7 +7,7 @@
 use super::head;
 use crate::config::{self as model, HostPattern, Serves};
 use crate::drain::Protocol;
-use crate::proxy::registry::{Access, Berth, ConnectionGuard, Ends, Record, RequestGuard};
+use crate::proxy::registry::{AccessLog, Berth, ConnectionGuard, Ends, Record, RequestGuard};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use http::request::Parts;
@@ -22,8 +22,8 @@ pub struct Site {
     routes: Vec<Route>,
     /// Counts what no route took.
     unrouted: Arc<RouteMetrics>,
-    /// Whether each exchange is logged.
-    access: bool,
+    /// How each exchange is logged, if it is.
+    access: Option<Arc<AccessLog>>,
 }
 
 /// A match, and what it leads to.
@@ -57,7 +57,7 @@ impl Site {
         tls: Option<Arc<ServerConfig>>,
         pools: &[&Arc<Pool>],
         metrics: &Metrics,
-        access: bool,
+        access: Option<Arc<AccessLog>>,
     ) -> Self {
         let rules = match &listener.serves {
             Serves::Http { routes } => routes.clone(),
@@ -133,15 +133,11 @@ impl Site {
 
     /// Note for the access log what is asked, if there is such a log.
     pub(super) fn log(&self, head: &Parts, exchange: &mut RequestGuard) {
-        if !self.access {
-            return;
+        if let Some(log) = &self.access {
+            let host = head::host(head).unwrap_or_default();
+            let asked = log.asked(&head.method, host, &head.uri, &head.headers);
+            exchange.log(log, Some(asked));
         }
-        let target = head.uri.path_and_query();
-        exchange.log(Access {
-            method: head.method.clone(),
-            host: head::host(head).unwrap_or_default().into(),
-            target: target.map_or("", |target| target.as_str()).into(),
-        });
     }
 
     /// Begin a tunnel on a TCP listener.
@@ -152,6 +148,9 @@ impl Site {
         let route = &self.routes[0];
         let mut exchange = guard.begin(Protocol::Tcp);
         exchange.routed(&route.metrics);
+        if let Some(log) = &self.access {
+            exchange.log(log, None);
+        }
         TcpExchange {
             exchange,
             pool: Arc::clone(&route.pool),

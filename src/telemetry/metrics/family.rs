@@ -8,12 +8,14 @@
 //!
 //! Deliberately absent: keeping anything. A family lives for one scrape.
 
+use super::Format;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
+use std::collections::HashSet;
 use std::fmt;
 
 /// The labels of one sample, in the order in which they are written.
@@ -41,6 +43,8 @@ pub struct Family {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
+    labels: &'static [&'static str],
+    query: &'static str,
     samples: Vec<(Labels, Value)>,
 }
 
@@ -113,8 +117,24 @@ impl Family {
             name,
             help,
             kind,
+            labels: &[],
+            query: "",
             samples: Vec::new(),
         }
+    }
+
+    /// Say which labels its samples have, in this order.
+    #[must_use]
+    pub const fn labelled(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Say one question of `PromQL` that it answers, for its page in the docs.
+    #[must_use]
+    pub const fn answers(mut self, query: &'static str) -> Self {
+        self.query = query;
+        self
     }
 
     /// Add a sample.
@@ -173,13 +193,81 @@ impl Collector for Scrape {
     }
 }
 
-/// The `OpenMetrics` text of these families, its end mark included.
-pub(super) fn text(families: Vec<Family>) -> String {
+/// The text of these families.
+pub(super) fn text(families: Vec<Family>, format: Format) -> String {
+    let counters: HashSet<&'static str> = families
+        .iter()
+        .filter(|family| matches!(family.kind, MetricType::Counter))
+        .map(|family| family.name)
+        .collect();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(families)));
     let mut text = String::new();
     // Writing into a string cannot fail, and neither can our own values; a
     // text without its end mark would be refused by the scraper.
     let _ = encode(&mut text, &registry);
-    text
+    match format {
+        Format::OpenMetrics => text,
+        Format::Text => plain(&text, &counters),
+    }
+}
+
+/// The same in the older format: counters are called there what their samples
+/// are called, and there is no end mark.
+fn plain(text: &str, counters: &HashSet<&'static str>) -> String {
+    let mut plain = String::with_capacity(text.len() + 16 * counters.len());
+    for line in text.lines() {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|mark| {
+            let (name, rest) = line.strip_prefix(mark)?.split_once(' ')?;
+            counters.contains(name).then_some((mark, name, rest))
+        });
+        match described {
+            Some((mark, name, rest)) => {
+                for part in [mark, name, "_total ", rest] {
+                    plain.push_str(part);
+                }
+            }
+            None if line == "# EOF" => continue,
+            None => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
+}
+
+#[cfg(test)]
+impl Family {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// That each sample has the labels that it is said to have.
+    pub(crate) fn check_labels(&self) {
+        for (labels, _) in &self.samples {
+            let names: Vec<&str> = labels.0.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, self.labels, "labels of {}", self.name);
+        }
+    }
+
+    /// Its part of docs/metrics.md.
+    pub(crate) fn page(&self) -> String {
+        assert!(
+            !self.query.is_empty(),
+            "{}: say what it `answers`",
+            self.name
+        );
+        let (kind, ending) = match self.kind {
+            MetricType::Counter => ("counter", "_total"),
+            MetricType::Histogram => ("histogram", ""),
+            _ => ("gauge", ""),
+        };
+        let labels = match self.labels {
+            [] => String::new(),
+            labels => format!(", by `{}`", labels.join("`, `")),
+        };
+        let Self {
+            name, help, query, ..
+        } = self;
+        format!("### `{name}{ending}`\n\nA {kind}{labels}. {help}.\n\n```promql\n{query}\n```\n")
+    }
 }

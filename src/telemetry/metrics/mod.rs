@@ -4,7 +4,8 @@
 //! atomics; [`Metrics`] holds all of them and what is told of the process as a
 //! whole. A scrape reads the atomics off into [`Family`] values, adds those
 //! that its caller derives from the live table, and lets `prometheus-client`
-//! write the `OpenMetrics` text (version 1.0.0).
+//! write `OpenMetrics` text, of which the older format is made where a scraper
+//! asks for that.
 //!
 //! Invariant: the number of series is bounded by the config: no label takes
 //! its value from a client. Status codes that are not in the table of codes
@@ -26,9 +27,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The content type of the text that [`Metrics::encode`] returns
-/// (`OpenMetrics` 1.0.0, section "Content-Type").
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// In which format a scrape is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Prometheus' text format, version 0.0.4: what tools take that do not ask.
+    Text,
+    /// `OpenMetrics` 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
+
+    /// The media type, without parameters.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain",
+            Self::OpenMetrics => "application/openmetrics-text",
+        }
+    }
+
+    /// The whole content type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// The upper bounds of the buckets for the duration of a drain, in seconds.
 const SHUTDOWN_BOUNDS: [f64; 12] = [
@@ -126,10 +155,15 @@ impl Metrics {
         *self.hooks.lock().entry((on, end)).or_default() += 1;
     }
 
-    /// The `OpenMetrics` text of these counters and of `derived`, in this order.
-    /// Not for the hot path.
+    /// The text of these counters and of `derived`, in this order. Not for the
+    /// hot path.
     #[must_use]
-    pub fn encode(&self, derived: Vec<Family>) -> String {
+    pub fn encode(&self, derived: Vec<Family>, format: Format) -> String {
+        family::text(self.families(derived), format)
+    }
+
+    /// These counters and `derived`, in this order.
+    pub(crate) fn families(&self, derived: Vec<Family>) -> Vec<Family> {
         let mut families = vec![
             self.started_family(),
             self.took_family(),
@@ -139,14 +173,15 @@ impl Metrics {
         let routes = self.routes.lock().clone();
         families.extend(route::families(&routes));
         families.extend(derived);
-        family::text(families)
+        families
     }
 
     fn started_family(&self) -> Family {
         let mut family = Family::gauge(
             "app_lifecycle_shutdown_start_timestamp_seconds",
             "When the drain of the process began, since the Unix epoch; 0 if none did",
-        );
+        )
+        .answers("time() - (app_lifecycle_shutdown_start_timestamp_seconds > 0)");
         family.add_real([], seconds(&self.shutdown_started).unwrap_or(0.0));
         family
     }
@@ -155,7 +190,9 @@ impl Metrics {
         let mut family = Family::counter(
             "ebbtide_reload",
             "Reloads that were asked for, by what came of them",
-        );
+        )
+        .labelled(&["result"])
+        .answers("increase(ebbtide_reload_total{result=~\"invalid|failed|refused\"}[1h]) > 0");
         for (result, count) in RELOADS.iter().zip(&self.reloads) {
             family.add([("result", (*result).to_owned())], count.load(Relaxed));
         }
@@ -166,7 +203,9 @@ impl Metrics {
         let mut family = Family::counter(
             "ebbtide_hooks",
             "Hooks that have ended, by what started them and how they ended",
-        );
+        )
+        .labelled(&["on", "result"])
+        .answers("increase(ebbtide_hooks_total{result!=\"done\"}[1h]) > 0");
         for ((on, end), count) in &*self.hooks.lock() {
             let labels = [("on", (*on).to_owned()), ("result", (*end).to_owned())];
             family.add(labels, *count);
@@ -178,6 +217,9 @@ impl Metrics {
         let mut family = Family::histogram(
             "app_shutdown_duration_seconds",
             "How long the drain of the process took, from its beginning to its last connection",
+        )
+        .answers(
+            "sum(app_shutdown_duration_seconds_sum) / sum(app_shutdown_duration_seconds_count)",
         );
         let mut histogram = Histogram::of(&SHUTDOWN_BOUNDS);
         if let Some(took) = seconds(&self.shutdown_took) {

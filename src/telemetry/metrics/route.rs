@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The upper bounds of the duration buckets, in seconds, and the same in
 /// microseconds, in which they are compared.
-const BOUNDS: [(f64, u64); 16] = [
+const BOUNDS: [(f64, u64); 18] = [
     (0.0005, 500),
     (0.001, 1_000),
     (0.0025, 2_500),
@@ -32,6 +32,9 @@ const BOUNDS: [(f64, u64); 16] = [
     (10.0, 10_000_000),
     (30.0, 30_000_000),
     (60.0, 60_000_000),
+    // Tunnels and streams.
+    (300.0, 300_000_000),
+    (3600.0, 3_600_000_000),
 ];
 
 /// Counters of one (listener, route, upstream) triple; shared by all workers.
@@ -122,6 +125,12 @@ impl RouteMetrics {
         &self.route
     }
 
+    /// The upstream; empty for what no route took.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
     pub(super) fn is(&self, listener: &str, route: &str, upstream: &str) -> bool {
         *self.listener == *listener && *self.route == *route && *self.upstream == *upstream
     }
@@ -157,11 +166,23 @@ impl Counters {
 pub(super) fn families(routes: &[Arc<RouteMetrics>]) -> [Family; 2] {
     let mut requests = Family::counter(
         "ebbtide_requests",
-        "Exchanges that have ended: requests, streams and tunnels",
+        "Exchanges that have ended: requests, streams and tunnels; code 499 is a client that left \
+         before its answer, 0 a tunnel that had none",
+    )
+    .labelled(&["listener", "route", "upstream", "protocol", "code"])
+    .answers(
+        "sum by (upstream) (rate(ebbtide_requests_total{code=~\"5..\"}[5m])) / sum by (upstream) \
+         (rate(ebbtide_requests_total[5m]))",
     );
     let mut durations = Family::histogram(
         "ebbtide_request_duration_seconds",
-        "From the beginning of an exchange to its end",
+        "From the beginning of an exchange to its end; the upper buckets are those of streams and \
+         tunnels",
+    )
+    .labelled(&["listener", "route", "upstream", "protocol"])
+    .answers(
+        "histogram_quantile(0.99, sum by (le, route) \
+         (rate(ebbtide_request_duration_seconds_bucket{protocol!=\"tcp\"}[5m])))",
     );
     for route in routes {
         for protocol in Protocol::ALL {

@@ -10,7 +10,7 @@ fn lines(text: &str, beginning: &str) -> Vec<String> {
 
 #[test]
 fn the_fixed_names_are_there_before_anything_happened() {
-    let text = Metrics::new().encode(Vec::new());
+    let text = Metrics::new().encode(Vec::new(), Format::OpenMetrics);
     for line in [
         "# TYPE app_lifecycle_shutdown_start_timestamp_seconds gauge",
         "app_lifecycle_shutdown_start_timestamp_seconds 0.0",
@@ -33,7 +33,7 @@ fn requests_are_counted_by_protocol_and_code() {
     route.record(Protocol::Http1, 200, Duration::from_micros(500));
     route.record(Protocol::Http1, 418, Duration::from_millis(7));
     route.record(Protocol::Tcp, 0, Duration::from_secs(600));
-    let text = metrics.encode(Vec::new());
+    let text = metrics.encode(Vec::new(), Format::OpenMetrics);
     let labels = |protocol: &str| {
         format!("listener=\"web\",route=\"web/0\",upstream=\"site\",protocol=\"{protocol}\"")
     };
@@ -75,7 +75,7 @@ fn a_drain_leaves_its_time_and_length() {
     let metrics = Metrics::new();
     metrics.shutdown_started(Duration::from_millis(1_763_942_400_250));
     metrics.shutdown_took(Duration::from_millis(700));
-    let text = metrics.encode(Vec::new());
+    let text = metrics.encode(Vec::new(), Format::OpenMetrics);
     let started = "app_lifecycle_shutdown_start_timestamp_seconds 1763942400.25";
     assert!(text.lines().any(|one| one == started), "{text}");
     for line in [
@@ -87,7 +87,7 @@ fn a_drain_leaves_its_time_and_length() {
         assert!(text.lines().any(|one| one == line), "{line}\n{text}");
     }
     metrics.shutdown_cancelled();
-    let text = metrics.encode(Vec::new());
+    let text = metrics.encode(Vec::new(), Format::OpenMetrics);
     assert!(text.contains("shutdown_start_timestamp_seconds 0.0\n"));
 }
 
@@ -97,7 +97,7 @@ fn derived_families_follow_and_their_labels_are_escaped() {
     gauge.add([("name", "a \"quoted\\\" name\n".to_owned())], 7);
     let mut counter = Family::counter("ebbtide_example_things", "Things");
     counter.add([], 3);
-    let text = Metrics::new().encode(vec![gauge, counter]);
+    let text = Metrics::new().encode(vec![gauge, counter], Format::OpenMetrics);
     let tail = "# HELP ebbtide_example An example\n\
          # TYPE ebbtide_example gauge\n\
          ebbtide_example{name=\"a \\\"quoted\\\\\\\" name\\n\"} 7\n\
@@ -115,10 +115,32 @@ fn hooks_are_counted_by_occasion_and_end() {
     metrics.hook_ended("announce", "done");
     metrics.hook_ended("reload", "timeout");
     assert_eq!(
-        lines(&metrics.encode(Vec::new()), "ebbtide_hooks_total"),
+        lines(
+            &metrics.encode(Vec::new(), Format::OpenMetrics),
+            "ebbtide_hooks_total"
+        ),
         [
             "ebbtide_hooks_total{on=\"announce\",result=\"done\"} 2",
             "ebbtide_hooks_total{on=\"reload\",result=\"timeout\"} 1",
         ]
     );
+}
+
+#[test]
+fn the_older_format_names_counters_after_their_samples() {
+    let mut counter = Family::counter("ebbtide_example_things", "Things");
+    counter.add([], 3);
+    let text = Metrics::new().encode(vec![counter], Format::Text);
+    let tail = "# HELP ebbtide_example_things_total Things\n\
+         # TYPE ebbtide_example_things_total counter\n\
+         ebbtide_example_things_total 3\n";
+    assert!(text.ends_with(tail), "{text}");
+    for line in [
+        "# TYPE ebbtide_reload_total counter",
+        "# TYPE app_shutdown_duration_seconds histogram",
+        "# TYPE app_lifecycle_shutdown_start_timestamp_seconds gauge",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("# EOF"));
 }

@@ -17,6 +17,7 @@ async fn an_equal_config_changes_nothing() {
     let done = reload(&proxy, &config).await;
     assert_eq!(done["applied"], false);
     assert_eq!(done["untouched"], 1);
+    assert_eq!(proxy.json("/v1/config").await["generation"], 1);
     assert_eq!(
         client.get("/").await.expect("the same connection").status,
         200
@@ -40,6 +41,10 @@ async fn routes_and_headers_act_on_the_next_request_of_a_connection() {
     assert_eq!(done["changes"], json!(["changes listener web: routes"]));
     let after = client.get("/").await.expect("the same connection");
     assert_eq!(after.header("x-gen"), Some("2"));
+    let shown = proxy.json("/v1/config").await;
+    assert_eq!(shown["generation"], 2);
+    let route = &shown["config"]["listener"]["web"]["routes"][0];
+    assert_eq!(route["set_response_headers"], json!({ "x-gen": "2" }));
     let nowhere = changed.replacen("{ upstream", r#"{ path = "/only", upstream"#, 1);
     reload(&proxy, &nowhere).await;
     assert_eq!(client.get("/").await.expect("a reply").status, 404);

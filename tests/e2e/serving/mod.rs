@@ -1,5 +1,6 @@
 //! Serving: what goes in at one end comes out at the other.
 
+mod access;
 mod bodies;
 mod breaks;
 mod client;

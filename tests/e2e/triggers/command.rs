@@ -56,6 +56,7 @@ async fn every_question_is_answered_in_text_and_in_json() {
     for (question, text, member) in [
         ("status", "phase", "phase"),
         ("connections", "1 http1 in flight", "connections"),
+        ("config", "[listener.web.limits]", "generation"),
     ] {
         let by_flag = good(run(None, &[question, "--admin", &admin]).await);
         assert!(by_flag.contains(text), "{by_flag}");

@@ -5,6 +5,7 @@ mod api;
 mod command;
 mod consul;
 mod hooks;
+mod logs;
 mod signals;
 mod startup;
 

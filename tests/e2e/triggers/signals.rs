@@ -190,6 +190,17 @@ async fn sigusr1_writes_every_connection_to_the_log() {
         .collect();
     shown.sort_unstable();
     assert_eq!(shown, ["idle", "in_flight"]);
+    let of_listener = last(&log, "dump_listener");
+    let sums = ["connections", "half_open", "in_flight"].map(|sum| &of_listener[sum]);
+    assert_eq!(sums, [2, 0, 1]);
+    assert_eq!(last(&log, "dump_server")["up"], true);
+    assert_eq!(last(&log, "dump_drain")["phase"], "active");
+    let first = log.iter().find(|line| line["event"] == "connection");
+    let first = first.expect("who is in flight");
+    assert_eq!(
+        (&first["doing"], &first["route"]),
+        (&"awaiting".into(), &"web/0".into())
+    );
     // Past refuse it says who holds the exit.
     drop(idle);
     proxy.signal(Signal::TERM);
@@ -197,25 +208,31 @@ async fn sigusr1_writes_every_connection_to_the_log() {
     proxy.signal(Signal::USR1);
     let holder = |line: &Value| line["state"] == "in_flight" && line["id"] == 1;
     proxy
-        .until("the holder twice", |log| {
-            log.iter().filter(|line| holder(line)).count() == 2
-        })
+        .until("the second dump", |log| times(log, "dump") == 2)
         .await;
+    let log = proxy.log();
+    assert_eq!(log.iter().filter(|line| holder(line)).count(), 2);
+    let drain = last(&proxy.log(), "dump_drain");
+    assert_eq!(
+        (&drain["stage"], &drain["trigger"]),
+        (&"finish".into(), &"sigterm".into())
+    );
+    assert!(
+        drain["at_most_ms"]
+            .as_u64()
+            .is_some_and(|millis| millis > 60_000)
+    );
     let_go(client, &server).await;
     assert_eq!(proxy.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn sigquit_and_sigusr2_do_not_end_the_process() {
+async fn sigquit_does_not_end_the_process() {
     let server = Server::http1().await;
     let mut proxy = Proxy::start(&web(&server, &plan("0s"))).await;
     proxy.signal(Signal::QUIT);
     proxy
         .until_event("handover", |line| line["level"] == "WARN")
-        .await;
-    proxy.signal(Signal::USR2);
-    proxy
-        .until_log("Reopen", |line| line["wish"] == "Reopen")
         .await;
     assert_eq!(proxy.get("/readyz").await.status, 200);
     let mut client = Http1::connect(proxy.address("web")).await;

@@ -78,6 +78,10 @@ impl Diff {
                 old.process.logs.level != new.process.logs.level,
             ),
             (
+                "the log format",
+                old.process.logs.format != new.process.logs.format,
+            ),
+            (
                 "the access log",
                 old.process.logs.access != new.process.logs.access,
             ),
@@ -94,7 +98,6 @@ impl Diff {
                 "`process.workers`",
                 old.process.workers != new.process.workers,
             ),
-            ("`logs.format`", logs.format != other_logs.format),
             ("`logs.file`", logs.file != other_logs.file),
             (
                 "`handover.socket`",

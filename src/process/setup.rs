@@ -170,7 +170,8 @@ impl Setup {
             others.any(|other| Arc::ptr_eq(&other.upstream, &self.supplies[id.0].upstream))
         };
         let (logs, other) = (&self.config.process.logs, &before.config.process.logs);
-        logs.access == other.access && ids.into_iter().all(same)
+        let logged_alike = (&logs.access, logs.format) == (&other.access, other.format);
+        logged_alike && ids.into_iter().all(same)
     }
 
     /// Watch the health of upstreams that are not watched yet. To be called on

@@ -27,21 +27,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing::Dispatch;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::reload::Handle;
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
 use writer::{Output, Writer};
 
 /// The borrowed engines report what we report too, in their own words: only
 /// their errors pass, unless the configured level names them.
 const ENGINES: &str = "pingora_core=error,pingora_load_balancing=error,pingora_pool=error";
 
-/// Sets the level of the events that go where [`init`] said.
-type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
-
 /// Where events go, as the first [`init`] decided.
 struct Installed {
-    set_level: SetLevel,
+    handles: Handles,
     writer: Writer,
     /// The file; none for a stream that was inherited.
     path: Option<PathBuf>,
@@ -89,12 +87,12 @@ pub struct Levels {
 pub fn init(logs: &Logs) -> Result<(), Error> {
     let Logging {
         subscriber,
-        set_level,
+        handles,
         writer,
         terminal,
     } = Logging::of(logs)?;
     let installed = Installed {
-        set_level,
+        handles,
         writer,
         access: access(logs)?,
         terminal,
@@ -114,7 +112,7 @@ pub fn init(logs: &Logs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Log at another level, for a while: until [`configure_level`] or the end of
+/// Log at another level, for a while: until [`configure`] or the end of
 /// the process. Does nothing where [`init`] was not the one who decided where
 /// events go.
 ///
@@ -124,22 +122,30 @@ pub fn set_level(level: &str) -> Result<(), Error> {
     change_level(level, |levels| level.clone_into(&mut levels.in_force))
 }
 
-/// Log at the level that a config asks for.
+/// Log at the level and in the form that a config asks for; where to is for a
+/// new process to change.
 ///
 /// # Errors
 /// As [`set_level`].
-pub fn configure_level(level: &str) -> Result<(), Error> {
-    change_level(level, |levels| {
-        level.clone_into(&mut levels.configured);
-        level.clone_into(&mut levels.in_force);
-    })
+pub fn configure(logs: &Logs) -> Result<(), Error> {
+    change_level(&logs.level, |levels| {
+        logs.level.clone_into(&mut levels.configured);
+        logs.level.clone_into(&mut levels.in_force);
+    })?;
+    if let Some(installed) = INSTALLED.get() {
+        let lines = lines(logs.format, &installed.writer, installed.terminal);
+        // Only a subscriber that is gone refuses: nobody logs any more.
+        let _ = installed.handles.lines.reload(lines);
+    }
+    Ok(())
 }
 
 fn change_level(level: &str, note: impl FnOnce(&mut Levels)) -> Result<(), Error> {
     let filter = filter(level)?;
     if let Some(installed) = INSTALLED.get() {
         let mut levels = installed.levels.lock();
-        (installed.set_level)(filter);
+        // Only a subscriber that is gone refuses: nobody logs any more.
+        let _ = installed.handles.level.reload(filter);
         note(&mut levels);
     }
     Ok(())
@@ -238,9 +244,21 @@ fn access(logs: &Logs) -> Result<Option<(Writer, PathBuf)>, Error> {
 /// What events go through, before it is decided on.
 struct Logging {
     subscriber: Dispatch,
-    set_level: SetLevel,
+    handles: Handles,
     writer: Writer,
     terminal: bool,
+}
+
+/// What passes the level.
+type Passed = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+
+/// What makes lines of it.
+type Lines = Box<dyn Layer<Passed> + Send + Sync>;
+
+/// What can be changed of where events go.
+struct Handles {
+    level: Handle<EnvFilter, Registry>,
+    lines: Handle<Lines, Passed>,
 }
 
 impl Logging {
@@ -248,45 +266,41 @@ impl Logging {
         let filter = filter(&logs.level)?;
         let (output, terminal) = open(&logs.file)?;
         let writer = Writer::start(output, Box::new(say_lost)).map_err(Error::Thread)?;
-        let text = match logs.format {
-            LogFormat::Json => false,
-            LogFormat::Text => true,
-            LogFormat::Auto => terminal,
-        };
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(Arc::new(writer.clone()))
-            .with_ansi(terminal);
-        let (subscriber, set_level) = if text {
-            let builder = builder.with_filter_reloading();
-            let level = builder.reload_handle();
-            (builder.finish().into(), setter(level))
-        } else {
-            let json = builder.json().flatten_event(true);
-            let json = json.with_current_span(false).with_span_list(false);
-            let json = json.with_filter_reloading();
-            let level = json.reload_handle();
-            (json.finish().into(), setter(level))
-        };
+        let (filter, level) = reload::Layer::new(filter);
+        let made = lines(logs.format, &writer, terminal);
+        let (made, lines) = reload::Layer::new(made);
         Ok(Self {
-            subscriber,
-            set_level,
+            subscriber: Registry::default().with(filter).with(made).into(),
+            handles: Handles { level, lines },
             writer,
             terminal,
         })
     }
 }
 
+/// Lines in a form, to a writer.
+fn lines(format: LogFormat, writer: &Writer, terminal: bool) -> Lines {
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(Arc::new(writer.clone()))
+        .with_ansi(terminal);
+    if is_text(format, terminal) {
+        return layer.boxed();
+    }
+    let json = layer.json().flatten_event(true);
+    json.with_current_span(false).with_span_list(false).boxed()
+}
+
+const fn is_text(format: LogFormat, terminal: bool) -> bool {
+    match format {
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+        LogFormat::Auto => terminal,
+    }
+}
+
 fn say_lost(lines: u64) {
     let message = "log lines were lost: the disk was full, or nobody read them fast enough";
     tracing::warn!(event = "log_lines_lost", lines, "{message}");
-}
-
-fn setter<S: 'static>(handle: Handle<EnvFilter, S>) -> SetLevel {
-    Box::new(move |filter| {
-        // Only a subscriber that is gone refuses: nobody logs any more.
-        let _ = handle.reload(filter);
-    })
 }
 
 fn filter(level: &str) -> Result<EnvFilter, Error> {

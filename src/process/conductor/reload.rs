@@ -46,14 +46,14 @@ impl Conductor {
         if let Some(reason) = self.succession.in_the_way() {
             return Err(NotReloaded::Handover(reason));
         }
-        let level = config.process.logs.level.clone();
+        let logs = config.process.logs.clone();
         let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
         let told = planned.told(!dry_run, &self.posts, &self.admin.registry);
         if told.applied {
             let added = planned.bind(&self.posts)?;
             self.apply(planned, added);
         }
-        if !dry_run && let Err(error) = logs::configure_level(&level) {
+        if !dry_run && let Err(error) = logs::configure(&logs) {
             tracing::warn!(%error, "the log level stays as it was");
         }
         Ok(told)

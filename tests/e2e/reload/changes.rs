@@ -194,3 +194,21 @@ async fn a_dry_run_tells_and_changes_nothing() {
     drop(client);
     ends(proxy).await;
 }
+
+#[tokio::test]
+async fn the_form_of_the_log_changes_with_the_next_line() {
+    let (proxy, _server, config) = start().await;
+    let with = |format: &str| {
+        format!("[process]\nworkers = 2\nlogs = {{ format = \"{format}\" }}\n{config}")
+    };
+    reload(&proxy, &with("text")).await;
+    let as_text = |line: &serde_json::Value| {
+        let text = line.as_str();
+        text.is_some_and(|text| text.contains("changes the log level, the log format"))
+    };
+    proxy.until_log("a line of text", as_text).await;
+    reload(&proxy, &with("json")).await;
+    let as_json = |line: &serde_json::Value| line["message"] == "changes the log format";
+    proxy.until_event("reload", as_json).await;
+    ends(proxy).await;
+}

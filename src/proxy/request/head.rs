@@ -7,7 +7,7 @@
 
 use crate::drain::Protocol;
 use crate::proxy::request::grpc;
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -75,10 +75,22 @@ pub(super) fn fields(head: &Parts, most: usize) -> Result<(), (StatusCode, &'sta
             "a value begins or ends with white space",
         ));
     }
+    if head.headers.keys().any(is_disguised) {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "a name that some servers read as another",
+        ));
+    }
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Err((StatusCode::BAD_REQUEST, "only OPTIONS may ask for *"));
     }
     Ok(())
+}
+
+/// Whether a server that takes `_` for `-`, as whatever stands behind CGI's
+/// variables does, would read the name as one that frames the message.
+fn is_disguised(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content_length" | "transfer_encoding")
 }
 
 /// The host that is asked, without its port, or why the request is refused.
@@ -164,6 +176,10 @@ mod tests {
         for padded in [" a", "a ", "\ta", "a\t"] {
             assert_eq!(refused(&with(Version::HTTP_2, padded), 2), Err(400));
         }
+        let mut disguised = with(Version::HTTP_2, "a");
+        let five = http::HeaderValue::from_static("5");
+        disguised.headers.insert("content_length", five);
+        assert_eq!(refused(&disguised, 3), Err(400));
         // Those of HTTP/1 have been looked at.
         assert_eq!(refused(&with(Version::HTTP_11, " a"), 1), Ok(()));
     }

@@ -4,7 +4,7 @@
 //! two readers might measure differently is refused.
 
 use super::Refusal;
-use super::line::{field, line};
+use super::line::{field, line, token};
 
 /// A chunk-size line may be this long, extensions included.
 const CHUNK_LINE: usize = 256;
@@ -78,14 +78,68 @@ fn chunk_size(line: &[u8]) -> Result<u64, Refusal> {
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
-    let extension = &line[digits..];
-    // White space before an extension is bad grace, and a way to differ.
-    let extension_ok = extension.is_empty() || extension[0] == b';';
-    if digits == 0 || digits > 15 || !extension_ok {
+    if digits == 0 || digits > 15 || !are_extensions(&line[digits..]) {
         return Err(Refusal::Malformed);
     }
     line[..digits].iter().try_fold(0, |size: u64, digit| {
         let value = (*digit as char).to_digit(16).ok_or(Refusal::Malformed)?;
         Ok(size << 4 | u64::from(value))
     })
+}
+
+/// Whether this is a list of extensions, each a semicolon, a name and perhaps
+/// a value (RFC 9112, section 7.1.1). White space before a semicolon is bad
+/// grace, and a way to differ; where the grammar has it behind, it may be.
+fn are_extensions(mut rest: &[u8]) -> bool {
+    while let [b';', after @ ..] = rest {
+        let Some((name, after)) = word(blanks(after)) else {
+            return false;
+        };
+        if !token(name) {
+            return false;
+        }
+        rest = after;
+        if let [b'=', value @ ..] = rest {
+            let Some(after) = past_value(blanks(value)) else {
+                return false;
+            };
+            rest = after;
+        }
+    }
+    rest.is_empty()
+}
+
+fn blanks(bytes: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = bytes.iter().position(|byte| !blank(byte));
+    &bytes[end.unwrap_or(bytes.len())..]
+}
+
+/// What stands before the next mark, and that mark with the rest.
+fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| matches!(byte, b';' | b'='));
+    bytes.split_at_checked(end.unwrap_or(bytes.len()))
+}
+
+/// The rest behind a token or a quoted string.
+fn past_value(bytes: &[u8]) -> Option<&[u8]> {
+    let Some(quoted) = bytes.strip_prefix(b"\"") else {
+        let (value, rest) = word(bytes)?;
+        return token(value).then_some(rest);
+    };
+    let mut at = 0;
+    loop {
+        match quoted.get(at)? {
+            b'"' => return Some(&quoted[at + 1..]),
+            // A backslash quotes the byte behind it, which must be text too.
+            b'\\' if quoted.get(at + 1).is_some_and(is_text) => at += 2,
+            b'\\' => return None,
+            byte if is_text(byte) => at += 1,
+            _ => return None,
+        }
+    }
+}
+
+fn is_text(byte: &u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

@@ -102,6 +102,7 @@ impl Head {
                 coding(value)?;
                 self.chunked = true;
             }
+            14 | 17 if is_disguised(name) => return Err(Refusal::Malformed),
             _ => {}
         }
         Ok(())
@@ -124,6 +125,18 @@ impl Head {
             Some(length) => At::Length(length),
         }
     }
+}
+
+/// Whether a name frames the message for a server that takes `_` for `-`, as
+/// whatever stands behind CGI's variables does.
+fn is_disguised(name: &[u8]) -> bool {
+    let reads_as = |plain: &[u8]| {
+        name.len() == plain.len()
+            && name.iter().zip(plain).all(|(byte, plain)| {
+                byte.eq_ignore_ascii_case(plain) || (*byte, *plain) == (b'_', b'-')
+            })
+    };
+    reads_as(b"content-length") || reads_as(b"transfer-encoding")
 }
 
 /// Whether the version is HTTP/1.0.

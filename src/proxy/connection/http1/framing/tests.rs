@@ -178,3 +178,56 @@ fn limits_hold() {
     let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: y\r\n".repeat(11)].concat();
     assert_eq!(both(&many), Err(Refusal::HeadTooLarge));
 }
+
+#[test]
+fn a_name_that_some_read_as_framing_is_refused() {
+    for name in ["Content_Length", "transfer_encoding", "TRANSFER_Encoding"] {
+        let refused = get("/", &format!("Host: a\r\n{name}: 5\r\n"));
+        assert_eq!(refused, Err(Refusal::Malformed), "{name}");
+    }
+    for name in ["Content-Lengths", "Content.Length", "X_Transfer_Coding"] {
+        let passed = get("/", &format!("Host: a\r\n{name}: 5\r\n"));
+        assert!(passed.is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn extensions_of_a_chunk_follow_their_grammar() {
+    let chunk = |extensions: &str| {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        both(format!("{head}5{extensions}\r\nhello\r\n0\r\n\r\n").as_bytes())
+    };
+    for good in [
+        ";x",
+        ";x=y",
+        ";x=y;z",
+        ";x=\"a;b\"",
+        ";x=\"a\\\"b\";y=z",
+        "; x",
+        ";\tx= y",
+        ";x=\"\"",
+        ";x=\"\u{e9}\"",
+    ] {
+        assert!(chunk(good).is_ok(), "{good}");
+    }
+    for bad in [
+        ";",
+        ";;x",
+        ";x;",
+        ";=y",
+        ";x=",
+        " ;x",
+        ";x ;y",
+        ";x y",
+        ";x=y z",
+        ";x=\"a",
+        ";x=\"a\"b",
+        ";x=\"a\\\"",
+        ";x=\"\u{1}\"",
+        ";x\u{7f}",
+        ";x\u{1}",
+        ";x=(y)",
+    ] {
+        assert_eq!(chunk(bad), Err(Refusal::Malformed), "{bad:?}");
+    }
+}

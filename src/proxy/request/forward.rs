@@ -7,10 +7,10 @@
 //! Deliberately absent: deadlines. The caller drops the future when the
 //! exchange is due, and what was under way at the server is cancelled by that.
 
-use super::headers;
 use super::pump::{End, Pump};
 use super::route::Route;
 use super::websocket::{self, StreamEnd};
+use super::{answered, headers};
 use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
@@ -281,6 +281,9 @@ async fn over_http1(
     match lease.send(request).await {
         Ok(response) => {
             let (head, body): (_, Incoming) = response.into_parts();
+            // Dropping the lease closes the connection: nobody knows what
+            // stands on it next.
+            answered::framing(&head.headers).map_err(Failed::of)?;
             Ok(Forwarded {
                 head,
                 body: Body::Http1(body),

@@ -13,6 +13,7 @@
 //! own protocol, also while the client's window is shut.
 
 mod answer;
+mod answered;
 mod deadline;
 mod events;
 mod forward;

@@ -1,0 +1,86 @@
+//! Reading the head of an HTTP/1.1 server's answer strictly: where it ends.
+//!
+//! The engine is lenient where a server contradicts itself: it takes
+//! `Transfer-Encoding` before `Content-Length`, the last of several codings,
+//! and the first of several equal lengths. What it took is not what another
+//! reader takes, the client behind it among them, and a coding that is not
+//! undone would be passed on as if it were none (RFC 9112, section 6). So what
+//! does not say in one way where it ends is an error, and its connection is
+//! closed.
+//!
+//! Deliberately absent: HTTP/2, whose frames end a message.
+
+use crate::proxy::error::{Error, Result};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+
+/// Whether an answer says in one way where it ends.
+///
+/// # Errors
+/// [`Error::Ambiguous`], with what is wrong.
+pub(super) fn framing(headers: &HeaderMap) -> Result<()> {
+    let length = headers.get(CONTENT_LENGTH);
+    let Some(coding) = headers.get(TRANSFER_ENCODING) else {
+        return length.map_or(Ok(()), |length| one_length(headers, length));
+    };
+    if length.is_some() {
+        return Err(Error::Ambiguous("Content-Length with Transfer-Encoding"));
+    }
+    let only = headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_none();
+    if only && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    Err(Error::Ambiguous("Transfer-Encoding other than chunked"))
+}
+
+fn one_length(headers: &HeaderMap, length: &HeaderValue) -> Result<()> {
+    let digits = length.as_bytes();
+    // A leading zero makes it octal to some.
+    let plain = digits.iter().all(u8::is_ascii_digit) && (digits.len() == 1 || digits[0] != b'0');
+    if plain && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    Err(Error::Ambiguous("an odd Content-Length, or several"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[(&str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        framing(&headers).is_ok()
+    }
+
+    #[test]
+    fn an_answer_ends_in_one_way() {
+        const LENGTH: &str = "content-length";
+        const CODING: &str = "transfer-encoding";
+        for good in [
+            &[][..],
+            &[(LENGTH, "0")],
+            &[(LENGTH, "10")],
+            &[(CODING, "chunked")],
+            &[(CODING, "Chunked")],
+        ] {
+            assert!(read(good), "{good:?}");
+        }
+        for bad in [
+            &[(LENGTH, "5"), (LENGTH, "5")][..],
+            &[(LENGTH, "5, 5")],
+            &[(LENGTH, "05")],
+            &[(LENGTH, "00")],
+            &[(LENGTH, "5"), (CODING, "chunked")],
+            &[(LENGTH, "5"), (CODING, "identity")],
+            &[(CODING, "gzip, chunked")],
+            &[(CODING, "gzip")],
+            &[(CODING, "chunked"), (CODING, "chunked")],
+        ] {
+            assert!(!read(bad), "{bad:?}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::proxy::error::Error;
 use crate::proxy::registry::RequestGuard;
 use crate::telemetry::Burst;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 /// Failures that are logged in a second; every one is in the metrics.
@@ -114,8 +114,15 @@ fn say(exchange: &mut RequestGuard, code: StatusCode, says: &'static str) -> Res
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(says.len()));
-    if code == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, RETRY);
+    match code {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, RETRY);
+        }
+        // To one who asked a proxy itself, with `Max-Forwards`.
+        StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        }
+        _ => {}
     }
     response
 }

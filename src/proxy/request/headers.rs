@@ -5,6 +5,7 @@
 //! and a head of one version takes the shape of the other. Standard names are
 //! constants: no field is looked up by a string at run time but the nominated.
 
+use super::hops;
 use crate::proxy::registry::Record;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -88,6 +89,7 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
             .windows(8)
             .any(|word| word.eq_ignore_ascii_case(b"trailers"))
     });
+    hops::count(head);
     let headers = &mut head.headers;
     strip(headers);
     headers.remove(HTTP2_SETTINGS);

@@ -10,7 +10,7 @@ use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::reply::Reply;
 use super::route::{Route, Site};
 use super::websocket::{Agreed, ServerEnd};
-use super::{deadline, head, headers};
+use super::{deadline, head, headers, hops};
 use crate::clock;
 use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
@@ -122,7 +122,12 @@ pub(super) fn find<'a>(
 ) -> Result<&'a Route, (StatusCode, &'static str)> {
     head::fields(parts, site.listener().limits.headers)?;
     let host = head::host(parts)?;
-    let path = parts.uri.path();
+    hops::check(parts)?;
+    let path = match parts.uri.path() {
+        // The server as a whole: what its root is.
+        "*" => "/",
+        path => path,
+    };
     let route = site
         .route(host, path)
         .ok_or((StatusCode::NOT_FOUND, "no route for this host and path"))?;

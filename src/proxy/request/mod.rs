@@ -20,6 +20,7 @@ mod forward;
 mod grpc;
 mod head;
 mod headers;
+mod hops;
 mod http1;
 mod http2;
 mod pump;

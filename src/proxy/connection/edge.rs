@@ -110,6 +110,12 @@ impl Edge {
         unread(self.socket())
     }
 
+    /// Whether the peer has reset the connection. Behind its FIN a read would
+    /// not tell: it finds the end, again and again.
+    pub(in crate::proxy) fn is_reset(&self) -> bool {
+        !matches!(self.socket().take_error(), Ok(None))
+    }
+
     /// Have bytes that were read be read once more.
     pub(in crate::proxy) fn put_back(&mut self, bytes: BytesMut) {
         self.early = if self.early.is_empty() {

@@ -90,6 +90,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Framing {
     at: At,
+    /// The last head was one of HTTP/1.0.
+    old: bool,
     max_head: usize,
     max_fields: usize,
 }
@@ -105,6 +107,7 @@ impl Framing {
     pub(super) fn new(max_head: usize, max_fields: usize) -> Self {
         Self {
             at: At::Head(Head::default()),
+            old: false,
             max_head,
             max_fields,
         }
@@ -120,6 +123,11 @@ impl Framing {
         matches!(self.at, At::Head(_))
     }
 
+    /// Whether the last request that passed was one of HTTP/1.0.
+    pub(super) fn old(&self) -> bool {
+        self.old
+    }
+
     /// Look at the unpassed bytes. While the answer is [`Step::More`] they
     /// must be shown again from the same start.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Step {
@@ -127,6 +135,7 @@ impl Framing {
             At::Head(head) => {
                 let step = head.advance(bytes, self.max_head, self.max_fields);
                 if let Step::Pass(_) = step {
+                    self.old = head.old();
                     self.at = head.body();
                 }
                 step

@@ -6,10 +6,16 @@
 //! head is known (with its age) as such, and an idle connection is known to
 //! be idle, not merely quiet.
 //!
-//! Deliberately absent: time. The connection's loop watches the limits and
+//! It also keeps from the engine that a client has ended its side, for as long
+//! as that client is owed an answer: the engine would drop the request.
+//!
+//! Deliberately absent: the connection's limits. Its loop watches them and
 //! reads what the gate has noted in the record.
 
 use super::framing::{Framing, Refusal, Step};
+use super::parting::{self, Parting, QUESTION, Verdict};
+use crate::clock;
+use crate::drain::Doing;
 use crate::proxy::connection::edge::Edge;
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
@@ -19,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// How much is read from the socket at a time.
 const READ: usize = 16 * 1024;
@@ -33,6 +40,8 @@ pub(super) struct Gate {
     cleared: usize,
     refusal: Option<Refusal>,
     signs: Arc<Signs>,
+    /// The client has ended its side, and is owed an answer.
+    parting: Option<Box<(Parting, Pin<Box<Sleep>>)>>,
 }
 
 /// What the connection's loop must know of a gate that the engine holds.
@@ -72,6 +81,7 @@ impl Gate {
             cleared: 0,
             refusal: None,
             signs,
+            parting: None,
         }
     }
 
@@ -133,11 +143,58 @@ impl Gate {
             let half_head = !self.held.is_empty() && self.framing.in_head();
             self.signs.half_head.store(half_head, Relaxed);
             if !ready!(self.poll_fill(cx))? {
+                if self.owes_answer() {
+                    return self.poll_parting(cx).map(Err);
+                }
                 return Poll::Ready(Ok(false));
             }
         }
         self.signs.half_head.store(false, Relaxed);
         Poll::Ready(Ok(true))
+    }
+
+    /// Whether the client has sent whole requests that are not answered yet.
+    fn owes_answer(&self) -> bool {
+        let record = self.edge.record();
+        let unanswered = record.in_flight() > 0 || self.signs.heads() > record.requests();
+        !self.mid_request() && (unanswered || record.blocked())
+    }
+
+    /// Look now and then whether a client that has ended its side is there;
+    /// ready once it is not.
+    fn poll_parting(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let parting = self.parting.get_or_insert_with(|| {
+            let pause = Box::pin(tokio::time::sleep(parting::PAUSE));
+            Box::new((Parting::default(), pause))
+        });
+        loop {
+            ready!(parting.1.as_mut().poll(cx));
+            parting.1 = Box::pin(tokio::time::sleep(parting::PAUSE));
+            if self.edge.is_reset() {
+                return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+            }
+            let record = self.edge.record();
+            let exchanges = record.exchanges(clock::now());
+            let seen = parting::Seen {
+                sent: record.sent.load(Relaxed),
+                blocked: record.blocked(),
+                unanswered: exchanges.iter().any(|one| one.doing == Doing::Awaiting),
+                old: self.framing.old(),
+            };
+            match parting.0.judge(seen) {
+                Verdict::Wait => {}
+                Verdict::Gone => return Poll::Ready(io::ErrorKind::ConnectionReset.into()),
+                Verdict::Ask => {
+                    let asked = Pin::new(&mut self.edge).poll_write(cx, QUESTION);
+                    // Nothing was written for a while, so there is room.
+                    if !matches!(asked, Poll::Ready(Ok(size)) if size == QUESTION.len()) {
+                        return Poll::Ready(io::ErrorKind::WriteZero.into());
+                    }
+                    // What could not be flushed goes out with the answer.
+                    let _ = Pin::new(&mut self.edge).poll_flush(cx);
+                }
+            }
+        }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -181,7 +238,12 @@ impl hyper::rt::Write for Gate {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().edge).poll_flush(cx)
+        let this = self.get_mut();
+        if this.parting.is_some() && !this.owes_answer() {
+            // The engine was told of no end, and would not look again.
+            cx.waker().wake_by_ref();
+        }
+        Pin::new(&mut this.edge).poll_flush(cx)
     }
 
     /// Only flushes: the loop closes the connection, since it alone knows

@@ -9,6 +9,7 @@
 
 mod framing;
 mod gate;
+mod parting;
 
 use super::edge::Edge;
 use super::pace::{self, Act, Alarm, View};

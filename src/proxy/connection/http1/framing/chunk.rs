@@ -132,14 +132,14 @@ fn past_value(bytes: &[u8]) -> Option<&[u8]> {
         match quoted.get(at)? {
             b'"' => return Some(&quoted[at + 1..]),
             // A backslash quotes the byte behind it, which must be text too.
-            b'\\' if quoted.get(at + 1).is_some_and(is_text) => at += 2,
+            b'\\' if quoted.get(at + 1).copied().is_some_and(is_text) => at += 2,
             b'\\' => return None,
-            byte if is_text(byte) => at += 1,
+            byte if is_text(*byte) => at += 1,
             _ => return None,
         }
     }
 }
 
-fn is_text(byte: &u8) -> bool {
+fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

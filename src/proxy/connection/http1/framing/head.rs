@@ -25,6 +25,11 @@ impl Head {
         self.parsed == 0
     }
 
+    /// Whether its version is HTTP/1.0.
+    pub(super) fn old(&self) -> bool {
+        self.old
+    }
+
     pub(super) fn advance(&mut self, bytes: &[u8], max_head: usize, max_fields: usize) -> Step {
         loop {
             let rest = &bytes[self.parsed..];

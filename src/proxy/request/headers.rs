@@ -31,6 +31,18 @@ static OF_ONE_CONNECTION: [HeaderName; 5] = [
     PROXY_CONNECTION,
 ];
 
+/// What no trailer may be.
+static FRAMING: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// Remove what concerns one connection only.
 fn strip(headers: &mut HeaderMap) {
     // Most heads have none of it, and to look through their few names is
@@ -77,8 +89,9 @@ fn strip_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
     }
 }
 
-/// Prepare a request's head for a server, but for its version's shape.
-pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket: bool) {
+/// Prepare a request's head for a server, but for its version's shape; whether
+/// its client waits to be told to send the body (RFC 9110, section 10.1.1).
+pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket: bool) -> bool {
     let version = match head.version {
         Version::HTTP_2 => "2 ebbtide",
         Version::HTTP_10 => "1.0 ebbtide",
@@ -93,7 +106,9 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
     let headers = &mut head.headers;
     strip(headers);
     headers.remove(HTTP2_SETTINGS);
-    headers.remove(EXPECT);
+    let waits = headers
+        .remove(EXPECT)
+        .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     } else {
@@ -114,6 +129,18 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
         };
         if let Some(asked) = asked {
             headers.insert(FORWARDED_HOST, asked);
+        }
+    }
+    waits
+}
+
+/// Remove from trailers what frames or routes a message: nobody may take it
+/// from there (RFC 9110, section 6.5.1), and an HTTP/2 peer would have to take
+/// the message for malformed (RFC 9113, section 8.2.2).
+pub(super) fn trailers(trailers: &mut HeaderMap) {
+    if trailers.keys().any(|name| FRAMING.contains(name)) {
+        for name in &FRAMING {
+            trailers.remove(name);
         }
     }
 }
@@ -279,6 +306,17 @@ mod tests {
         headers.insert(KEEP_ALIVE, HeaderValue::from_static("timeout=5"));
         response(&mut headers, &[]);
         assert_eq!(headers.len(), 1, "without Connection: {headers:?}");
+    }
+
+    #[test]
+    fn trailers_frame_nothing() {
+        let mut map = HeaderMap::new();
+        for name in ["content-length", "transfer-encoding", "connection", "x-sum"] {
+            map.insert(name, HeaderValue::from_static("1"));
+        }
+        trailers(&mut map);
+        assert_eq!(map.len(), 1, "{map:?}");
+        assert!(map.contains_key("x-sum"));
     }
 
     #[test]

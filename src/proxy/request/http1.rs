@@ -148,6 +148,7 @@ async fn relay(
 ) -> Response<Reply> {
     let websocket = exchange.protocol() == Protocol::WebSocket;
     let record = Arc::clone(exchange.record());
+    // The engine tells a client that waits when the body is first pulled.
     headers::request(&mut parts, &record, site.secure(), websocket);
     let body = if incoming.is_end_stream() {
         Body::Empty

@@ -12,7 +12,7 @@ use super::http1::{find, note_response, silence};
 use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
-use super::{deadline, grpc, head, headers};
+use super::{date, deadline, grpc, head, headers};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{Request, Response, Version, response};
+use http::{Request, Response, StatusCode, Version, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::future::poll_fn;
@@ -89,10 +89,13 @@ impl Stream {
             // Boxed: rare, and every stream would have to have room for it.
             return Box::pin(self.websocket(route, parts, incoming)).await;
         }
-        headers::request(&mut parts, self.exchange.record(), site.secure(), false);
+        let waits = headers::request(&mut parts, self.exchange.record(), site.secure(), false);
         let body = if incoming.is_end_stream() {
             Body::Empty
         } else {
+            if waits {
+                self.go_on();
+            }
             Body::Http2(incoming)
         };
         let outgoing = Outgoing {
@@ -163,6 +166,7 @@ impl Stream {
 
     async fn tunnel(mut self, mut head: response::Parts, server: ServerEnd, source: RecvStream) {
         head.version = Version::HTTP_2;
+        date::add(&mut head.headers);
         self.exchange.answered(head.status.as_u16());
         let response = Response::from_parts(head, ());
         let Ok(sink) = self.respond.send_response(response, false) else {
@@ -176,10 +180,20 @@ impl Stream {
         (self.tunnel)(agreed).await;
     }
 
+    /// Let a client that waits for it send its request's body: at once, since
+    /// nothing but that body is wanted, and the server is not asked.
+    fn go_on(&mut self) {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        // A client that is gone waits for nothing.
+        let _ = self.respond.send_informational(response);
+    }
+
     /// Send an answer of our own.
     fn answer(&mut self, response: Response<Body>) {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_2;
+        date::add(&mut parts.headers);
         let Body::Full(bytes) = body else {
             // A client that is gone needs no answer.
             let _ = self
@@ -203,6 +217,7 @@ impl Stream {
             mut carrier,
         } = forwarded;
         head.version = Version::HTTP_2;
+        date::add(&mut head.headers);
         self.exchange.answered(head.status.as_u16());
         note_response(&head, &body, &self.exchange);
         let events = Events::of(&head.headers);

@@ -14,6 +14,7 @@
 
 mod answer;
 mod answered;
+mod date;
 mod deadline;
 mod events;
 mod forward;

@@ -8,6 +8,7 @@
 //! so that a source that fails while the window is shut is noticed.
 
 use super::events::Events;
+use super::headers;
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
 use bytes::Bytes;
@@ -115,7 +116,10 @@ impl Pump {
                     return None;
                 }
                 Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => self.sink.send_trailers(trailers),
+                    Ok(mut trailers) => {
+                        headers::trailers(&mut trailers);
+                        self.sink.send_trailers(trailers)
+                    }
                     Err(_) => return None,
                 },
             },

@@ -95,9 +95,10 @@ pub enum Error {
     /// A client's WebSocket handshake cannot be passed on.
     #[error("the client's WebSocket handshake is wrong: {0}")]
     Asked(&'static str),
-    /// A server's answer does not say in one way where it ends.
-    #[error("the server's answer can be read in two ways: {0}")]
-    Ambiguous(&'static str),
+    /// A server's answer is none to what it was asked, or does not say in one
+    /// way where it ends.
+    #[error("the server's answer is malformed: {0}")]
+    Malformed(&'static str),
     /// A server's answer to a WebSocket handshake is not one.
     #[error("the server's WebSocket handshake is wrong: {0}")]
     Agreed(&'static str),

@@ -57,10 +57,7 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::BAD_GATEWAY,
             "the server's WebSocket handshake is wrong",
         ),
-        Error::Ambiguous(_) => (
-            StatusCode::BAD_GATEWAY,
-            "the server's answer can be read in two ways",
-        ),
+        Error::Malformed(_) => (StatusCode::BAD_GATEWAY, "the server's answer is malformed"),
         Error::Broken => (
             StatusCode::BAD_REQUEST,
             "the request body is malformed or not whole",

@@ -1,4 +1,5 @@
-//! Reading the head of an HTTP/1.1 server's answer strictly: where it ends.
+//! Reading the head of an HTTP/1.1 server's answer strictly: whether it is one
+//! to the request, and where it ends.
 //!
 //! The engine is lenient where a server contradicts itself: it takes
 //! `Transfer-Encoding` before `Content-Length`, the last of several codings,
@@ -6,31 +7,40 @@
 //! reader takes, the client behind it among them, and a coding that is not
 //! undone would be passed on as if it were none (RFC 9112, section 6). So what
 //! does not say in one way where it ends is an error, and its connection is
-//! closed.
+//! closed. So is 101 to a request that asked for no upgrade: what follows it is
+//! not HTTP any more.
 //!
 //! Deliberately absent: HTTP/2, whose frames end a message.
 
 use crate::proxy::error::{Error, Result};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, StatusCode};
 
-/// Whether an answer says in one way where it ends.
+/// Whether an answer can be passed on; `upgrade` if the request asked for one.
 ///
 /// # Errors
-/// [`Error::Ambiguous`], with what is wrong.
-pub(super) fn framing(headers: &HeaderMap) -> Result<()> {
+/// [`Error::Malformed`], with what is wrong.
+pub(super) fn check(head: &Parts, upgrade: bool) -> Result<()> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
+        return Err(Error::Malformed("101 to a request for no upgrade"));
+    }
+    framing(&head.headers)
+}
+
+fn framing(headers: &HeaderMap) -> Result<()> {
     let length = headers.get(CONTENT_LENGTH);
     let Some(coding) = headers.get(TRANSFER_ENCODING) else {
         return length.map_or(Ok(()), |length| one_length(headers, length));
     };
     if length.is_some() {
-        return Err(Error::Ambiguous("Content-Length with Transfer-Encoding"));
+        return Err(Error::Malformed("Content-Length with Transfer-Encoding"));
     }
     let only = headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_none();
     if only && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Ok(());
     }
-    Err(Error::Ambiguous("Transfer-Encoding other than chunked"))
+    Err(Error::Malformed("Transfer-Encoding other than chunked"))
 }
 
 fn one_length(headers: &HeaderMap, length: &HeaderValue) -> Result<()> {
@@ -40,7 +50,7 @@ fn one_length(headers: &HeaderMap, length: &HeaderValue) -> Result<()> {
     if plain && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() {
         return Ok(());
     }
-    Err(Error::Ambiguous("an odd Content-Length, or several"))
+    Err(Error::Malformed("an odd Content-Length, or several"))
 }
 
 #[cfg(test)]
@@ -54,6 +64,14 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).expect("a value"));
         }
         framing(&headers).is_ok()
+    }
+
+    #[test]
+    fn nobody_switches_protocols_unasked() {
+        let response = http::Response::builder().status(101).body(());
+        let (head, ()) = response.expect("a response").into_parts();
+        assert!(check(&head, true).is_ok());
+        assert!(check(&head, false).is_err());
     }
 
     #[test]

@@ -192,7 +192,7 @@ async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Res
         }
         let secure = route.pool.upstream().secure();
         let sent = match lease {
-            Lease::Http1(lease) => over_http1(lease, request, rein.progress()).await,
+            Lease::Http1(lease) => over_http1(lease, request, websocket, rein.progress()).await,
             Lease::Http2(lease) if websocket => {
                 // Boxed: rare, and every exchange would have to have room for it.
                 Box::pin(websocket::over_http2(lease, request, secure)).await
@@ -266,6 +266,7 @@ pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
 async fn over_http1(
     mut lease: Http1Lease,
     mut request: Request<Body>,
+    websocket: bool,
     progress: Option<&Progress>,
 ) -> Result<Forwarded, Failed> {
     headers::to_http1(&mut request);
@@ -283,7 +284,7 @@ async fn over_http1(
             let (head, body): (_, Incoming) = response.into_parts();
             // Dropping the lease closes the connection: nobody knows what
             // stands on it next.
-            answered::framing(&head.headers).map_err(Failed::of)?;
+            answered::check(&head, websocket).map_err(Failed::of)?;
             Ok(Forwarded {
                 head,
                 body: Body::Http1(body),

@@ -3,14 +3,14 @@
 mod access;
 mod bodies;
 mod breaks;
-mod client;
+pub(crate) mod client;
 mod exchanges;
-mod field;
+pub(crate) mod field;
 mod grpc;
 mod heads;
 mod memory;
 mod routes;
-mod script;
+pub(crate) mod script;
 mod trailers;
 mod tunnels;
 mod unprocessed;

@@ -4,6 +4,7 @@
 //! What can be read in two ways is refused, not repaired, also where others
 //! repair it: the server behind might read it the other way.
 
+mod answers;
 mod http1;
 mod http1_bodies;
 mod http2;

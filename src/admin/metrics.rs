@@ -10,7 +10,7 @@
 use super::Admin;
 use super::census::{Count, census};
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Berth, Drained, Gate, HeaderFlaw, State};
+use crate::proxy::registry::{Berth, Drained, Gate, HandshakeFlaw, HeaderFlaw, Scope, State};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ impl Admin {
             self.farewells_family(),
             self.cuts_family(),
             self.headers_family(),
+            self.handshakes_family(),
             self.servers_family(),
             self.server_draining_family(),
             self.server_in_flight_family(),
@@ -180,26 +181,46 @@ impl Admin {
         )
         .labelled(&["listener", "flaw"])
         .answers("sum by (listener, flaw) (increase(ebbtide_proxy_headers_refused_total[1h])) > 0");
-        let mut counts = BTreeMap::<(Arc<str>, &str), u64>::new();
-        let none = self.listener_names().into_iter().map(|name| (name, 0));
         for flaw in HeaderFlaw::ALL {
-            let scopes = self.registry.scopes().into_iter();
-            let some = scopes.map(|scope| {
-                let count = scope.headers_refused(flaw);
-                (Arc::clone(scope.listener()), count)
-            });
-            for (listener, count) in none.clone().chain(some) {
-                *counts.entry((listener, flaw.as_str())).or_default() += count;
-            }
+            let label = ("flaw", flaw.as_str());
+            self.by_listener(&mut family, label, |scope| scope.headers_refused(flaw));
         }
-        for ((listener, flaw), count) in counts {
+        family
+    }
+
+    fn handshakes_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_tls_handshakes_failed",
+            "TLS handshakes that did not come to their end, by what was wrong",
+        )
+        .labelled(&["listener", "reason"])
+        .answers("sum by (listener, reason) (increase(ebbtide_tls_handshakes_failed_total[1h])) > 0");
+        for flaw in HandshakeFlaw::ALL {
+            let label = ("reason", flaw.as_str());
+            self.by_listener(&mut family, label, |scope| scope.handshakes_failed(flaw));
+        }
+        family
+    }
+
+    /// Add a sample for each listener, present or past: the sum over its scopes.
+    fn by_listener(
+        &self,
+        family: &mut Family,
+        (label, value): (&'static str, &'static str),
+        count: impl Fn(&Scope) -> u64,
+    ) {
+        let mut counts = BTreeMap::<Arc<str>, u64>::new();
+        counts.extend(self.listener_names().into_iter().map(|name| (name, 0)));
+        for scope in self.registry.scopes() {
+            *counts.entry(Arc::clone(scope.listener())).or_default() += count(&scope);
+        }
+        for (listener, count) in counts {
             let labels = [
                 ("listener", listener.to_string()),
-                ("flaw", flaw.to_owned()),
+                (label, value.to_owned()),
             ];
             family.add(labels, count);
         }
-        family
     }
 
     fn servers_family(&self) -> Family {

@@ -176,17 +176,11 @@ fn changed(settings: &[(&'static str, bool)]) -> Option<Change> {
 }
 
 fn same_routes((old, before): (&Config, &Listener), (new, after): (&Config, &Listener)) -> bool {
-    match (&before.serves, &after.serves) {
-        (Serves::Tcp { upstream: before }, Serves::Tcp { upstream: after }) => {
-            old.upstream(*before).name == new.upstream(*after).name
-        }
-        (Serves::Http { routes: before }, Serves::Http { routes: after }) => {
-            let mut pairs = before.iter().zip(after);
-            before.len() == after.len()
-                && pairs.all(|(before, after)| same_route((old, before), (new, after)))
-        }
-        _ => false,
-    }
+    // What is served, HTTP or bytes, was compared before.
+    let (before, after) = (before.serves.routes(), after.serves.routes());
+    let mut pairs = before.iter().zip(after);
+    before.len() == after.len()
+        && pairs.all(|(before, after)| same_route((old, before), (new, after)))
 }
 
 fn same_route((old, before): (&Config, &Route), (new, after): (&Config, &Route)) -> bool {

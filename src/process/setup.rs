@@ -9,7 +9,7 @@
 //!
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
-use crate::config::{self, AccessForm, Config, Listener, LogFormat, Serves};
+use crate::config::{self, AccessForm, Config, Listener, LogFormat};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
@@ -161,17 +161,14 @@ impl Setup {
     /// Whether a listener that is set as before is served as before: its
     /// upstreams are the same ones, and it is logged as it was.
     pub(super) fn serves_alike(&self, before: &Self, listener: &Listener) -> bool {
-        let ids: Vec<_> = match &listener.serves {
-            Serves::Http { routes } => routes.iter().map(|route| route.upstream).collect(),
-            Serves::Tcp { upstream } => vec![*upstream],
-        };
+        let mut ids = listener.serves.routes().iter().map(|route| route.upstream);
         let same = |id: config::UpstreamId| {
             let mut others = before.supplies.iter();
             others.any(|other| Arc::ptr_eq(&other.upstream, &self.supplies[id.0].upstream))
         };
         let (logs, other) = (&self.config.process.logs, &before.config.process.logs);
         let logged_alike = (&logs.access, logs.format) == (&other.access, other.format);
-        logged_alike && ids.into_iter().all(same)
+        logged_alike && ids.all(same)
     }
 
     /// Watch the health of upstreams that are not watched yet. To be called on

@@ -144,7 +144,7 @@ fn full_loads_as_it_stands() {
             config.upstreams.len(),
             config.hooks.len()
         ),
-        (2, 3, 5)
+        (3, 3, 5)
     );
 }
 

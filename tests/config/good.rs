@@ -83,10 +83,11 @@ fn the_first_block_of_the_design_loads() {
     assert_eq!(routes[0].path, "/orders.v1.Orders/");
     assert_eq!(&*config.upstream(routes[0].upstream).name, "orders");
     assert_eq!(&*config.upstream(routes[1].upstream).name, "site");
-    let Serves::Tcp { upstream } = config.listeners[1].serves else {
+    let Serves::Tcp { routes } = &config.listeners[1].serves else {
         panic!("not TCP");
     };
-    assert_eq!(&*config.upstream(upstream).name, "postgres");
+    assert_eq!((routes.len(), &routes[0].host), (1, &HostPattern::Any));
+    assert_eq!(&*config.upstream(routes[0].upstream).name, "postgres");
     let health: Vec<_> = config
         .upstreams
         .iter()

@@ -1,6 +1,7 @@
 //! End-to-end tests: the built binary with real clients and servers.
 
 mod drain;
+mod edge;
 mod handover;
 mod harness;
 mod proxied;

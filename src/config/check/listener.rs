@@ -57,7 +57,8 @@ impl Check<'_> {
         let serves = protocol.and_then(|protocol| match protocol.0 {
             file::Protocol::Http => self.http(label, &span, written.upstream, written.routes),
             file::Protocol::Tcp => {
-                self.tcp(&span, written.upstream.as_ref(), written.routes.as_ref())
+                let ends_tls = written.tls.as_ref().map(|tls| &tls.span);
+                self.tcp(label, &span, ends_tls, (written.upstream, written.routes))
             }
         });
         let tls = written.tls.map(|tls| self.listener_tls(tls)).transpose();
@@ -152,30 +153,6 @@ impl Check<'_> {
         }
         let routes = self.routes(listener, written)?;
         Ok(Serves::Http { routes })
-    }
-
-    fn tcp(
-        &self,
-        span: &std::ops::Range<usize>,
-        upstream: Option<&At<String>>,
-        routes: Option<&At<Vec<At<file::Route>>>>,
-    ) -> Result<Serves, Reported> {
-        if let Some(routes) = routes {
-            let problem = Problem::at(
-                &routes.span,
-                "a TCP listener takes `upstream`, not `routes`",
-            );
-            return self.refuse(
-                problem.help("write `upstream = \"NAME\"`: opaque bytes have no host or path"),
-            );
-        }
-        let Some(upstream) = upstream else {
-            let problem =
-                Problem::at(span, "a TCP listener needs `upstream`").label("`upstream` is missing");
-            return self.refuse(problem.help("add `upstream = \"NAME\"`"));
-        };
-        let upstream = self.upstream_id(upstream)?;
-        Ok(Serves::Tcp { upstream })
     }
 
     fn limits(&self, written: file::Limits) -> Result<Limits, Reported> {

@@ -21,6 +21,7 @@ mod listener;
 mod order;
 mod process;
 mod route;
+mod sni;
 mod upstream;
 
 pub(super) use access::usual;

@@ -44,11 +44,20 @@ impl Check<'_> {
         let routes = all(written.into_iter().enumerate(), |(index, route)| {
             self.route(format!("{listener}/{index}"), route.value?)
         })?;
+        self.reachable(routes, &spans)
+    }
+
+    /// That each of these, written at `spans`, can match something.
+    pub(super) fn reachable(
+        &self,
+        routes: Vec<Route>,
+        spans: &[Span],
+    ) -> Result<Vec<Route>, Reported> {
         let reachable = all(1..routes.len(), |late| {
             let Some(early) = (0..late).find(|early| covers(&routes[*early], &routes[late])) else {
                 return Ok(());
             };
-            let problem = Problem::at(&spans[late], "this route never gets a request")
+            let problem = Problem::at(&spans[late], "this route never matches")
                 .also(&spans[early], "an earlier route takes them all");
             self.refuse(
                 problem.help("the first match wins: put the narrower route first, or delete it"),
@@ -58,6 +67,12 @@ impl Check<'_> {
     }
 
     fn route(&self, name: String, written: file::Route) -> Result<Route, Reported> {
+        if let Some(sni) = written.sni {
+            let problem = Problem::at(&sni.span, "`sni` is for routes of a TCP listener");
+            return self.refuse(problem.help(
+                "requests are routed by `host`; certificates are chosen by SNI without being told",
+            ));
+        }
         let host = self.parse_or(written.host.as_ref(), HostPattern::Any, host);
         let path = self.parse_or(written.path.as_ref(), "/".to_owned(), path);
         let upstream = self.upstream_id(&written.upstream);

@@ -33,10 +33,12 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) protocol: Option<At<OneOf<Protocol>>>,
     /// TLS: one certificate, or several of which SNI chooses one.
     pub(in crate::config) tls: Option<At<OneOrMore<ListenerTls>>>,
-    /// With `protocol = "http"`: which requests go where; the first match
-    /// wins.
+    /// With `protocol = "http"`: which requests go where. With `protocol =
+    /// "tcp"`: which connections go where, by the name that a TLS client asks
+    /// for. The first match wins.
     pub(in crate::config) routes: Option<At<Vec<At<Route>>>>,
-    /// With `protocol = "tcp"`: the upstream of every connection.
+    /// With `protocol = "tcp"`, and instead of `routes`: the upstream of every
+    /// connection.
     pub(in crate::config) upstream: Option<At<String>>,
     /// How long a kept-alive connection may stay without a request.
     #[schemars(extend("default" = "60s"))]
@@ -166,10 +168,14 @@ impl Read for Limits {
     }
 }
 
-/// A match of requests to an upstream.
+/// A match of requests, or of connections, to an upstream.
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Route {
+    /// With `protocol = "tcp"`: the name that a TLS client asks for, or
+    /// `*.example.com` for every name below it. Without it the route takes all
+    /// connections, also those that ask for no name or speak no TLS.
+    pub(in crate::config) sni: Option<At<String>>,
     /// A host, `*.example.com` for every host below it, or `*` for all.
     #[schemars(extend("default" = "*"))]
     pub(in crate::config) host: Option<At<String>>,
@@ -191,6 +197,7 @@ pub(in crate::config) struct Route {
 impl Read for Route {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         node.table("a route", |table| Self {
+            sni: table.key("sni"),
             host: table.key("host"),
             path: table.key("path"),
             upstream: table.required("upstream", "upstream = \"NAME\""),

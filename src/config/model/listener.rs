@@ -81,9 +81,29 @@ pub enum Serves {
     },
     /// Opaque bytes.
     Tcp {
-        /// Where every connection goes.
-        upstream: UpstreamId,
+        /// At least one, and the first that matches wins. A `host` is the name
+        /// that the client's `ClientHello` asks for; one that takes any also
+        /// takes who asks for none, or speaks no TLS.
+        routes: Vec<Route>,
     },
+}
+
+impl Serves {
+    /// Every route, whatever is served.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        let (Self::Http { routes } | Self::Tcp { routes }) = self;
+        routes
+    }
+
+    /// Whether the name in a `ClientHello` decides where opaque bytes go.
+    #[must_use]
+    pub fn by_name(&self) -> bool {
+        match self {
+            Self::Http { .. } => false,
+            Self::Tcp { routes } => routes.iter().any(|route| route.host != HostPattern::Any),
+        }
+    }
 }
 
 /// TLS on a listener.

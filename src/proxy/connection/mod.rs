@@ -34,14 +34,15 @@ use tunnel::Early;
 static REFUSED: Burst = Burst::of(10);
 
 /// What the handshake found out: who speaks what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Spoken {
     /// HTTP/1.0 or HTTP/1.1.
     Http1,
     /// HTTP/2.
     Http2,
-    /// Bytes that are nobody's business.
-    Tcp,
+    /// Bytes that are nobody's business, for the server of this name, if they
+    /// ask for one.
+    Tcp(Option<Box<str>>),
 }
 
 /// Serve a connection whose handshake is done until it is over.
@@ -56,16 +57,20 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge,
             guard.set_protocol(Protocol::Http2);
             http2::serve(sites, guard, edge).await;
         }
-        Spoken::Tcp => {
+        Spoken::Tcp(name) => {
             guard.set_protocol(Protocol::Tcp);
-            tcp(&sites, &guard, edge).await;
+            tcp(&sites, &guard, edge, name.as_deref()).await;
         }
     }
 }
 
 /// A TCP listener's connection: dial, then pass bytes.
-async fn tcp(sites: &Sites, guard: &ConnectionGuard, mut edge: Edge) {
-    let TcpExchange { mut exchange, pool } = sites.look().begin_tcp(guard);
+async fn tcp(sites: &Sites, guard: &ConnectionGuard, mut edge: Edge, name: Option<&str>) {
+    let begun = sites.look().begin_tcp(guard, name);
+    let Some(TcpExchange { mut exchange, pool }) = begun else {
+        // A reload took its route away a moment ago.
+        return edge.close().await;
+    };
     let server = tokio::select! {
         server = dial(&pool, &exchange) => server,
         () = exchange.due() => {

@@ -1,11 +1,16 @@
 //! From an accepted socket to a connection that can carry a request.
 //!
 //! The PROXY header first, where the listener expects one of its peer; then TLS,
-//! where the listener has it, with the protocol agreed by ALPN; on clear text HTTP/2 with prior knowledge is told from HTTP/1 by its first
-//! bytes (RFC 9113, section 3.3). Each wait is bounded and tracked under its
+//! where the listener has it, with the protocol agreed by ALPN; on clear text
+//! HTTP/2 with prior knowledge is told from HTTP/1 by its first bytes (RFC 9113,
+//! section 3.3), and TLS that a server is to end is looked at for the name that
+//! it asks for. Each wait is bounded and tracked under its
 //! own name, and each has its own farewell: a FIN before the first byte or in
 //! the middle of a preface, an alert in the middle of a TLS handshake.
 
+mod flaw;
+mod hello;
+mod named;
 mod proxied;
 mod proxy_header;
 mod shake;
@@ -14,7 +19,7 @@ mod tls;
 pub(super) use tls::server_config;
 
 use super::connection::{Act, Edge, PREFACE, Spoken, Transport, bounded, serve, unread};
-use super::registry::{ConnectionGuard, State};
+use super::registry::{ConnectionGuard, HandshakeFlaw, State};
 use super::request::{Site, Sites};
 use crate::config::Serves;
 use crate::drain::{Farewell, Outcome};
@@ -97,8 +102,14 @@ async fn open_plain(
     mut socket: TcpStream,
 ) -> Result<(Edge, Spoken), Ended> {
     let (spoken, early) = match site.listener().serves {
+        Serves::Tcp { .. } if site.listener().serves.by_name() => {
+            let found = Box::pin(named::ask(site, guard, socket)).await?;
+            let transport = Transport::Plain(found.socket);
+            let spoken = Spoken::Tcp(found.name);
+            return Ok((edge(site, guard, transport, found.early), spoken));
+        }
         // A server may speak first, so nothing is awaited from the client.
-        Serves::Tcp { .. } => (Spoken::Tcp, Bytes::new()),
+        Serves::Tcp { .. } => (Spoken::Tcp(None), Bytes::new()),
         Serves::Http { .. } => sniff(site, guard, &mut socket).await?,
     };
     Ok((edge(site, guard, Transport::Plain(socket), early), spoken))
@@ -154,7 +165,7 @@ async fn open_tls(
     guard.enter(State::TlsHandshake);
     let tls = Box::pin(shake_hands(site, guard, socket, config)).await?;
     let spoken = match site.listener().serves {
-        Serves::Tcp { .. } => Spoken::Tcp,
+        Serves::Tcp { .. } => Spoken::Tcp(None),
         Serves::Http { .. } if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Spoken::Http2,
         Serves::Http { .. } => {
             // The handshake is behind: it can carry a request.
@@ -177,6 +188,7 @@ async fn shake_hands(
     match shaken {
         Ok(Ok(())) => Ok(shaking.into_stream(config).await?),
         Ok(Err(error)) => {
+            guard.scope().handshake_failed(flaw::of(&error));
             // The alert that says why must not be destroyed by a reset, and
             // who spoke no TLS may have more to say.
             if error.kind() == io::ErrorKind::InvalidData {
@@ -187,8 +199,9 @@ async fn shake_hands(
         Err(Act::Cut) => Err(Act::Cut.into()),
         Err(act) => {
             shaking.call_off();
-            if act == Act::Farewell {
-                guard.conclude(Outcome::Farewelled(Farewell::TlsAlert));
+            match act {
+                Act::Farewell => guard.conclude(Outcome::Farewelled(Farewell::TlsAlert)),
+                _ => guard.scope().handshake_failed(HandshakeFlaw::Timeout),
             }
             part(site, guard, shaking.into_socket(), Duration::ZERO).await;
             Err(Act::Close.into())

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 /// Two alerts in clear text, `user_canceled` and `close_notify`: the handshake
 /// is given up for a reason that is not a failure (RFC 8446, section 6.1).
-const CANCEL: [u8; 14] = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
+pub(super) const CANCEL: [u8; 14] = [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0];
 
 /// How far a handshake is.
 enum Step {

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: deciding anything. Orders come from `drain`.
 
+use super::flaw::{Failed, HandshakeFlaw};
 use super::guard::AcceptGuard;
 use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
@@ -32,6 +33,7 @@ pub struct Scope {
     /// Shared by all scopes of a registry: told when one has nothing left.
     released: Arc<Notify>,
     pub(super) books: Books,
+    handshakes: Failed,
     /// Who does not heed what its drain tells; touched in a drain only.
     pub(super) watch: Mutex<Watch>,
 }
@@ -47,6 +49,7 @@ impl Scope {
             acceptors: AtomicUsize::new(0),
             released,
             books: Books::default(),
+            handshakes: Failed::default(),
             watch: Mutex::default(),
         }
     }
@@ -95,6 +98,17 @@ impl Scope {
     #[must_use]
     pub fn headers_refused(&self, flaw: HeaderFlaw) -> u64 {
         self.books.headers_refused(flaw)
+    }
+
+    /// A TLS handshake did not come to its end.
+    pub(in crate::proxy) fn handshake_failed(&self, flaw: HandshakeFlaw) {
+        self.handshakes.note(flaw);
+    }
+
+    /// How many did not, since the scope began.
+    #[must_use]
+    pub fn handshakes_failed(&self, flaw: HandshakeFlaw) -> u64 {
+        self.handshakes.count(flaw)
     }
 
     /// Announce a socket that is about to accept.

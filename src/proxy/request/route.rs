@@ -5,7 +5,7 @@
 //! connections of that listener, and made anew by a reload that changes it.
 
 use super::head;
-use crate::config::{self as model, HostPattern, Serves};
+use crate::config::{self as model, HostPattern};
 use crate::drain::Protocol;
 use crate::proxy::registry::{AccessLog, Berth, ConnectionGuard, Ends, Record, RequestGuard};
 use crate::proxy::upstream::Pool;
@@ -59,12 +59,8 @@ impl Site {
         metrics: &Metrics,
         access: Option<Arc<AccessLog>>,
     ) -> Self {
-        let rules = match &listener.serves {
-            Serves::Http { routes } => routes.clone(),
-            Serves::Tcp { upstream } => vec![tunnel_rule(&listener.name, *upstream)],
-        };
+        let rules = listener.serves.routes().iter().cloned();
         let routes = rules
-            .into_iter()
             .map(|rule| {
                 let pool = Arc::clone(pools[rule.upstream.0]);
                 let upstream = pool.upstream().name();
@@ -140,33 +136,29 @@ impl Site {
         }
     }
 
-    /// Begin a tunnel on a TCP listener.
-    ///
-    /// # Panics
-    /// Never: a TCP listener's site has one route.
-    pub(in crate::proxy) fn begin_tcp(&self, guard: &ConnectionGuard) -> TcpExchange {
-        let route = &self.routes[0];
+    /// Whether a TCP listener has a route for who asks for this name, or for
+    /// none.
+    pub(in crate::proxy) fn takes(&self, name: Option<&str>) -> bool {
+        self.route(name.unwrap_or_default(), "").is_some()
+    }
+
+    /// Begin a tunnel on a TCP listener, for who asks for this name; `None` if
+    /// no route takes it.
+    pub(in crate::proxy) fn begin_tcp(
+        &self,
+        guard: &ConnectionGuard,
+        name: Option<&str>,
+    ) -> Option<TcpExchange> {
+        let route = self.route(name.unwrap_or_default(), "")?;
         let mut exchange = guard.begin(Protocol::Tcp);
         exchange.routed(&route.metrics);
         if let Some(log) = &self.access {
             exchange.log(log, None);
         }
-        TcpExchange {
+        Some(TcpExchange {
             exchange,
             pool: Arc::clone(&route.pool),
-        }
-    }
-}
-
-fn tunnel_rule(listener: &str, upstream: model::UpstreamId) -> model::Route {
-    model::Route {
-        name: format!("{listener}/0"),
-        host: HostPattern::Any,
-        path: String::new(),
-        upstream,
-        set_response_headers: Vec::new(),
-        timeout: std::time::Duration::ZERO,
-        retries: 0,
+        })
     }
 }
 

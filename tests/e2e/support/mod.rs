@@ -8,6 +8,7 @@
 //!
 //! No test sleeps. It waits for a condition, with a limit ([`within`]).
 
+pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod clients;
 pub(crate) mod consul;

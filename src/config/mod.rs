@@ -20,6 +20,7 @@
 //! resolver, so it has no place on a worker's thread.
 
 mod check;
+mod der;
 mod diff;
 mod file;
 mod files;
@@ -39,7 +40,7 @@ pub use diff::{Change, Diff};
 pub use files::Files;
 pub use model::{
     Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
-    Certificate, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun, HostPattern,
+    Certificate, ClientAuth, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun, HostPattern,
     Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion, Process, ProxyProtocol,
     ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp, UpstreamId,
     UpstreamTls,

@@ -1,13 +1,15 @@
-//! The DNS names in a certificate.
+//! The DNS names in a certificate, and its number.
 //!
 //! Purpose: find the names that a certificate is for, so that SNI can choose
-//! among several.
+//! among several, and the number that an OCSP response calls it by.
 //!
 //! Invariant: whatever the bytes are, reading ends and never panics; what is
 //! not understood has no names. rustls has accepted the certificate before.
 //!
 //! Deliberately absent: validation, other kinds of names, and the common
 //! name, which clients have not looked at for years (RFC 9110, section 4.3.4).
+
+use super::der::{children, find};
 
 /// The DNS names of `subjectAltName` (RFC 5280, section 4.2.1.6), lower case.
 pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
@@ -16,6 +18,13 @@ pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
     let names = names.into_iter().filter(|name| name.tag == DNS_NAME);
     let names = names.filter_map(|name| std::str::from_utf8(name.content).ok());
     names.map(str::to_ascii_lowercase).collect()
+}
+
+/// The serial number (RFC 5280, section 4.1.2.2), as it is encoded.
+pub(super) fn serial(certificate: &[u8]) -> Option<&[u8]> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
+    find(find(find(certificate, SEQUENCE)?, SEQUENCE)?, INTEGER)
 }
 
 /// The content of the extension `subjectAltName`.
@@ -33,52 +42,6 @@ fn alt_names(certificate: &[u8]) -> Option<&[u8]> {
     find(find(found.content, OCTETS)?, SEQUENCE)
 }
 
-/// One value in DER (X.690, section 8.1).
-struct Value<'a> {
-    tag: u8,
-    content: &'a [u8],
-}
-
-/// The content of the first value with `tag` in `bytes`.
-fn find(bytes: &[u8], tag: u8) -> Option<&[u8]> {
-    let found = children(bytes).into_iter().find(|value| value.tag == tag);
-    found.map(|value| value.content)
-}
-
-/// The values in `bytes`, up to the first that is malformed.
-fn children(bytes: &[u8]) -> Vec<Value<'_>> {
-    let mut rest = bytes;
-    std::iter::from_fn(|| {
-        let (value, after) = first(rest)?;
-        rest = after;
-        Some(value)
-    })
-    .collect()
-}
-
-/// The first value in `bytes`, and what follows it.
-fn first(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    const LONG: u8 = 0x80;
-    let (&tag, rest) = bytes.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = if length < LONG {
-        (usize::from(length), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(length - LONG))?;
-        if digits.is_empty() || digits.len() > 4 {
-            return None;
-        }
-        (
-            digits
-                .iter()
-                .fold(0, |sum, digit| sum << 8 | usize::from(*digit)),
-            rest,
-        )
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((Value { tag, content }, rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +57,16 @@ mod tests {
         let made = certificate(&["Site.example", "*.example.com", "10.0.0.1"]);
         assert_eq!(dns_names(&made), ["site.example", "*.example.com"]);
         assert!(dns_names(&certificate(&["10.0.0.1"])).is_empty());
+    }
+
+    #[test]
+    fn the_serial_number_is_found() {
+        let mut params = rcgen::CertificateParams::default();
+        params.serial_number = Some(vec![0x11, 0x22, 0x33].into());
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = params.self_signed(&key).expect("a certificate");
+        assert_eq!(serial(made.der()), Some(&[0x11, 0x22, 0x33][..]));
+        assert_eq!(serial(b"\x30\x02\x30\x00"), None);
     }
 
     #[test]

@@ -7,11 +7,13 @@
 //! Invariant: a [`Certificate`] has a chain whose first certificate belongs
 //! to its key. Key material is never part of a message.
 //!
-//! Deliberately absent: validity in time and trust in the chain: clients
-//! judge those, and a certificate may be renewed before it counts.
+//! Deliberately absent: validity in time and trust in the chain, of OCSP
+//! responses too: clients judge those, and a certificate may be renewed before
+//! it counts.
 
+use super::der::find;
 use super::model::Certificate;
-use super::names::dns_names;
+use super::names::{dns_names, serial};
 use super::report::{Fault, quote};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::ParsedCertificate;
@@ -72,16 +74,48 @@ pub(super) fn key(path: &Path) -> Result<Arc<dyn SigningKey>, Fault> {
     })
 }
 
-/// Joins a chain and a key that belong together.
+/// Reads the OCSP response in `path` (RFC 6960, section 4.2.1).
+pub(super) fn ocsp(path: &Path) -> Result<Vec<u8>, Fault> {
+    const SEQUENCE: u8 = 0x30;
+    const ENUMERATED: u8 = 0x0a;
+    const SUCCESSFUL: &[u8] = &[0];
+    let response = read(path)?;
+    let help = "write it in DER form, as `openssl ocsp -respout FILE` does";
+    let Some(inside) = find(&response, SEQUENCE) else {
+        let what = format!("{} is no OCSP response", shown(path));
+        return Err(Fault::new(what, help));
+    };
+    if find(inside, ENUMERATED) == Some(SUCCESSFUL) {
+        return Ok(response);
+    }
+    let what = format!("{} is not the answer of an OCSP responder", shown(path));
+    Err(Fault::new(
+        what,
+        "its status is an error: ask the responder again",
+    ))
+}
+
+/// Whether an OCSP response speaks of the first certificate in `chain`.
+pub(super) fn speaks_of(response: &[u8], chain: &[CertificateDer<'static>]) -> bool {
+    let serial = chain.first().and_then(|cert| serial(cert));
+    serial.is_some_and(|serial| {
+        let mut windows = response.windows(serial.len().max(1));
+        windows.any(|part| part == serial)
+    })
+}
+
+/// Joins a chain and a key that belong together, and what is to be stapled.
 pub(super) fn pair(
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
+    ocsp: Option<Vec<u8>>,
 ) -> Result<Certificate, Fault> {
     let names = chain
         .first()
         .map(|cert| dns_names(cert))
         .unwrap_or_default();
-    let pair = CertifiedKey::new(chain, key);
+    let mut pair = CertifiedKey::new(chain, key);
+    pair.ocsp = ocsp;
     match pair.keys_match() {
         // A key that cannot tell its public half is not a wrong key.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {

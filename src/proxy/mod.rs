@@ -27,8 +27,25 @@ use std::sync::Arc;
 /// # Errors
 /// [`Error::Tls`] if they cannot be used.
 pub fn tls(listener: &model::Listener) -> Result<Option<Arc<ServerConfig>>> {
+    let protocols: &[&str] = match listener.serves {
+        model::Serves::Http { .. } => &["h2", "http/1.1"],
+        // Whatever is spoken, it is not ours to agree on.
+        model::Serves::Tcp { .. } => &[],
+    };
     let settings = listener.tls.as_ref();
     settings
-        .map(|tls| handshake::server_config(&listener.name, tls, &listener.serves))
+        .map(|tls| tls_of(&listener.name, tls, protocols))
         .transpose()
+}
+
+/// The TLS settings of anything else that ends TLS, for these protocols.
+///
+/// # Errors
+/// [`Error::Tls`] if they cannot be used.
+pub fn tls_of(
+    owner: &Arc<str>,
+    tls: &model::ListenerTls,
+    protocols: &[&str],
+) -> Result<Arc<ServerConfig>> {
+    handshake::server_config(owner, tls, protocols)
 }

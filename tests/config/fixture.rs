@@ -3,6 +3,8 @@
 
 use ebbtide::config::{Config, Report, load, parse_with};
 use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +32,15 @@ impl Fixture {
                 name,
             );
         }
+        // An OCSP response as far as it is looked into: a status, and something
+        // that has the certificate's number.
+        let site = fs::read(fixture.path("certs/site.pem")).expect("site.pem");
+        let site = CertificateDer::from_pem_slice(&site).expect("a certificate");
+        let inside = [&[0x0a, 1, 0][..], &site].concat();
+        let length = u16::try_from(inside.len()).expect("short").to_be_bytes();
+        let response = [&[0x30, 0x82][..], &length, &inside].concat();
+        fixture.write("certs/site.ocsp", &response);
+        fixture.write("certs/error.ocsp", &[0x30, 3, 0x0a, 1, 6]);
         fixture.pair("c.pem", "k.pem", "site.example");
         fixture.pair("ca.pem", "ca.key", "authority");
         fixture.write("certs/not.pem", b"this is no PEM file\n");

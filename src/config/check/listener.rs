@@ -8,10 +8,9 @@
 //! Deliberately absent: clashes between listeners (see `clash`).
 
 use super::super::file;
-use super::super::model::{Limits, Listener, ListenerTls, ProxyProtocol, Serves};
-use super::super::read::{At, Named, OneOf, OneOrMore, SwitchOr, Time, value_or};
+use super::super::model::{Limits, Listener, ProxyProtocol, Serves};
+use super::super::read::{At, Named, OneOf, SwitchOr, Time, value_or};
 use super::super::report::{Problem, Reported};
-use super::super::tls;
 use super::{Check, address, all};
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,64 +176,6 @@ impl Check<'_> {
             head_time: head_time?,
             body_idle: body_idle?,
             send_idle: send_idle?,
-        })
-    }
-
-    fn listener_tls(
-        &self,
-        written: At<OneOrMore<file::ListenerTls>>,
-    ) -> Result<ListenerTls, Reported> {
-        let pairs = written.value?.0;
-        let Some(first) = pairs.first() else {
-            let problem =
-                Problem::at(&written.span, "`tls` is empty").label("no certificate to show");
-            return self.refuse(problem.help(
-                "write `tls = { cert = \"...\", key = \"...\" }`, or leave it out for clear text",
-            ));
-        };
-        let shared = first.get().map(|first| {
-            let ca = first.client_ca.as_ref();
-            let ca =
-                ca.map(|ca| self.parse(ca, |path| tls::roots(&self.read_path(path)).map(Arc::new)));
-            (ca.transpose(), value_or(first.tickets.clone(), true))
-        });
-        let certificates = all(pairs.iter().enumerate(), |(index, pair)| {
-            let pair = pair.get()?;
-            let shared = pair.client_ca.as_ref().map(|ca| &ca.span);
-            let shared = shared.or(pair.tickets.as_ref().map(|tickets| &tickets.span));
-            if let (1.., Some(span)) = (index, shared) {
-                let problem = Problem::at(
-                    span,
-                    "this counts for the listener, not for one certificate",
-                );
-                return self.refuse(
-                    problem.help("write `client_ca` and `tickets` in the first entry of `tls`"),
-                );
-            }
-            self.pair(&pair.cert, &pair.key)
-        });
-        let (client_ca, tickets) = shared?;
-        Ok(ListenerTls {
-            certificates: certificates?,
-            client_ca: client_ca?,
-            tickets: tickets?,
-        })
-    }
-
-    /// Loads a certificate and its key, and blames the file that is wrong.
-    pub(super) fn pair(
-        &self,
-        cert: &At<String>,
-        key: &At<String>,
-    ) -> Result<super::super::model::Certificate, Reported> {
-        let chain = self.parse(cert, |path| tls::chain(&self.read_path(path)));
-        let secret = self.parse(key, |path| tls::key(&self.read_path(path)));
-        tls::pair(chain?, secret?).or_else(|fault| {
-            let problem = fault
-                .at(&key.span)
-                .label("this key")
-                .also(&cert.span, "this certificate");
-            self.refuse(problem)
         })
     }
 }

@@ -22,6 +22,7 @@ mod order;
 mod process;
 mod route;
 mod sni;
+mod tls;
 mod upstream;
 
 pub(super) use access::usual;

@@ -185,7 +185,7 @@ impl Check<'_> {
     }
 
     fn client(&self, cert: &At<String>, key: &At<String>) -> Result<(PathBuf, PathBuf), Reported> {
-        self.pair(cert, key)?;
+        self.pair(cert, key, None)?;
         Ok((self.path(cert.get()?), self.path(key.get()?)))
     }
 

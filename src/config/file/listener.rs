@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: which keys go together; that depends on `protocol`.
 
+use super::super::model::ClientAuth;
 use super::super::read::{At, Named, Node, OneOf, OneOrMore, Read, Size, SwitchOr, Time};
 use super::super::report::Reported;
 use super::super::words::Word;
@@ -110,8 +111,20 @@ pub(in crate::config) struct ListenerTls {
     /// The PEM file of the authorities that client certificates must come
     /// from; without it none is asked for. In a list: in the first entry.
     pub(in crate::config) client_ca: Option<At<String>>,
-    /// Whether resumption tickets are given out. In a list: in the first
-    /// entry.
+    /// Whether a client must show one (`require`), or is let in without
+    /// (`request`). In a list: in the first entry.
+    #[schemars(extend("default" = "require"))]
+    pub(in crate::config) client_auth: Option<At<OneOf<ClientAuth>>>,
+    /// A file with the OCSP response that is shown with the certificate, in
+    /// DER form.
+    pub(in crate::config) ocsp: Option<At<String>>,
+    /// Whether the secrets of connections are written to the file that
+    /// `SSLKEYLOGFILE` names in the environment: whoever has that file can read
+    /// the traffic. In a list: in the first entry.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) keylog: Option<At<bool>>,
+    /// Whether resumption tickets are given out; their keys change every six
+    /// hours. In a list: in the first entry.
     #[schemars(extend("default" = true))]
     pub(in crate::config) tickets: Option<At<bool>>,
 }
@@ -122,6 +135,9 @@ impl Read for ListenerTls {
             cert: table.required("cert", "cert = \"certs/site.pem\""),
             key: table.required("key", "key = \"certs/site.key\""),
             client_ca: table.key("client_ca"),
+            client_auth: table.key("client_auth"),
+            ocsp: table.key("ocsp"),
+            keylog: table.key("keylog"),
             tickets: table.key("tickets"),
         })
     }

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: sockets and TLS configurations made from these.
 
+use super::super::words::Word;
 use super::UpstreamId;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -114,15 +115,37 @@ pub struct ListenerTls {
     pub certificates: Vec<Certificate>,
     /// Where client certificates must come from; `None` asks for none.
     pub client_ca: Option<Arc<RootCertStore>>,
+    /// Whether a client that shows none is let in, where one is asked for.
+    pub client_auth: ClientAuth,
     /// Whether TLS resumption tickets are given out (RFC 8446, section 4.6.1).
     pub tickets: bool,
+    /// Whether the secrets of connections are written to the file that the
+    /// environment names in `SSLKEYLOGFILE`.
+    pub keylog: bool,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum ClientAuth {
+    /// Its handshake fails without one.
+    #[default]
+    Require,
+    /// It is let in without one. A wrong one is refused all the same.
+    Request,
+}
+
+impl Word for ClientAuth {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("require", Self::Require), ("request", Self::Request)];
 }
 
 impl PartialEq for ListenerTls {
     fn eq(&self, other: &Self) -> bool {
         let roots = |tls: &Self| tls.client_ca.as_ref().map(|ca| ca.roots.clone());
         self.certificates == other.certificates
+            && self.client_auth == other.client_auth
             && self.tickets == other.tickets
+            && self.keylog == other.keylog
             && roots(self) == roots(other)
     }
 }
@@ -130,17 +153,19 @@ impl PartialEq for ListenerTls {
 /// A certificate chain and its key; they match.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// Chain and key, ready for rustls.
+    /// Chain, key and OCSP response, ready for rustls.
     pub key: Arc<CertifiedKey>,
     /// The DNS names that the certificate covers (its `subjectAltName`, RFC
     /// 5280, section 4.2.1.6), lower case, wildcards as `*.example.com`.
     pub names: Vec<String>,
 }
 
-/// By its chain: the keys of one certificate are one key.
+/// By its chain and its staple: the keys of one certificate are one key.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        self.key.cert == other.key.cert && self.names == other.names
+        self.key.cert == other.key.cert
+            && self.key.ocsp == other.key.ocsp
+            && self.names == other.names
     }
 }
 

@@ -22,7 +22,8 @@ mod upstream;
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use hook::{Hook, HookRun, Occasion};
 pub use listener::{
-    Certificate, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route, Serves,
+    Certificate, ClientAuth, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route,
+    Serves,
 };
 pub use upstream::{
     Balance, Health, HealthCheck, ProxyVersion, Server, ServerAddress, Upstream, UpstreamHttp,

@@ -10,6 +10,7 @@
 
 mod flaw;
 mod hello;
+mod identity;
 mod named;
 mod proxied;
 mod proxy_header;
@@ -164,6 +165,9 @@ async fn open_tls(
     first_byte(site, guard, &socket).await?;
     guard.enter(State::TlsHandshake);
     let tls = Box::pin(shake_hands(site, guard, socket, config)).await?;
+    if let Some([shown, ..]) = tls.get_ref().1.peer_certificates() {
+        guard.client.set_certificate(identity::of(shown));
+    }
     let spoken = match site.listener().serves {
         Serves::Tcp { .. } => Spoken::Tcp(None),
         Serves::Http { .. } if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Spoken::Http2,

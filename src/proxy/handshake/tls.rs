@@ -4,28 +4,30 @@
 //! The certificate is chosen by SNI: an exact name first, then a wildcard of
 //! its parent, then the first certificate given.
 
-use crate::config::{Certificate, ListenerTls, Serves};
+use crate::config::{Certificate, ClientAuth, ListenerTls};
 use crate::proxy::error::{Error, Result};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
+use rustls::{KeyLogFile, ServerConfig};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The TLS settings of one listener.
+/// The TLS settings of one listener, for these protocols (ALPN), the first
+/// preferred; a client that offers only others is refused by an alert (RFC 7301,
+/// section 3.2).
 ///
 /// # Errors
 /// [`Error::Tls`] if the client CAs or the ticket keys cannot be used.
 pub(in crate::proxy) fn server_config(
-    listener: &Arc<str>,
+    owner: &Arc<str>,
     tls: &ListenerTls,
-    serves: &Serves,
+    protocols: &[&str],
 ) -> Result<Arc<ServerConfig>> {
     let unusable = |reason: String| Error::Tls {
-        owner: Arc::clone(listener),
+        owner: Arc::clone(owner),
         reason,
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -35,17 +37,30 @@ pub(in crate::proxy) fn server_config(
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
-                .build()
-                .map_err(|error| unusable(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider);
+            let verifier = match tls.client_auth {
+                ClientAuth::Require => verifier.build(),
+                ClientAuth::Request => verifier.allow_unauthenticated().build(),
+            };
+            builder
+                .with_client_cert_verifier(verifier.map_err(|error| unusable(error.to_string()))?)
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&tls.certificates)));
-    if matches!(serves, Serves::Http { .. }) {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+    config.alpn_protocols = protocols.collect();
+    if tls.keylog {
+        tracing::warn!(
+            event = "keylog",
+            %owner,
+            "the secrets of TLS connections are written to the file in SSLKEYLOGFILE: \
+             whoever has it can read the traffic"
+        );
+        config.key_log = Arc::new(KeyLogFile::new());
     }
     if tls.tickets {
+        // The library makes new keys every six hours, and takes the last ones
+        // for another six.
         config.ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| unusable(error.to_string()))?;
     } else {

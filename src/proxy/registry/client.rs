@@ -29,6 +29,7 @@ pub struct Client {
     forwarded_for: HeaderValue,
     local: OnceLock<SocketAddr>,
     proxied: OnceLock<Box<Proxied>>,
+    certificate: OnceLock<Box<HeaderValue>>,
 }
 
 /// What a PROXY header said.
@@ -45,6 +46,7 @@ impl Client {
             forwarded_for: forwarded_for(socket),
             local: OnceLock::new(),
             proxied: OnceLock::new(),
+            certificate: OnceLock::new(),
         }
     }
 
@@ -87,6 +89,19 @@ impl Client {
             source: self.socket,
             destination,
         })
+    }
+
+    /// The certificate that it showed and that was accepted, as
+    /// `X-Forwarded-Client-Cert` has it.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&HeaderValue> {
+        self.certificate.get().map(AsRef::as_ref)
+    }
+
+    /// Note the certificate that it showed.
+    pub(in crate::proxy) fn set_certificate(&self, shown: HeaderValue) {
+        // Shown once, in the handshake.
+        let _ = self.certificate.set(Box::new(shown));
     }
 
     /// Note our end of the socket.

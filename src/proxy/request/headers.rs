@@ -18,6 +18,7 @@ use http::{HeaderMap, Request, Version};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -118,6 +119,7 @@ pub(super) fn request(head: &mut Parts, record: &Record, secure: bool, websocket
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
+    name_certificate(headers, record.client.certificate());
     append(headers, FORWARDED_FOR, record.client.forwarded_for());
     let scheme = if secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
@@ -142,6 +144,28 @@ pub(super) fn trailers(trailers: &mut HeaderMap) {
         for name in &FRAMING {
             trailers.remove(name);
         }
+    }
+}
+
+/// Say which certificate the client showed, in place of whatever it says
+/// itself: also where it showed none, and under names that a server might take
+/// for this one.
+fn name_certificate(headers: &mut HeaderMap, shown: Option<&HeaderValue>) {
+    // A server's gateway interface may not tell `_` from `-` (RFC 3875,
+    // section 4.1.18).
+    let ours = FORWARDED_CLIENT_CERT;
+    let ours = ours.as_str().as_bytes();
+    let alike = |name: &&HeaderName| {
+        let name = name.as_str().as_bytes();
+        let mut pairs = name.iter().zip(ours);
+        let alike = |(one, other)| one == other || (one, other) == (&b'_', &b'-');
+        name.len() == ours.len() && pairs.all(alike)
+    };
+    while let Some(forged) = headers.keys().find(alike).cloned() {
+        headers.remove(forged);
+    }
+    if let Some(shown) = shown {
+        headers.insert(FORWARDED_CLIENT_CERT, shown.clone());
     }
 }
 
@@ -352,6 +376,25 @@ mod tests {
         assert_eq!(head.headers[VIA], "1.0 edge, 1.1 ebbtide");
         assert_eq!(head.headers[FORWARDED_PROTO], "https");
         assert_eq!(head.headers[FORWARDED_HOST], "a");
+    }
+
+    #[test]
+    fn a_client_cannot_say_which_certificate_it_showed() {
+        let forged = [
+            ("host", "a"),
+            ("x-forwarded-client-cert", "Hash=1"),
+            ("X-Forwarded-Client-Cert", "Hash=2"),
+            ("x_forwarded_client_cert", "Hash=3"),
+            ("x-forwarded_client-cert", "Hash=4"),
+        ];
+        let head = prepared(&forged);
+        let left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert!(!left.iter().any(|name| name.contains("cert")), "{left:?}");
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_CLIENT_CERT, HeaderValue::from_static("Hash=1"));
+        name_certificate(&mut headers, Some(&HeaderValue::from_static("Hash=ours")));
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[FORWARDED_CLIENT_CERT], "Hash=ours");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! TCP and TLS at the edge: who is let in, by which name and which certificate,
 //! and what servers are told of it.
 
+mod certificates;
+mod client_auth;
+mod resumption;
 mod sni;
 mod sni_drain;
 

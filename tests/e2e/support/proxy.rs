@@ -68,9 +68,20 @@ impl Proxy {
 
     /// Run it on the config `text` by this command, and wait for nothing.
     pub(crate) fn start_as(text: &str, command: Command) -> Self {
+        Self::spawn_in(text, command, |_| ())
+    }
+
+    /// Run it in a directory in which `prepare` has left more files, until it
+    /// is ready.
+    pub(crate) async fn start_in(text: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::spawn_in(text, Self::command(), prepare).ready(text).await
+    }
+
+    fn spawn_in(text: &str, command: Command, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let certificate = Certificate::new();
         certificate.write(directory.path());
+        prepare(directory.path());
         let shared = (Arc::new(certificate), Arc::new(directory));
         Self::spawn(text, command, ("ebbtide.toml", &[]), shared)
     }
@@ -96,6 +107,7 @@ impl Proxy {
             .arg("run")
             .args(arguments)
             .arg(&config)
+            .env("SSLKEYLOGFILE", directory.path().join("keys.log"))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -173,6 +173,7 @@ impl Check<'_> {
             (Some(lone), None) => self.lone(lone, "cert", "key"),
             (None, Some(lone)) => self.lone(lone, "key", "cert"),
         };
+        let verify = self.verify(written);
         let (ca, client) = (ca.transpose()?, client?);
         let pair = client.iter().flat_map(|(cert, key)| [cert, key]);
         let content = tls::content(ca.iter().chain(pair));
@@ -180,8 +181,39 @@ impl Check<'_> {
             sni: sni?,
             ca,
             client,
+            verify: verify?,
             content,
         })
+    }
+
+    fn verify(&self, written: &file::UpstreamTls) -> Result<bool, Reported> {
+        let Some(verify) = &written.verify else {
+            return Ok(true);
+        };
+        if *verify.get()? {
+            return Ok(true);
+        }
+        let beside = [("ca", &written.ca), ("cert", &written.cert)];
+        let mut beside = beside
+            .into_iter()
+            .filter_map(|(name, key)| Some((name, key.as_ref()?)));
+        let Some((name, key)) = beside.next() else {
+            return Ok(false);
+        };
+        let problem = Problem::at(
+            &verify.span,
+            format!("`verify = false` contradicts `{name}`"),
+        );
+        let problem = problem.also(
+            &key.span,
+            match name {
+                "ca" => "nothing would be verified by it",
+                _ => "anybody who answers would be shown it",
+            },
+        );
+        self.refuse(problem.help(format!(
+            "delete `verify`, or `{name}` with what goes with it"
+        )))
     }
 
     fn client(&self, cert: &At<String>, key: &At<String>) -> Result<(PathBuf, PathBuf), Reported> {

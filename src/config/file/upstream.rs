@@ -95,6 +95,11 @@ pub(in crate::config) struct UpstreamTls {
     pub(in crate::config) cert: Option<At<String>>,
     /// The PEM file of the client certificate's private key; needs `cert`.
     pub(in crate::config) key: Option<At<String>>,
+    /// Whether the server must prove who it is. `false` takes anybody who
+    /// answers, also one who reads along: for tests, and never beside `ca`,
+    /// `cert` or `key`.
+    #[schemars(extend("default" = true))]
+    pub(in crate::config) verify: Option<At<bool>>,
 }
 
 impl Read for UpstreamTls {
@@ -104,6 +109,7 @@ impl Read for UpstreamTls {
             ca: table.key("ca"),
             cert: table.key("cert"),
             key: table.key("key"),
+            verify: table.key("verify"),
         })
     }
 }

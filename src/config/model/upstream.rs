@@ -152,6 +152,9 @@ pub struct UpstreamTls {
     pub ca: Option<PathBuf>,
     /// The client certificate to show: certificate chain, then key.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// Whether the server's certificate is verified. If not, there is neither
+    /// `ca` nor `client`.
+    pub verify: bool,
     /// Of the content of these files: another one means other content.
     pub content: u64,
 }

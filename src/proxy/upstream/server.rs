@@ -13,7 +13,7 @@
 //! CA or client certificate on a peer: set there, they would rebuild the TLS
 //! configuration for each connection; the connector has them instead.
 
-use super::proxy_header;
+use super::{proxy_header, tls};
 use crate::config;
 use crate::proxy::registry::{Berth, Gate};
 use crate::proxy::{Error, Result};
@@ -71,6 +71,9 @@ impl Server {
         );
         peer._address = address(config, server)?;
         options(config, &mut peer.options);
+        if config.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            tls::verify_nothing(&config.name, &mut peer.options)?;
+        }
         Ok(Self {
             name: Arc::clone(&server.name),
             opaque: Opaque(peer.clone()),

@@ -3,7 +3,8 @@
 //! Purpose: build pingora's connectors so that CA and client certificate are
 //! part of their one cached TLS configuration.
 //!
-//! Invariant: no setting weakens verification. An empty name would switch it
+//! Invariant: nothing but `verify = false` weakens verification, and that is
+//! warned of. An empty name would switch it
 //! off in the connector, so it is refused here, and a client certificate file
 //! without a certificate would be passed over in silence, so that is too.
 //!
@@ -12,6 +13,8 @@
 use crate::config::UpstreamTls;
 use crate::proxy::{Error, Result};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::upstreams::peer::PeerOptions;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -39,6 +42,15 @@ pub(super) fn options(owner: &Arc<str>, tls: Option<&UpstreamTls>) -> Result<Con
     };
     if let Err(error) = ServerName::try_from(tls.sni.as_str()) {
         return Err(refuse(format!("sni {:?}: {error}", tls.sni)));
+    }
+    if !tls.verify {
+        tracing::warn!(
+            event = "unverified",
+            upstream = %owner,
+            "servers need not prove who they are: whoever is between can read and change all"
+        );
+        // Nobody is asked; the system's store may even be empty.
+        options.ca_file = Some(NO_CERTIFICATES.to_owned());
     }
     if let Some(ca) = &tls.ca {
         check_authorities(ca).map_err(refuse)?;
@@ -74,6 +86,27 @@ pub(super) fn guarded<T>(owner: &Arc<str>, build: impl FnOnce() -> T) -> Result<
         owner: Arc::clone(owner),
         reason: "the certificates, or the system's own, cannot be loaded".to_owned(),
     })
+}
+
+/// Let peers with these options take whoever answers.
+///
+/// The connector heeds that only where it makes a configuration for one
+/// connection, as it does for a peer with authorities of its own: so there is
+/// one, whose key nobody has. The price is a full handshake each time.
+///
+/// # Errors
+/// [`Error::Tls`] if the authority cannot be made.
+pub(super) fn verify_nothing(owner: &Arc<str>, options: &mut PeerOptions) -> Result<()> {
+    let made = rcgen::generate_simple_self_signed(["nobody.invalid".to_owned()]);
+    let made = made.map_err(|error| Error::Tls {
+        owner: Arc::clone(owner),
+        reason: error.to_string(),
+    })?;
+    let nobody = made.cert.der().to_vec();
+    options.ca = Some(Arc::new([WrappedX509::new(nobody, parse_x509)]));
+    options.verify_cert = false;
+    options.verify_hostname = false;
+    Ok(())
 }
 
 fn text(path: &Path) -> Result<String, String> {

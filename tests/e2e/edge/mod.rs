@@ -6,6 +6,7 @@ mod client_auth;
 mod resumption;
 mod sni;
 mod sni_drain;
+mod upstream_tls;
 
 use crate::support::proxy::Proxy;
 

@@ -78,6 +78,7 @@ impl Papers {
             sni: "site".to_owned(),
             ca: Some(self.path("ca.pem")),
             client: client.then(|| (self.path("client.pem"), self.path("client.key"))),
+            verify: true,
             content: 0,
         }
     }

@@ -11,8 +11,9 @@
 
 use super::accept::wanted;
 use super::ask::{Asked, Query, finish_in, format_in};
+use super::auth::{self, Credentials, Way};
 use super::problem::Problem;
-use super::{Admin, auth, openapi, servers};
+use super::{Admin, openapi, servers};
 use crate::control::{NotReloaded, Refusal, Status};
 use crate::drain::{Phase, Receipt, Trigger};
 use crate::telemetry::metrics::Format;
@@ -124,18 +125,18 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 17] = [
 
 impl Admin {
     /// The answer to one request, whatever it is.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(&self, request: Request<B>, way: Way) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        match self.judge(request).await {
+        match self.judge(request, way).await {
             Ok(response) => response,
             Err(problem) => problem.response(),
         }
     }
 
-    async fn judge<B>(&self, request: Request<B>) -> Answer
+    async fn judge<B>(&self, request: Request<B>, way: Way) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -143,9 +144,11 @@ impl Admin {
         let (head, body) = request.into_parts();
         let found = find(&head.method, head.uri.path());
         if !matches!(found, Ok((Call::Live | Call::Ready, _))) {
-            // Also for what is not there: without the token nothing is told.
-            let token = self.token.load_full();
-            auth::authorize(&head.headers, token.as_deref().map(String::as_str))?;
+            // Also for what is not there: to strangers nothing is told.
+            let credentials = Credentials::of(&head.headers);
+            let role = self.doorman.load().role(&credentials, way);
+            auth::authorize(role, &head.method)?;
+            auth::refuse_rebinding(&head, way, &credentials)?;
         }
         auth::refuse_pages(&head.method, &head.headers)?;
         let (call, places) = found?;

@@ -249,7 +249,13 @@ mod tests {
 
     fn admin() -> Arc<Admin> {
         let (control, _inbox) = control::channel(Status::new(Plan::default()));
-        Admin::new(control, Registry::new(), Vec::new(), Metrics::new(), None)
+        Admin::new(
+            control,
+            Registry::new(),
+            Vec::new(),
+            Metrics::new(),
+            crate::admin::Doorman::default(),
+        )
     }
 
     #[test]

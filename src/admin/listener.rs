@@ -190,17 +190,18 @@ impl AdminListener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// The next connection, and whether it came by TCP.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, bool)> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Answers are small and written at once.
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), true))
             }
             Socket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), false))
             }
         }
     }

@@ -194,7 +194,9 @@ impl Admin {
             "TLS handshakes that did not come to their end, by what was wrong",
         )
         .labelled(&["listener", "reason"])
-        .answers("sum by (listener, reason) (increase(ebbtide_tls_handshakes_failed_total[1h])) > 0");
+        .answers(
+            "sum by (listener, reason) (increase(ebbtide_tls_handshakes_failed_total[1h])) > 0",
+        );
         for flaw in HandshakeFlaw::ALL {
             let label = ("reason", flaw.as_str());
             self.by_listener(&mut family, label, |scope| scope.handshakes_failed(flaw));

@@ -9,7 +9,7 @@
 //! to close, and responses in flight then have [`LAST_ANSWERS`] to end, so
 //! that whoever waits for the receipt gets it.
 //!
-//! Deliberately absent: TLS, HTTP/2, and any decision. A command is done by
+//! Deliberately absent: HTTP/2, and any decision. A command is done by
 //! the conductor or refused by it.
 
 mod accept;
@@ -17,16 +17,19 @@ mod api;
 mod ask;
 mod auth;
 mod census;
+mod doorman;
 mod dump;
 mod listener;
 mod logs;
 mod metrics;
 mod openapi;
 mod problem;
+mod reserve;
 mod serve;
 mod servers;
 pub mod view;
 
+pub use doorman::Doorman;
 pub use listener::{AdminHold, AdminListener, LentSocket};
 pub use problem::Problem;
 pub use serve::LAST_ANSWERS;
@@ -78,38 +81,38 @@ pub struct Admin {
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     /// The counters that a scrape reads.
     pub metrics: Arc<Metrics>,
-    token: ArcSwapOption<String>,
+    doorman: ArcSwap<Doorman>,
     config: ArcSwapOption<view::InForce>,
     /// Has a permit if `/metrics` was read after the drain.
     scraped: Notify,
 }
 
 impl Admin {
-    /// An interface to these. Requests must carry `token` as a bearer token, if
-    /// there is one; `/livez` and `/readyz` are answered without.
+    /// An interface to these, for whom the doorman lets in; `/livez` and
+    /// `/readyz` are answered to all.
     #[must_use]
     pub fn new(
         control: Control,
         registry: Arc<Registry>,
         upstreams: Vec<Arc<Upstream>>,
         metrics: Arc<Metrics>,
-        token: Option<String>,
+        doorman: Doorman,
     ) -> Arc<Self> {
         Arc::new(Self {
             control,
             registry,
             upstreams: ArcSwap::from_pointee(upstreams),
             metrics,
-            token: ArcSwapOption::from_pointee(token),
+            doorman: ArcSwap::from_pointee(doorman),
             config: ArcSwapOption::empty(),
             scraped: Notify::new(),
         })
     }
 
-    /// Show other upstreams, and ask for another token, from now on.
-    pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, token: Option<String>) {
+    /// Show other upstreams, and have another doorman, from now on.
+    pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, doorman: Doorman) {
         self.upstreams.store(Arc::new(upstreams));
-        self.token.store(token.map(Arc::new));
+        self.doorman.store(Arc::new(doorman));
     }
 
     /// Show this config as the one in force from now on.

@@ -7,13 +7,16 @@
 //! Deliberately absent: the live table. These connections are not part of
 //! what is drained; they report it.
 
+use super::auth::Way;
 use super::listener::Stream;
+use super::reserve::Reserve;
 use super::{Admin, AdminListener};
 use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 /// How long responses in flight may take when the interface stops.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -32,7 +36,8 @@ const LAST_HEADS: Duration = Duration::from_millis(100);
 /// Connections at once; more wait in the accept queue.
 const CONNECTIONS: usize = 256;
 
-/// From the end of one response, or the accept, to the next request's head.
+/// From the end of one response, or the accept, to the next request's head; and
+/// for a TLS handshake.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// Bytes of a request head.
@@ -52,6 +57,7 @@ impl Admin {
         };
         let (stopping, told) = watch::channel(false);
         let mut connections = JoinSet::new();
+        let mut reserve = Reserve::new();
         loop {
             tokio::select! {
                 next = listeners.recv() => match next {
@@ -59,22 +65,24 @@ impl Admin {
                     None => break,
                 },
                 accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                    Ok(stream) => {
-                        connections.spawn(Arc::clone(&self).connection(stream, told.clone()));
+                    Ok(accepted) => {
+                        connections.spawn(Arc::clone(&self).connection(accepted, told.clone()));
                     }
+                    Err(error) if reserve.give_up_for(&error) => {}
                     Err(error) => {
                         tracing::warn!(%error, "admin: cannot accept");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                Some(_) = connections.join_next() => {}
+                Some(_) = connections.join_next() => reserve.refill(),
+                () = sleep(ACCEPT_PAUSE), if !reserve.is_full() => reserve.refill(),
             }
         }
         // Who connected in time is in the queue, perhaps without the runtime
         // knowing yet; a turn of it finds out.
         tokio::task::yield_now().await;
-        while let Some(Ok(stream)) = listener.accept().now_or_never() {
-            connections.spawn(Arc::clone(&self).connection(stream, told.clone()));
+        while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+            connections.spawn(Arc::clone(&self).connection(accepted, told.clone()));
         }
         drop(listener);
         stopping.send_replace(true);
@@ -84,17 +92,54 @@ impl Admin {
         }
     }
 
+    /// Shake hands, where the interface has TLS.
+    async fn open(
+        &self,
+        (stream, inet): (Box<dyn Stream>, bool),
+    ) -> io::Result<(Box<dyn Stream>, Way)> {
+        let tls = self.doorman.load().tls.clone();
+        let Some(tls) = tls.filter(|_| inet) else {
+            let way = Way {
+                inet,
+                ..Way::default()
+            };
+            return Ok((stream, way));
+        };
+        let shaken = timeout(HEAD_TIME, TlsAcceptor::from(tls).accept(stream));
+        let shaken = shaken.await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let way = Way {
+            inet,
+            tls: true,
+            certificate: shaken.get_ref().1.peer_certificates().is_some(),
+        };
+        Ok((Box::new(shaken), way))
+    }
+
     async fn connection(
         self: Arc<Self>,
-        stream: Box<dyn Stream>,
+        accepted: (Box<dyn Stream>, bool),
         mut stopping: watch::Receiver<bool>,
     ) {
+        let opened = tokio::select! {
+            opened = self.open(accepted) => opened,
+            () = async {
+                told_to_stop(&mut stopping).await;
+                sleep(LAST_HEADS).await;
+            } => return,
+        };
+        let (stream, way) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(%error, "admin: no TLS handshake");
+                return;
+            }
+        };
         let begun = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&begun);
         let service = service_fn(move |request| {
             asked.store(true, Relaxed);
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+            async move { Ok::<_, Infallible>(admin.answer(request, way).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

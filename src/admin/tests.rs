@@ -173,7 +173,7 @@ impl House {
             Arc::clone(&registry),
             vec![upstream(&registry)],
             metrics,
-            token.map(str::to_owned),
+            Doorman::with_tokens(token.map(str::to_owned).into_iter().collect(), Vec::new()),
         );
         admin.runs_by(&config());
         while control.status().process.phase != Phase::Active {
@@ -261,7 +261,7 @@ async fn who_waits_gets_the_receipt_though_the_interface_stops() {
 async fn a_slow_body_is_not_waited_for_past_the_drain() {
     let house = House::open(None).await;
     let mut slow = house.client();
-    let part = "POST /v1/drain HTTP/1.1\r\nhost: admin\r\ncontent-length: 2\r\n\r\n{";
+    let part = "POST /v1/drain HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{";
     slow.send_part(part).await;
     house.post("/v1/drain", "").await;
     let _inbox = house.conductor.let_go().await;

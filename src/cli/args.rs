@@ -181,7 +181,7 @@ pub(super) struct Forecast {
 /// How to reach a running proxy, and how to show its answer.
 #[derive(Debug, Args)]
 pub(super) struct Remote {
-    /// Its admin interface: HOST:PORT, or unix:PATH
+    /// Its admin interface: HOST:PORT, <https://HOST:PORT>, or unix:PATH
     #[arg(
         long,
         value_name = "ADDR",
@@ -193,6 +193,15 @@ pub(super) struct Remote {
     /// users of the machine, the environment cannot
     #[arg(long, env = "EBBTIDE_TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
+    /// The authority of its certificate, a PEM file, where it has TLS
+    #[arg(long, value_name = "FILE", env = "EBBTIDE_CA")]
+    pub(super) ca: Option<PathBuf>,
+    /// A client certificate to show there, a PEM file
+    #[arg(long, value_name = "FILE", env = "EBBTIDE_CERT", requires = "key")]
+    pub(super) cert: Option<PathBuf>,
+    /// The private key of that certificate, a PEM file
+    #[arg(long, value_name = "FILE", env = "EBBTIDE_KEY", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -203,6 +212,8 @@ pub(super) struct Remote {
 pub(super) enum Address {
     /// `host:port`.
     Host(String),
+    /// The same, over TLS.
+    Secure(String),
     /// A Unix socket.
     Unix(PathBuf),
 }
@@ -217,12 +228,16 @@ impl FromStr for Address {
                 path => Ok(Self::Unix(path.into())),
             };
         }
-        let port = text
+        let (rest, address): (_, fn(String) -> Self) = match text.strip_prefix("https://") {
+            Some(rest) => (rest.trim_end_matches('/'), Self::Secure),
+            None => (text, Self::Host),
+        };
+        let port = rest
             .rsplit_once(':')
             .map(|(host, port)| (host, port.parse::<u16>()));
         match port {
-            Some((host, Ok(_))) if is_host(host) => Ok(Self::Host(text.to_owned())),
-            _ => Err("this is neither HOST:PORT nor unix:PATH".to_owned()),
+            Some((host, Ok(_))) if is_host(host) => Ok(address(rest.to_owned())),
+            _ => Err("this is none of HOST:PORT, https://HOST:PORT and unix:PATH".to_owned()),
         }
     }
 }
@@ -246,6 +261,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(host) => f.write_str(host),
+            Self::Secure(host) => write!(f, "https://{host}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -1,13 +1,14 @@
-//! A small client of the admin interface: HTTP/1.1 over TCP or a Unix socket,
-//! one connection for each request.
+//! A small client of the admin interface: HTTP/1.1 over TCP, TLS or a Unix
+//! socket, one connection for each request.
 //!
 //! Invariant: an error says what was tried, against which address, and what
 //! to do about it where that can be guessed. A request that asks to wait has
 //! no limit on time; any other has [`ANSWER_TIME`].
 //!
-//! Deliberately absent: redirects, keep-alive, TLS.
+//! Deliberately absent: redirects and keep-alive.
 
 use super::args::{Address, Remote};
+use super::secure;
 use crate::admin::Problem;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -76,6 +77,11 @@ async fn exchange(
                 let stream = connect(remote, TcpStream::connect(host)).await?;
                 send(TokioIo::new(stream), request).await
             }
+            Address::Secure(host) => {
+                let stream = connect(remote, TcpStream::connect(host)).await?;
+                let shaken = secure::shake_hands(remote, host, stream);
+                send(TokioIo::new(shaken.await?), request).await
+            }
             Address::Unix(path) => {
                 let stream = connect(remote, UnixStream::connect(path)).await?;
                 send(TokioIo::new(stream), request).await
@@ -110,7 +116,7 @@ fn request(
     body: String,
 ) -> anyhow::Result<Request<Full<Bytes>>> {
     let host = match &remote.admin {
-        Address::Host(host) => host.as_str(),
+        Address::Host(host) | Address::Secure(host) => host.as_str(),
         Address::Unix(_) => "localhost",
     };
     let mut request = Request::builder()

@@ -20,6 +20,7 @@ mod handover;
 mod local;
 mod output;
 mod remote;
+mod secure;
 mod server;
 mod text;
 

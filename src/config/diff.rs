@@ -85,7 +85,12 @@ impl Diff {
                 "the access log",
                 old.process.logs.access != new.process.logs.access,
             ),
-            ("the admin token", old.admin.token != new.admin.token),
+            (
+                "the admin tokens",
+                (&old.admin.tokens, &old.admin.read_tokens)
+                    != (&new.admin.tokens, &new.admin.read_tokens),
+            ),
+            ("`admin.tls`", old.admin.tls != new.admin.tls),
             ("`process.watch`", old.process.watch != new.process.watch),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
         ];

@@ -27,13 +27,16 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What most of these files are.
+const PEM: &str = "a PEM file";
+
 /// The most that is read of a PEM file: a bundle of all public authorities
 /// has a quarter of it.
 const LARGEST: u64 = 1 << 20;
 
 /// Reads the certificate chain in `path`.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let pem = read(path)?;
+    let pem = read(path, PEM)?;
     let chain = certificates(path, &pem)?;
     match chain
         .iter()
@@ -52,7 +55,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
 
 /// Reads the private key in `path`.
 pub(super) fn key(path: &Path) -> Result<Arc<dyn SigningKey>, Fault> {
-    let pem = read(path)?;
+    let pem = read(path, PEM)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let what = format!("{} holds no private key", shown(path));
         let help = if holds(&pem, "BEGIN ENCRYPTED PRIVATE KEY") {
@@ -79,7 +82,7 @@ pub(super) fn ocsp(path: &Path) -> Result<Vec<u8>, Fault> {
     const SEQUENCE: u8 = 0x30;
     const ENUMERATED: u8 = 0x0a;
     const SUCCESSFUL: &[u8] = &[0];
-    let response = read(path)?;
+    let response = read(path, "an OCSP response")?;
     let help = "write it in DER form, as `openssl ocsp -respout FILE` does";
     let Some(inside) = find(&response, SEQUENCE) else {
         let what = format!("{} is no OCSP response", shown(path));
@@ -134,7 +137,7 @@ pub(super) fn pair(
 /// Reads the authorities in `path`.
 pub(super) fn roots(path: &Path) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
-    for cert in certificates(path, &read(path)?)? {
+    for cert in certificates(path, &read(path, PEM)?)? {
         roots.add(cert).map_err(|error| {
             let what = format!(
                 "{} holds an authority that cannot be used: {error}",
@@ -200,16 +203,18 @@ fn holds(pem: &[u8], part: &str) -> bool {
         .any(|window| window == part.as_bytes())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut pem = Vec::new();
-    let file = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut pem));
+/// Reads a file that is `kind`, as far as anybody knows, and not larger than
+/// such a file may be.
+pub(super) fn read(path: &Path, kind: &str) -> Result<Vec<u8>, Fault> {
+    let mut content = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content));
     let wrong = |what: &str, help: &str| Err(Fault::new(format!("{what} {}", shown(path)), help));
     match file.map_err(|error| error.kind()) {
         Ok(length) if length as u64 > LARGEST => wrong(
-            "too large to be a PEM file:",
-            "write the path of a PEM file",
+            &format!("too large to be {kind}:"),
+            &format!("write the path of {kind}"),
         ),
-        Ok(_) => Ok(pem),
+        Ok(_) => Ok(content),
         Err(ErrorKind::NotFound) => wrong(
             "there is no file",
             "a relative path starts at the directory of this file",
@@ -218,12 +223,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
             "no permission to read",
             "let the user that the proxy runs as read it",
         ),
-        Err(ErrorKind::IsADirectory) => {
-            wrong("a directory, not a file:", "write the path of a PEM file")
-        }
-        Err(kind) => wrong(
-            &format!("cannot read ({kind})"),
-            "write the path of a PEM file",
+        Err(ErrorKind::IsADirectory) => wrong(
+            "a directory, not a file:",
+            &format!("write the path of {kind}"),
+        ),
+        Err(error) => wrong(
+            &format!("cannot read ({error})"),
+            &format!("write the path of {kind}"),
         ),
     }
 }

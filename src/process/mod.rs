@@ -27,7 +27,7 @@ mod worker;
 
 pub use embedded::{Handle, start};
 
-use crate::admin::{self, Admin, AdminListener};
+use crate::admin::{self, Admin, AdminListener, Doorman};
 use crate::config::{AdminAddr, Config, HandoverSocket};
 use crate::control::{self, Control, Inbox, Status};
 use crate::drain::{Event, Group, Phase, Whom};
@@ -207,8 +207,8 @@ impl Process {
         let admin_address = admin_listener.address()?;
         let door = runtime.block_on(async { door(config, &mut inheritance) })?;
         let (control, inbox) = control::channel(status);
-        let token = config.admin.token.clone();
-        let admin = Admin::new(control, registry, setup.upstreams(), metrics, token);
+        let doorman = Doorman::of(&config.admin)?;
+        let admin = Admin::new(control, registry, setup.upstreams(), metrics, doorman);
         Ok(Self {
             runtime,
             signals: streams,

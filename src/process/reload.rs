@@ -13,6 +13,7 @@
 
 use super::post::Post;
 use super::setup::Setup;
+use crate::admin::Doorman;
 use crate::config::{self, Change, Config, Diff, Listener, Report};
 use crate::control::{NotReloaded, Reload, Reloaded, ServerName};
 use crate::drain::{Group, MemberId};
@@ -105,6 +106,8 @@ pub(super) struct Planned {
     /// Servers that the config has no more.
     pub(super) servers: Vec<Arc<Berth>>,
     pub(super) diff: Diff,
+    /// Who decides who may ask.
+    pub(super) doorman: Doorman,
     /// Listeners to be bound, with their sites.
     added: Vec<(Listener, Vec<Site>)>,
     /// Listeners that go on with other sites.
@@ -132,6 +135,7 @@ impl Planned {
             servers: running.berths_not_in(&setup),
             setup,
             diff,
+            doorman: Doorman::of(&config.admin).map_err(failed)?,
             added: Vec::new(),
             changed: Vec::new(),
             removed: Vec::new(),

@@ -41,6 +41,8 @@ impl Fixture {
         let response = [&[0x30, 0x82][..], &length, &inside].concat();
         fixture.write("certs/site.ocsp", &response);
         fixture.write("certs/error.ocsp", &[0x30, 3, 0x0a, 1, 6]);
+        fixture.write("certs/read.token", b"two\n\nthree\n");
+        fixture.write("certs/spaced", b"good\nnot good\n");
         fixture.pair("c.pem", "k.pem", "site.example");
         fixture.pair("ca.pem", "ca.key", "authority");
         fixture.write("certs/not.pem", b"this is no PEM file\n");

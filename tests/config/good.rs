@@ -32,7 +32,7 @@ fn a_small_file_takes_the_defaults() {
         admin.listen,
         AdminAddr::Inet("127.0.0.1:9900".parse().expect("an address"))
     );
-    assert_eq!(admin.token, None);
+    assert!(admin.tokens.is_empty());
     assert_eq!(config.process.workers, 0);
     let logs = config.process.logs;
     assert_eq!(
@@ -235,7 +235,7 @@ fn the_admin_token_can_be_in_a_file_and_that_file_is_watched() {
     fixture.write("token", b"secret-token\n");
     let text = format!("[admin]\nlisten = \"0.0.0.0:9900\"\ntoken = \"file:token\"\n{SMALL}");
     let config = fixture.good(&text);
-    assert_eq!(config.admin.token.as_deref(), Some("secret-token"));
+    assert_eq!(config.admin.tokens, ["secret-token"]);
     assert_eq!(config.files.look(), config.files);
     fixture.write("token", b"another-token\n");
     assert_ne!(config.files.look(), config.files);
@@ -245,7 +245,7 @@ fn the_admin_token_can_be_in_a_file_and_that_file_is_watched() {
 fn an_admin_address_for_others_is_good_with_a_token() {
     let text = format!("[admin]\nlisten = \"0.0.0.0:9900\"\ntoken = \"secret-token\"\n{SMALL}");
     let config = Fixture::new().good(&text);
-    assert_eq!(config.admin.token.as_deref(), Some("secret-token"));
+    assert_eq!(config.admin.tokens, ["secret-token"]);
     assert!(
         !format!("{config:?}").contains("secret-token"),
         "the token is shown"

@@ -175,7 +175,7 @@ fn ports_and_paths_are_those_of_the_config() {
     };
     assert!(admin.ip().is_unspecified(), "probes come from the node");
     assert_eq!(pod.port("admin"), u64::from(admin.port()));
-    assert!(pod.config.admin.token.is_some());
+    assert!(!pod.config.admin.tokens.is_empty());
     for port in list(&manifest("service"), "spec.ports") {
         pod.port(text(port, "targetPort"));
     }

@@ -76,7 +76,7 @@ impl Client {
     pub(super) async fn send(&mut self, method: &str, path: &str, fields: &str, body: &str) {
         let length = body.len();
         let text = format!(
-            "{method} {path} HTTP/1.1\r\nhost: admin\r\n{fields}content-length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: {length}\r\n\r\n{body}"
         );
         let socket = self.socket().await;
         socket.write_all(text.as_bytes()).await.expect("sent");

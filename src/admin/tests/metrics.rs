@@ -86,7 +86,13 @@ fn families() -> Vec<Family> {
     let registry = Registry::new();
     let upstreams = vec![upstream(&registry)];
     metrics.hook_ended("announce", "done");
-    let admin = Admin::new(control, registry, upstreams, Arc::clone(&metrics), None);
+    let admin = Admin::new(
+        control,
+        registry,
+        upstreams,
+        Arc::clone(&metrics),
+        Doorman::default(),
+    );
     metrics.families(admin.families())
 }
 

@@ -1,7 +1,7 @@
 //! The commands against a real admin interface, in a runtime of its own.
 
 use super::*;
-use crate::admin::{Admin, AdminListener};
+use crate::admin::{Admin, AdminListener, Doorman};
 use crate::cli::args::Address;
 use crate::config::AdminAddr;
 use crate::control::{self, Inbox, Predecessor};
@@ -77,7 +77,14 @@ impl Proxy {
                 let plan = Plan::default();
                 let (control, inbox) = control::channel(control::Status::new(plan));
                 tokio::spawn(conduct(inbox, cuts));
-                let admin = Admin::new(control, Registry::new(), Vec::new(), Metrics::new(), token);
+                let doorman = Doorman::with_tokens(token.into_iter().collect(), Vec::new());
+                let admin = Admin::new(
+                    control,
+                    Registry::new(),
+                    Vec::new(),
+                    Metrics::new(),
+                    doorman,
+                );
                 let anywhere = AdminAddr::Inet(([127, 0, 0, 1], 0).into());
                 let listener = AdminListener::bind(&anywhere).await.expect("bound");
                 let address = listener.address().expect("known");
@@ -98,6 +105,9 @@ impl Proxy {
         Remote {
             admin: self.address.clone(),
             token: token.map(str::to_owned),
+            ca: None,
+            cert: None,
+            key: None,
             json: true,
         }
     }

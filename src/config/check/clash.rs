@@ -13,7 +13,7 @@
 use super::super::file::{Admin, Listener};
 use super::super::read::{At, Named};
 use super::super::report::{Problem, Span};
-use super::{Check, address, process};
+use super::{Check, address, admin};
 use std::net::{IpAddr, SocketAddr};
 
 /// An address that is taken, and by what.
@@ -66,7 +66,7 @@ fn admin_address(admin: Option<&At<Admin>>) -> Option<Taken> {
     Some(Taken {
         address: match written {
             Some(listen) => address::listen(listen.get().ok()?).ok()?,
-            None => process::ADMIN,
+            None => admin::ADMIN,
         },
         what: "the admin API".into(),
         span: written.map(|listen| listen.span.clone()),

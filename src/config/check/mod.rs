@@ -13,6 +13,7 @@
 
 mod access;
 mod address;
+mod admin;
 mod clash;
 mod drain;
 mod handover;

@@ -1,25 +1,18 @@
-//! The admin API and what holds for the process as a whole.
+//! What holds for the process as a whole.
 //!
-//! Purpose: where the process is asked, and how it works and logs.
+//! Purpose: how many workers it has, and how it logs.
 //!
-//! Invariant: an admin API that other machines can reach has a token, since
-//! it can end the process.
+//! Invariant: a level is one; a filter that is mistyped would log nothing.
 //!
 //! Deliberately absent: opening log files and installing filters.
 
 use super::super::file;
-use super::super::model::{Admin, AdminAddr, LogFile, LogFormat, Logs, Process};
+use super::super::model::{LogFile, LogFormat, Logs, Process};
 use super::super::read::{At, OneOf, Time, nearest, value_or};
-use super::super::report::{Fault, Problem, Reported, Span, quote};
-use super::super::units::show;
-use super::{Check, address};
-use crate::drain::Plan;
+use super::super::report::{Fault, Reported, quote};
+use super::Check;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-/// Where the admin API listens unless told otherwise.
-pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
 /// More worker threads than any machine has cores.
 const MOST_WORKERS: u64 = 1024;
@@ -27,45 +20,6 @@ const MOST_WORKERS: u64 = 1024;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Check<'_> {
-    pub(super) fn admin(&self, written: Option<At<file::Admin>>) -> Result<Admin, Reported> {
-        let written = value_or(written, file::Admin::default())?;
-        let default = AdminAddr::Inet(ADMIN);
-        let listen = self.parse_or(written.listen.as_ref(), default, |text| {
-            if let Some(path) = text.strip_prefix("unix:") {
-                let path = address::unix_fits(self.path(path)).map(AdminAddr::Unix);
-                return address::unix(text).and(path);
-            }
-            address::listen(text).map(AdminAddr::Inet)
-        });
-        let wants_token = written.token.is_none();
-        let token = written
-            .token
-            .map(|token| self.parse(&token, |text| self.token(text)))
-            .transpose();
-        let linger = value_or(written.linger, Time(Duration::ZERO));
-        let listen = listen?;
-        if let (AdminAddr::Inet(address), Some(key)) = (&listen, &written.listen)
-            && wants_token
-            && !address.ip().to_canonical().is_loopback()
-        {
-            let message = format!("the admin API on {address} needs a `token`");
-            let problem = Problem::at(&key.span, message).label("other machines can reach this");
-            return self.refuse(
-                problem.help("add `token = \"...\"`, or listen on 127.0.0.1, [::1] or `unix:PATH`"),
-            );
-        }
-        Ok(Admin {
-            listen,
-            token: token?,
-            linger: linger?.0,
-        })
-    }
-
-    /// The token itself, or the file that it is in, alone on its first line.
-    fn token(&self, text: &str) -> Result<String, Fault> {
-        token_text(&self.secret(text)?)
-    }
-
     /// What stands in the file of `file:PATH`, alone on its line; anything else
     /// stands for itself.
     pub(super) fn secret(&self, text: &str) -> Result<String, Fault> {
@@ -80,29 +34,6 @@ impl Check<'_> {
         })?;
         let line = read.strip_suffix('\n').unwrap_or(&read);
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
-    }
-
-    /// That the admin interface, too, is gone before the orchestrator's
-    /// patience.
-    pub(super) fn linger(
-        &self,
-        written: &Span,
-        linger: Duration,
-        plan: &Plan,
-    ) -> Result<(), Reported> {
-        let (total, grace) = (plan.total(), plan.grace);
-        if total.saturating_add(linger) <= grace {
-            return Ok(());
-        }
-        let message = format!(
-            "the drain can take {} and `linger` adds {}, but `grace` is {}",
-            show(total),
-            show(linger),
-            show(grace)
-        );
-        let help = "take it from `linger` or the stages, or raise `grace` (and what the \
-                    orchestrator gives before SIGKILL)";
-        self.refuse(Problem::at(written, message).help(help))
     }
 
     pub(super) fn process(&self, written: Option<At<file::Process>>) -> Result<Process, Reported> {
@@ -140,22 +71,6 @@ impl Check<'_> {
             level: level?,
         })
     }
-}
-
-/// A bearer token (`b64token` of RFC 6750, section 2.1, taken more widely:
-/// whatever stands in a header field without being cut).
-fn token_text(text: &str) -> Result<String, Fault> {
-    let help = "use letters, digits and punctuation, e.g. from `openssl rand -hex 32`";
-    if text.is_empty() {
-        return Err(Fault::new("`token` cannot be empty", help));
-    }
-    if !text.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(Fault::new(
-            "`token` holds characters that cannot be sent",
-            help,
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 /// A filter for `tracing`. The filter itself takes any bare word for a
@@ -201,13 +116,5 @@ mod tests {
             assert!(level(bad).is_err(), "{bad}");
         }
         assert!(level("inof").expect_err("a typo").help.contains("`info`"));
-    }
-
-    #[test]
-    fn a_token_can_be_sent() {
-        assert!(token_text("0123456789abcdef").is_ok());
-        assert!(token_text("").is_err());
-        assert!(token_text("with space 0123456789").is_err());
-        assert!(token_text("0123456789abcdé0").is_err());
     }
 }

@@ -61,7 +61,8 @@ impl Check<'_> {
 
     fn whole(&self, first: &file::ListenerTls) -> Result<Whole, Reported> {
         let ca = first.client_ca.as_ref();
-        let ca = ca.map(|ca| self.parse(ca, |path| tls::roots(&self.read_path(path)).map(Arc::new)));
+        let ca =
+            ca.map(|ca| self.parse(ca, |path| tls::roots(&self.read_path(path)).map(Arc::new)));
         let auth = match &first.client_auth {
             Some(key) if first.client_ca.is_none() => {
                 let problem = Problem::at(&key.span, "`client_auth` needs `client_ca`");

@@ -11,11 +11,13 @@
 //! in by the tests on `conf/full.toml`.
 
 mod access;
+mod admin;
 mod hook;
 mod listener;
 mod upstream;
 
 pub(super) use access::{Access, AccessTable, Template};
+pub(super) use admin::Admin;
 pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route};
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
@@ -58,33 +60,6 @@ impl File {
             handover: table.key("handover"),
             drain: table.key("drain"),
             hook: table.key("hook"),
-        })
-    }
-}
-
-/// The admin API, metrics and readiness.
-#[derive(Debug, Default, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Admin {
-    /// Where it listens: an IP address and port, or `unix:PATH`.
-    #[schemars(extend("default" = "127.0.0.1:9900"))]
-    pub(super) listen: Option<At<String>>,
-    /// The bearer token that every request must carry, or `file:PATH` of a file
-    /// that has it. An address that other machines can reach needs one.
-    #[schemars(extend("writeOnly" = true))]
-    pub(super) token: Option<At<String>>,
-    /// How long the interface stays when the drain is over, for one scrape of
-    /// the final metrics; that scrape ends it at once.
-    #[schemars(extend("default" = "0s"))]
-    pub(super) linger: Option<At<Time>>,
-}
-
-impl Read for Admin {
-    fn read(node: Node<'_>) -> Result<Self, Reported> {
-        node.table("`[admin]`", |table| Self {
-            listen: table.key("listen"),
-            token: table.key("token"),
-            linger: table.key("linger"),
         })
     }
 }

@@ -82,24 +82,34 @@ impl Config {
 }
 
 /// The admin API: its address and who may use it.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Admin {
     /// Where it listens; `127.0.0.1:9900` unless told otherwise.
     pub listen: AdminAddr,
-    /// The bearer token that every request must carry (RFC 6750, section
-    /// 2.1); always there when `listen` can be reached from other machines.
-    pub token: Option<String>,
+    /// Its TLS, or clear text.
+    pub tls: Option<ListenerTls>,
+    /// The bearer tokens of which every request must carry one (RFC 6750,
+    /// section 2.1). When `listen` can be reached from other machines there is
+    /// one, or client certificates are asked for.
+    pub tokens: Vec<String>,
+    /// Those with which one may look and change nothing.
+    pub read_tokens: Vec<String>,
     /// How long it stays when the drain is over, unless `/metrics` is read
     /// before; with the drain it fits the grace.
     pub linger: Duration,
 }
 
-/// Shows whether there is a token, never the token: this value is logged.
+/// Shows how many tokens there are, never a token: this value is logged.
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin")
             .field("listen", &self.listen)
-            .field("token", &self.token.as_ref().map(|_| "(hidden)"))
+            .field("tls", &self.tls)
+            .field("tokens", &format_args!("{} (hidden)", self.tokens.len()))
+            .field(
+                "read_tokens",
+                &format_args!("{} (hidden)", self.read_tokens.len()),
+            )
             .field("linger", &self.linger)
             .finish()
     }

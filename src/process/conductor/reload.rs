@@ -78,7 +78,7 @@ impl Conductor {
         self.watch = Watch::of(&config);
         self.keeper = Keeper::new(config.receipt.clone());
         self.admin
-            .take_over(planned.setup.upstreams(), config.admin.token.clone());
+            .take_over(planned.setup.upstreams(), planned.doorman);
         self.admin.runs_by(&config);
         let gone = planned.servers;
         self.setup.close_all_but(&planned.setup);

@@ -173,10 +173,13 @@ mod tests {
         };
         grow(&mut doubled[3..5]);
         grow(&mut doubled[7..9]);
-        // Past version, random, session and ciphers.
-        let session = 43 + 1 + usize::from(doubled[43]);
-        let ciphers = usize::from(u16::from_be_bytes([doubled[session], doubled[session + 1]]));
-        let extensions = session + 2 + ciphers + 2;
+        // Past version, random, identifier and ciphers.
+        let after_id = 43 + 1 + usize::from(doubled[43]);
+        let ciphers = usize::from(u16::from_be_bytes([
+            doubled[after_id],
+            doubled[after_id + 1],
+        ]));
+        let extensions = after_id + 2 + ciphers + 2;
         grow(&mut doubled[extensions..extensions + 2]);
         match Hello::default().take(&doubled) {
             Some(Said::Broken(_, alert)) => assert_eq!(alert[..6], [21, 3, 3, 0, 2, 2]),

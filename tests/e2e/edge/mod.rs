@@ -1,6 +1,8 @@
 //! TCP and TLS at the edge: who is let in, by which name and which certificate,
 //! and what servers are told of it.
 
+mod admin;
+mod admin_tls;
 mod certificates;
 mod client_auth;
 mod resumption;

@@ -83,7 +83,8 @@ impl Scene {
         all.push(("rest", rest));
         for (name, server) in all {
             let address = server.address;
-            config.push_str(&format!("[upstream.{name}]\nservers = [\"{address}\"]\n"));
+            let table = format!("[upstream.{name}]\nservers = [\"{address}\"]\n");
+            config.push_str(&table);
         }
         config
     }

@@ -47,7 +47,7 @@ impl Authority {
     /// Vouch for these names.
     pub(crate) fn vouch(&self, names: &[&str]) -> Identity {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.sign(CertificateParams::new(names).expect("names"))
+        self.sign(&CertificateParams::new(names).expect("names"))
     }
 
     /// Vouch for a client with this common name, URI and DNS name.
@@ -60,10 +60,10 @@ impl Authority {
         name.push(DnType::OrganizationName, "Example");
         name.push(DnType::CommonName, common);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Identity {
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity {

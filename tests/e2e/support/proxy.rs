@@ -4,13 +4,15 @@
 //! Its listeners take free ports; it says in the log which ones. When a test
 //! fails, that log is printed.
 
+use super::authority::{boxed, shake};
 use super::certificate::Certificate;
-use super::clients::{Http1, Reply};
+use super::clients::{Http1, Reply, connect};
 use super::{LIMIT, within};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -45,6 +47,8 @@ pub(crate) struct Proxy {
     certificate: Arc<Certificate>,
     directory: Arc<TempDir>,
     config: PathBuf,
+    /// How its admin interface is asked where that has TLS.
+    admin_tls: Option<Arc<ClientConfig>>,
 }
 
 impl Proxy {
@@ -74,7 +78,9 @@ impl Proxy {
     /// Run it in a directory in which `prepare` has left more files, until it
     /// is ready.
     pub(crate) async fn start_in(text: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::spawn_in(text, Self::command(), prepare).ready(text).await
+        Self::spawn_in(text, Self::command(), prepare)
+            .ready(text)
+            .await
     }
 
     fn spawn_in(text: &str, command: Command, prepare: impl FnOnce(&Path)) -> Self {
@@ -86,13 +92,26 @@ impl Proxy {
         Self::spawn(text, command, ("ebbtide.toml", &[]), shared)
     }
 
+    /// The same with an admin interface that has TLS, for this client.
+    pub(crate) async fn start_secure(
+        text: &str,
+        client: Arc<ClientConfig>,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        let mut proxy = Self::spawn_in(text, Self::command(), prepare);
+        proxy.admin_tls = Some(client);
+        proxy.ready(text).await
+    }
+
     /// Begin to run one that takes over from this one, on the config `text`,
     /// with these arguments more. It has the same directory and certificate;
     /// its config is at `name` there.
     pub(crate) fn successor(&self, text: &str, name: &str, arguments: &[&str]) -> Self {
         let shared = (Arc::clone(&self.certificate), Arc::clone(&self.directory));
         let arguments = [&["--takeover"], arguments].concat();
-        Self::spawn(text, Self::command(), (name, &arguments), shared)
+        let mut next = Self::spawn(text, Self::command(), (name, &arguments), shared);
+        next.admin_tls.clone_from(&self.admin_tls);
+        next
     }
 
     fn spawn(
@@ -131,6 +150,7 @@ impl Proxy {
             certificate,
             directory,
             config,
+            admin_tls: None,
         }
     }
 
@@ -321,7 +341,14 @@ impl Proxy {
             .header("host", self.admin.to_string())
             .body(Full::new(Bytes::from_static(body.as_bytes())).boxed_unsync())
             .expect("a request");
-        let response = Http1::connect(self.admin)
+        let wire = match &self.admin_tls {
+            None => connect(self.admin).await,
+            Some(tls) => {
+                let shaken = Box::pin(shake(self.admin, tls, "localhost"));
+                boxed(shaken.await.expect("TLS"))
+            }
+        };
+        let response = Http1::over(wire)
             .await
             .send(request)
             .await

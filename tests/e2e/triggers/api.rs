@@ -32,7 +32,7 @@ fn is_problem(reply: &Reply, status: u16) -> String {
 /// Ask for `path` on a connection of its own; none if nobody answers any more.
 async fn status_of(admin: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(admin).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
@@ -76,7 +76,7 @@ async fn a_drain_is_reported_from_its_beginning_to_its_receipt() {
         .until_event("stage", |line| line["stage"] == "finish")
         .await;
     let mut waiting = Raw::connect(proxy.admin()).await;
-    let ask = "GET /v1/drain?wait=true HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    let ask = "GET /v1/drain?wait=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     waiting.send(ask).await.expect("sent");
     let finishing = proxy.json("/v1/drain").await;
     assert_eq!(
@@ -176,16 +176,16 @@ async fn slow_admin_clients_do_not_hold_the_exit() {
     for part in [
         "",
         "GET /v1/sta",
-        "GET /v1/status HTTP/1.1\r\nhost: admin\r\n",
-        "POST /v1/drain HTTP/1.1\r\nhost: admin\r\ncontent-length: 2\r\n\r\n{",
-        "DELETE /v1/drain HTTP/1.1\r\nhost: admin\r\ntransfer-encoding: chunked\r\n\r\n1\r\n",
+        "GET /v1/status HTTP/1.1\r\nhost: localhost\r\n",
+        "POST /v1/drain HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{",
+        "DELETE /v1/drain HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n",
     ] {
         let mut client = Raw::connect(proxy.admin()).await;
         client.send(part).await.expect("sent");
         slow.push(client);
     }
     let mut idle = Raw::connect(proxy.admin()).await;
-    let ask = "GET /livez HTTP/1.1\r\nhost: admin\r\n\r\n";
+    let ask = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
     idle.send(ask).await.expect("sent");
     idle.read_until("live\n").await.expect("an answer");
     proxy.signal(Signal::TERM);

@@ -115,7 +115,8 @@ async fn a_receipt_adds_up_to_what_was_there() {
         assert_eq!(view.in_flight(), held.in_flight(), "seed {seed}");
 
         let mut waiting = Raw::connect(scene.proxy.admin()).await;
-        let ask = "GET /v1/drain?wait=true HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+        let ask =
+            "GET /v1/drain?wait=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let begun = scene.proxy.ask(Method::POST, "/v1/drain", "").await;
         assert_eq!(begun.status, 202, "{begun:?}");
         waiting.send(ask).await.expect("sent");

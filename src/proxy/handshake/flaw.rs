@@ -25,7 +25,8 @@ pub(super) fn of(error: &io::Error) -> HandshakeFlaw {
     }
 }
 
-fn of_tls(error: &Error) -> HandshakeFlaw {
+/// The same of an error of the library.
+pub(super) fn of_tls(error: &Error) -> HandshakeFlaw {
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => HandshakeFlaw::NotTls,
         Error::InvalidMessage(_)

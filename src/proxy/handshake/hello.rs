@@ -9,12 +9,13 @@
 //! form of a `ClientHello`, as by two names in one, is refused and never
 //! guessed at: the server behind might read another name.
 //!
-//! Deliberately absent: sockets and time (see `named`), the versions and
-//! ciphers that are offered, and encrypted hellos, whose outer name counts.
+//! Deliberately absent: sockets and time (see `named`), the ciphers that are
+//! offered, and encrypted hellos, whose outer name counts. A client that knows
+//! nothing above TLS 1.1 is refused, as where TLS ends here.
 
 use bytes::{Bytes, BytesMut};
-use rustls::Error;
 use rustls::server::Acceptor;
+use rustls::{Error, InvalidMessage};
 use std::io::Write;
 
 /// The longest `ClientHello` in bytes, its record headers included. Usual ones
@@ -87,7 +88,7 @@ impl Hello {
 }
 
 fn overlong() -> Said {
-    let error = Error::General("the ClientHello is too long".to_owned());
+    let error = Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge);
     Said::Broken(error, alert(DECODE_ERROR).to_vec())
 }
 

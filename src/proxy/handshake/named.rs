@@ -87,7 +87,7 @@ pub(super) async fn ask(
             "it speaks no TLS, and no route takes that".to_owned(),
             Vec::new(),
         ),
-        Said::Broken(error, told) => (HandshakeFlaw::Malformed, error.to_string(), told),
+        Said::Broken(error, told) => (flaw::of_tls(&error), error.to_string(), told),
     };
     guard.scope().handshake_failed(failed);
     // It fits an empty socket buffer; a peer that is gone needs none.

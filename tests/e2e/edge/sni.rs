@@ -170,10 +170,14 @@ async fn without_a_route_a_client_is_told_by_an_alert() {
     let scene = Scene::start().await;
     let strict = scene.proxy.address("strict");
     let broken = [&[22, 3, 1, 0, 4][..], &[1, 0, 0, 0]].concat();
+    // TLS 1.1 has no signature algorithms to offer.
+    let old = [&[22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2][..], &[7; 32]].concat();
+    let old = [&old[..], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
     for (what, bytes, alert, reason, count) in [
         ("another name", hello("b.example.com"), Some(112), "name", 1),
         ("no name", hello("127.0.0.1"), Some(109), "name", 2),
         ("a hello of no bytes", broken, Some(50), "malformed", 1),
+        ("TLS 1.1", old, Some(40), "version", 1),
         (
             "no TLS",
             b"GET / HTTP/1.1\r\n\r\n".to_vec(),

@@ -145,10 +145,7 @@ impl Admin {
         let found = find(&head.method, head.uri.path());
         if !matches!(found, Ok((Call::Live | Call::Ready, _))) {
             // Also for what is not there: to strangers nothing is told.
-            let credentials = Credentials::of(&head.headers);
-            let role = self.doorman.load().role(&credentials, way);
-            auth::authorize(role, &head.method)?;
-            auth::refuse_rebinding(&head, way, &credentials)?;
+            self.admit(&head, way)?;
         }
         auth::refuse_pages(&head.method, &head.headers)?;
         let (call, places) = found?;
@@ -201,6 +198,14 @@ impl Admin {
             }
             Call::ReopenLogs => json(StatusCode::OK, &Self::reopen_logs().await?),
         }
+    }
+
+    /// Whether who sent this head may ask.
+    fn admit(&self, head: &Parts, way: Way) -> Result<(), Problem> {
+        let credentials = Credentials::of(&head.headers);
+        let role = self.doorman.load().role(&credentials, way);
+        auth::authorize(role, &head.method)?;
+        auth::refuse_rebinding(head, way, &credentials)
     }
 
     /// Read a body whole. A client that is slow to send it does not hold the

@@ -91,7 +91,7 @@ fn families() -> Vec<Family> {
         registry,
         upstreams,
         Arc::clone(&metrics),
-        Doorman::default(),
+        crate::admin::Doorman::default(),
     );
     metrics.families(admin.families())
 }

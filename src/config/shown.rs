@@ -29,6 +29,13 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 pub(super) fn shown(written: toml::Table, plan: &Plan) -> Value {
     let mut shown = serde_json::to_value(written).unwrap_or_default();
     fill(&SCHEMA, &mut shown);
+    let listeners = shown.get_mut("listener").and_then(Value::as_object_mut);
+    if let Some(listeners) = listeners {
+        listeners.values_mut().for_each(take_back);
+    }
+    if let Some(tls) = shown.pointer_mut("/admin/tls") {
+        take_back_tls(tls);
+    }
     if let Some(logs) = shown.pointer_mut("/process/logs") {
         let logs = logs.as_object_mut();
         logs.map(|logs| logs.entry("access").or_insert(false.into()));
@@ -44,6 +51,41 @@ pub(super) fn shown(written: toml::Table, plan: &Plan) -> Value {
         }
     }
     shown
+}
+
+/// Take back the defaults that mean nothing on this listener.
+fn take_back(listener: &mut Value) {
+    if listener["protocol"] == "tcp"
+        && let Some(routes) = listener.get_mut("routes").and_then(Value::as_array_mut)
+    {
+        for route in routes.iter_mut().filter_map(Value::as_object_mut) {
+            // Whatever is there was filled in: it cannot be written.
+            route.retain(|key, _| ["sni", "upstream"].contains(&key.as_str()));
+        }
+    }
+    if let Some(tls) = listener.get_mut("tls") {
+        take_back_tls(tls);
+    }
+}
+
+/// The same of the TLS of a listener, or of several certificates.
+fn take_back_tls(tls: &mut Value) {
+    let pairs = match tls {
+        Value::Array(pairs) => pairs.as_mut_slice(),
+        one => std::slice::from_mut(one),
+    };
+    for (index, pair) in pairs.iter_mut().enumerate() {
+        let Some(pair) = pair.as_object_mut() else {
+            continue;
+        };
+        let asks = pair.contains_key("client_ca");
+        pair.retain(|key, _| match key.as_str() {
+            "client_auth" => asks,
+            // These count for the listener, and stand with its first one.
+            "tickets" | "keylog" => index == 0,
+            _ => true,
+        });
+    }
 }
 
 /// The schema that says what a value is.

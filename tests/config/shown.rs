@@ -28,6 +28,16 @@ fn what_is_shown_loads_again_as_the_same_config() {
         "[drain]\ngrace = \"20s\"\nannounce = \"1s\"\nfinish = { http = \"1s\", grpc = \"1s\", websocket = \"1s\", tcp = \"1s\" }\n",
     );
     let access = small("[process]\nlogs = { access = { template = [\"path\"] } }\n");
+    let named = small(
+        "[listener.names]\nlisten = \"127.0.0.1:1\"\nprotocol = \"tcp\"\n\
+         routes = [{ sni = \"a.example.com\", upstream = \"site\" }, { upstream = \"site\" }]\n",
+    );
+    let pair = "cert = \"certs/site.pem\", key = \"certs/site.key\"";
+    let other = "cert = \"certs/other.pem\", key = \"certs/other.key\"";
+    let pairs = small(&format!(
+        "[listener.pairs]\nlisten = \"127.0.0.1:1\"\nroutes = [{{ upstream = \"site\" }}]\n\
+         tls = [{{ {pair}, tickets = false }}, {{ {other} }}]\n[admin]\ntls = {{ {pair} }}\n"
+    ));
     let health = small("health = { tcp = true }\nhttp = \"h2\"\n");
     for written in [
         full,
@@ -38,6 +48,8 @@ fn what_is_shown_loads_again_as_the_same_config() {
         hurried,
         access,
         health,
+        named,
+        pairs,
     ] {
         let config = fixture.good(&written);
         let again = fixture.good(&text(&config));
@@ -52,7 +64,7 @@ fn what_is_shown_loads_again_as_the_same_config() {
             (vec![], Vec::<String>::new())
         );
         // What is hidden is the only difference.
-        let hidden = ["hooks", "the admin token"];
+        let hidden = ["hooks", "the admin tokens"];
         let more = diff.process.iter().find(|what| !hidden.contains(what));
         assert_eq!(more, None, "{written}");
         assert_eq!(again.shown, config.shown, "nothing is left to be filled in");
@@ -78,7 +90,7 @@ fn every_default_is_written_out_and_nothing_else() {
 
 #[test]
 fn no_secret_is_shown_or_printed() {
-    let more = "[admin]\ntoken = \"s3cret-token\"\n\
+    let more = "[admin]\ntoken = \"s3cret-token\"\nread_token = \"s3cret-too\"\n\
         [[hook]]\non = \"announce\"\nhttp = { url = \"http://me:s3cret@127.0.0.1:1/a@b\" }\n\
         [[hook]]\non = \"refuse\"\nexec = [\"logger\", \"--key\", \"s3cret\"]\n\
         [[hook]]\non = \"cut\"\nfile = { path = \"a\", content = \"s3cret\" }\n";
@@ -86,6 +98,8 @@ fn no_secret_is_shown_or_printed() {
     let shown = config.shown.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
     assert_eq!(config.shown["admin"]["token"], "(hidden)");
+    assert_eq!(config.shown["admin"]["read_token"], "(hidden)");
+    assert!(!format!("{:?}", config.admin).contains("s3cret"));
     let expected: Value = json!([
         { "on": "announce", "timeout": "2s",
           "http": { "url": "http://hidden@127.0.0.1:1/a@b", "method": "POST" } },

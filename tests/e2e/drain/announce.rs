@@ -64,7 +64,17 @@ async fn announcing_serves_everything_and_can_be_taken_back() {
     let again = scene.proxy.ask(Method::DELETE, "/v1/drain", "").await;
     assert_eq!(again.status, 409, "{again:?}");
 
-    // A later drain is one like any other.
+    // A later drain is one like any other, of what is in flight by then: the
+    // proxy learns of an exchange's end after its client.
+    let only_the_tunnel = |status: &serde_json::Value| {
+        let counts = status["in_flight"].as_object().expect("counts");
+        counts
+            .values()
+            .filter_map(serde_json::Value::as_u64)
+            .sum::<u64>()
+            == 1
+    };
+    scene.proxy.until_status(only_the_tunnel).await;
     scene.proxy.signal(Signal::TERM);
     scene.stage("finish").await;
     echoes(&mut tunnel).await;

@@ -11,7 +11,7 @@
 
 use super::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::Notes;
+use crate::proxy::registry::{Notes, forget_claims};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
@@ -226,7 +226,13 @@ impl Watched {
         }
         let (poll, over) = {
             let mut lent = self.progress.0.lent.lock();
-            let poll = lent.poll_frame(cx);
+            let mut poll = lent.poll_frame(cx);
+            if let Poll::Ready(Some(Ok(frame))) = &mut poll
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                // A server may make no difference between them and fields.
+                forget_claims(trailers);
+            }
             (poll, lent.is_end_stream())
         };
         match &poll {

@@ -9,9 +9,30 @@
 //! Deliberately absent: whether the header is to be believed (see the
 //! listener's `proxy_protocol`).
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+
+/// Tells servers which certificate a client showed.
+pub(in crate::proxy) const FORWARDED_CLIENT_CERT: HeaderName =
+    HeaderName::from_static("x-forwarded-client-cert");
+
+/// Remove what a client says of its certificate itself, in fields or trailers,
+/// also under names that a server might take for this one: a gateway interface
+/// may not tell `_` from `-` (RFC 3875, section 4.1.18).
+pub(in crate::proxy) fn forget_claims(fields: &mut HeaderMap) {
+    let ours = FORWARDED_CLIENT_CERT;
+    let ours = ours.as_str().as_bytes();
+    let alike = |name: &&HeaderName| {
+        let name = name.as_str().as_bytes();
+        let mut pairs = name.iter().zip(ours);
+        let alike = |(one, other)| one == other || (one, other) == (&b'_', &b'-');
+        name.len() == ours.len() && pairs.all(alike)
+    };
+    while let Some(claim) = fields.keys().find(alike).cloned() {
+        fields.remove(claim);
+    }
+}
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -29,6 +29,7 @@ mod tally;
 pub use access::{AccessLog, Asked, Notes};
 pub use berth::{Berth, Gate, Mooring};
 pub use client::{Client, Ends};
+pub(in crate::proxy) use client::{FORWARDED_CLIENT_CERT, forget_claims};
 pub use exchange::{Round, Seen};
 pub use flaw::HandshakeFlaw;
 pub use guard::{AcceptGuard, ConnectionGuard, RequestGuard};

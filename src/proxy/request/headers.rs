@@ -6,7 +6,7 @@
 //! constants: no field is looked up by a string at run time but the nominated.
 
 use super::hops;
-use crate::proxy::registry::Record;
+use crate::proxy::registry::{FORWARDED_CLIENT_CERT, Record, forget_claims};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE, VIA,
@@ -18,7 +18,6 @@ use http::{HeaderMap, Request, Version};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -148,22 +147,9 @@ pub(super) fn trailers(trailers: &mut HeaderMap) {
 }
 
 /// Say which certificate the client showed, in place of whatever it says
-/// itself: also where it showed none, and under names that a server might take
-/// for this one.
+/// itself: also where it showed none.
 fn name_certificate(headers: &mut HeaderMap, shown: Option<&HeaderValue>) {
-    // A server's gateway interface may not tell `_` from `-` (RFC 3875,
-    // section 4.1.18).
-    let ours = FORWARDED_CLIENT_CERT;
-    let ours = ours.as_str().as_bytes();
-    let alike = |name: &&HeaderName| {
-        let name = name.as_str().as_bytes();
-        let mut pairs = name.iter().zip(ours);
-        let alike = |(one, other)| one == other || (one, other) == (&b'_', &b'-');
-        name.len() == ours.len() && pairs.all(alike)
-    };
-    while let Some(forged) = headers.keys().find(alike).cloned() {
-        headers.remove(forged);
-    }
+    forget_claims(headers);
     if let Some(shown) = shown {
         headers.insert(FORWARDED_CLIENT_CERT, shown.clone());
     }

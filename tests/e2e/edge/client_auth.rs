@@ -6,6 +6,7 @@ use crate::support::authority::{Authority, Identity, boxed, resumed, shake};
 use crate::support::clients::{Http1, Http2, Reply};
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::servers::Server;
+use crate::support::within;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use rustls::ClientConfig;
@@ -18,6 +19,7 @@ use tokio::io::AsyncReadExt;
 struct Scene {
     proxy: Proxy,
     server: Server,
+    _multi: Server,
     site: Authority,
     billing: Identity,
 }
@@ -25,9 +27,9 @@ struct Scene {
 const SAID: &str = ";Subject=\"CN=billing,O=Example\";DNS=billing.example.com;\
                     URI=spiffe://example.com/billing";
 
-fn config(server: SocketAddr) -> String {
+fn config(server: SocketAddr, multi: SocketAddr) -> String {
     let tls = "cert = \"edge.pem\", key = \"edge.key\"";
-    let routes = "routes = [{ upstream = \"site\" }]";
+    let routes = r#"routes = [{ path = "/echo", upstream = "multi" }, { upstream = "site" }]"#;
     let plan = Plan::CALM;
     format!(
         "[listener.must]\nlisten = \"127.0.0.1:0\"\n{routes}\n\
@@ -35,7 +37,8 @@ fn config(server: SocketAddr) -> String {
          [listener.may]\nlisten = \"127.0.0.1:0\"\n{routes}\n\
          tls = {{ {tls}, client_ca = \"clients.pem\", client_auth = \"request\" }}\n\
          [listener.clear]\nlisten = \"127.0.0.1:0\"\n{routes}\n\
-         [upstream.site]\nservers = [\"{server}\"]\n{plan}"
+         [upstream.site]\nservers = [\"{server}\"]\n\
+         [upstream.multi]\nservers = [\"{multi}\"]\nhttp = \"h2\"\n{plan}"
     )
 }
 
@@ -44,8 +47,9 @@ impl Scene {
         let (site, clients) = (Authority::new("site"), Authority::new("clients"));
         let uri = "spiffe://example.com/billing";
         let billing = clients.vouch_for_client("billing", uri, "billing.example.com");
-        let server = Server::http1().await;
-        let proxy = Proxy::start_in(&config(server.address), |directory| {
+        let (server, multi) = (Server::http1().await, Server::http2().await);
+        let config = config(server.address, multi.address);
+        let proxy = Proxy::start_in(&config, |directory| {
             site.vouch(&["localhost"]).write(directory, "edge");
             clients.write(directory, "clients.pem");
         })
@@ -53,6 +57,7 @@ impl Scene {
         Self {
             proxy,
             server,
+            _multi: multi,
             site,
             billing,
         }
@@ -154,6 +159,39 @@ async fn nobody_without_a_certificate_can_claim_one() {
     assert_eq!(client.send(request).await.expect("a reply").status(), 200);
     assert!(scene.told().is_empty(), "{:?}", scene.told());
     drop(client);
+    scene.over().await;
+}
+
+#[tokio::test]
+async fn nobody_can_claim_one_in_trailers() {
+    let scene = Scene::start().await;
+    for (listener, shows) in [("may", None), ("must", Some(&scene.billing))] {
+        let client = scene.client(shows, "h2");
+        let stream = shake(scene.proxy.address(listener), &client, "localhost").await;
+        let client = Http2::over(boxed(stream.expect("a handshake"))).await;
+        let request = Request::post("http://localhost/echo")
+            .header("te", "trailers")
+            .body(())
+            .expect("a request");
+        let (response, mut upload) = client.open(request, false).await.expect("a stream");
+        upload.send_data("hello".into(), false).expect("data");
+        let mut trailers = http::HeaderMap::new();
+        for name in [
+            "x-check",
+            "x-forwarded-client-cert",
+            "x_forwarded_client_cert",
+        ] {
+            trailers.insert(name, "forged".parse().expect("a value"));
+        }
+        upload.send_trailers(trailers).expect("trailers");
+        let head = within("a head", response).await.expect("a head");
+        let reply = Http2::whole(head).await.expect("a body");
+        // The server sends back what it got.
+        assert_eq!(reply.text(), "hello", "{listener}");
+        let sent = reply.trailers.expect("trailers");
+        let names: Vec<_> = sent.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["x-check"], "{listener}");
+    }
     scene.over().await;
 }
 

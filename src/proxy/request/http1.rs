@@ -296,5 +296,9 @@ fn finish_head(response: &mut Response<Reply>, answers: &Answers, version: Versi
         && !is_head
         && !response.headers().contains_key(CONTENT_LENGTH)
         && response.body().size_hint().exact().is_none();
+    if until_close {
+        // To an answer of 1.1 the engine adds that the connection stays.
+        *response.version_mut() = Version::HTTP_10;
+    }
     response.body_mut().set_until_close(until_close);
 }

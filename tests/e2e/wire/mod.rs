@@ -5,10 +5,12 @@
 //! repair it: the server behind might read it the other way.
 
 mod answers;
+mod connections;
 mod http1;
 mod http1_bodies;
 mod http2;
 mod http2_floods;
+mod semantics;
 mod tls;
 
 use crate::drain::scene::{Plan, ended};

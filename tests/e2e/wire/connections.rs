@@ -6,6 +6,7 @@ use crate::serving::client::get;
 use crate::serving::field::{CLEAR, Field, Speaks, client};
 use crate::serving::script::Script;
 use crate::support::clients::{Ended, Raw};
+use std::fmt::Write as _;
 
 /// Everything up to the end, as text; an interim answer aside, which asks
 /// whether the client is still there.
@@ -210,10 +211,12 @@ async fn a_pipeline_over_all_servers_keeps_its_order() {
     let mut all = String::new();
     for (number, site) in sites.iter().enumerate() {
         let body = format!("body {number}");
-        all += &format!(
+        write!(
+            all,
             "POST /echo HTTP/1.1\r\nHost: {site}.test\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
-        );
+        )
+        .expect("text");
     }
     raw.send(all).await.expect("sent");
     for number in 0..sites.len() {

@@ -12,6 +12,7 @@ use http::header::{DATE, HeaderValue, IF_RANGE, MAX_FORWARDS, RANGE};
 use http::uri::{Parts, PathAndQuery, Uri};
 use http::{Method, Request, StatusCode};
 use http_body::Frame as Piece;
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
@@ -209,7 +210,7 @@ async fn servers(
 ) -> (Proxy, [Script; 2]) {
     let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in fields {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n").expect("text");
     }
     let h1 = Script::http1(move |mut wire: Raw| {
         let says = format!("{head}\r\n{body}");
@@ -239,9 +240,9 @@ async fn servers(
 /// Section 14: a range is a matter between client and server.
 #[tokio::test]
 async fn ranges_pass_untouched() {
-    let field = Field::new().await;
     const PART: &[(&str, &str)] = &[("content-range", "bytes 0-1/10"), ("etag", "\"x\"")];
     const NONE: &[(&str, &str)] = &[("content-range", "bytes */10")];
+    let field = Field::new().await;
     let (part, _part) = servers(206, PART, "ok").await;
     let (none, _none) = servers(416, NONE, "no").await;
     for (speaks, site) in pairs(&Speaks::CLEAR, &CLEAR) {
@@ -270,14 +271,14 @@ async fn ranges_pass_untouched() {
 #[tokio::test]
 async fn an_answer_has_one_date_and_it_is_its_servers_if_that_gave_one() {
     const DATED: &[(&str, &str)] = &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")];
-    let (dated, _dated) = servers(200, DATED, "ok").await;
-    let (undated, _undated) = servers(200, &[], "ok").await;
+    let (with, _one) = servers(200, DATED, "ok").await;
+    let (without, _other) = servers(200, &[], "ok").await;
     for (speaks, site) in pairs(&Speaks::CLEAR, &CLEAR) {
-        let mut asking = client(&dated, speaks).await;
+        let mut asking = client(&with, speaks).await;
         let reply = asking.ask(get(site, "/")).await.expect("a reply");
         let dates: Vec<_> = reply.headers.get_all(DATE).iter().collect();
         assert_eq!(dates, ["Sun, 06 Nov 1994 08:49:37 GMT"], "{speaks:?}");
-        let mut asking = client(&undated, speaks).await;
+        let mut asking = client(&without, speaks).await;
         // An answer of the proxy's own, too.
         for (site, status) in [(site, 200), ("nowhere", 404)] {
             let reply = asking.ask(get(site, "/")).await.expect("a reply");
@@ -294,7 +295,7 @@ async fn an_answer_has_one_date_and_it_is_its_servers_if_that_gave_one() {
 #[tokio::test]
 async fn answers_without_a_body_keep_the_connection() {
     for status in [204, 205, 304] {
-        let (proxy, _servers) = if status == 205 {
+        let (proxy, servers) = if status == 205 {
             servers(status, &[], "").await
         } else {
             let bare = Script::http1(move |mut wire: Raw| async move {
@@ -324,7 +325,7 @@ async fn answers_without_a_body_keep_the_connection() {
                 assert!(fits, "{status}, {speaks:?} to {site}: {length:?}");
             }
         }
-        for server in &_servers {
+        for server in &servers {
             assert!(server.connections() <= 2, "one for each client's worker");
         }
     }

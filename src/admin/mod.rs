@@ -19,6 +19,7 @@ mod auth;
 mod census;
 mod doorman;
 mod dump;
+mod guests;
 mod listener;
 mod logs;
 mod metrics;

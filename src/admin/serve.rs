@@ -8,6 +8,7 @@
 //! what is drained; they report it.
 
 use super::auth::Way;
+use super::guests::{Guest, Guests};
 use super::listener::Stream;
 use super::reserve::Reserve;
 use super::{Admin, AdminListener};
@@ -19,7 +20,6 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -33,7 +33,8 @@ pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// was sent in time is a moment away, and nobody else is waited for.
 const LAST_HEADS: Duration = Duration::from_millis(100);
 
-/// Connections at once; more wait in the accept queue.
+/// Connections at once. When there are so many, one that asks for nothing has to
+/// leave; if all are being answered, others wait in the accept queue.
 const CONNECTIONS: usize = 256;
 
 /// From the end of one response, or the accept, to the next request's head; and
@@ -57,7 +58,7 @@ impl Admin {
         };
         let (stopping, told) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut reserve = Reserve::new();
+        let (mut guests, mut reserve) = (Guests::default(), Reserve::new());
         loop {
             tokio::select! {
                 next = listeners.recv() => match next {
@@ -66,7 +67,13 @@ impl Admin {
                 },
                 accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                     Ok(accepted) => {
-                        connections.spawn(Arc::clone(&self).connection(accepted, told.clone()));
+                        let guest = Arc::<Guest>::default();
+                        let serving = Arc::clone(&self);
+                        let serving = serving.connection(accepted, Arc::clone(&guest), told.clone());
+                        guests.enter(guest, connections.spawn(serving));
+                        if connections.len() >= CONNECTIONS {
+                            guests.make_room();
+                        }
                     }
                     Err(error) if reserve.give_up_for(&error) => {}
                     Err(error) => {
@@ -82,7 +89,8 @@ impl Admin {
         // knowing yet; a turn of it finds out.
         tokio::task::yield_now().await;
         while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-            connections.spawn(Arc::clone(&self).connection(accepted, told.clone()));
+            let serving = Arc::clone(&self);
+            connections.spawn(serving.connection(accepted, Arc::default(), told.clone()));
         }
         drop(listener);
         stopping.send_replace(true);
@@ -118,6 +126,7 @@ impl Admin {
     async fn connection(
         self: Arc<Self>,
         accepted: (Box<dyn Stream>, bool),
+        guest: Arc<Guest>,
         mut stopping: watch::Receiver<bool>,
     ) {
         let opened = tokio::select! {
@@ -134,12 +143,15 @@ impl Admin {
                 return;
             }
         };
-        let begun = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&begun);
+        let asking = Arc::clone(&guest);
         let service = service_fn(move |request| {
-            asked.store(true, Relaxed);
-            let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(request, way).await) }
+            asking.asks();
+            let (admin, asking) = (Arc::clone(&self), Arc::clone(&asking));
+            async move {
+                let answer = admin.answer(request, way).await;
+                asking.is_answered();
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -153,7 +165,7 @@ impl Admin {
                 connection.as_mut().graceful_shutdown();
                 match timeout(LAST_HEADS, connection.as_mut()).await {
                     Ok(ended) => ended,
-                    Err(_) if begun.load(Relaxed) => connection.await,
+                    Err(_) if guest.has_asked() => connection.await,
                     Err(_) => return,
                 }
             }

@@ -244,3 +244,35 @@ async fn it_answers_when_the_way_of_the_data_has_taken_every_descriptor() {
     proxy.signal(Signal::TERM);
     assert_eq!(ended(&mut proxy).await.cut, 0);
 }
+
+#[tokio::test]
+async fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let server = Server::http1().await;
+    let mut proxy = Proxy::start(&config(&server, "")).await;
+    let mut held = Http1::connect(proxy.address("web")).await;
+    let held = tokio::spawn(async move { held.get("/hold").await });
+    server
+        .desk
+        .until("a request", |seen| seen.requests == 1)
+        .await;
+    // One that waits for its answer from before the crowd to after it.
+    let mut waiting = Raw::connect(proxy.admin()).await;
+    let ask = "POST /v1/drain?wait=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    waiting.send(ask).await.expect("sent");
+    proxy
+        .until_status(|status| status["stage"] == "finish")
+        .await;
+    let mut crowd = Vec::new();
+    for _ in 0..400 {
+        crowd.push(Raw::connect(proxy.admin()).await);
+    }
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/v1/status").await.status, 200);
+    }
+    server.desk.release();
+    let reply = within("a reply", held).await.expect("the task");
+    assert_eq!(reply.expect("a reply").text(), "held");
+    let answer = waiting.read_until("\r\n\r\n").await.expect("the receipt");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(ended(&mut proxy).await.cut, 0);
+}

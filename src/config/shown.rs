@@ -140,7 +140,13 @@ fn default(key: &str, schema: &Value) -> Option<Value> {
 
 fn hide(key: &str, schema: &Value, value: &mut Value) {
     if schema["writeOnly"] == true {
-        *value = HIDDEN.into();
+        match &mut *value {
+            // The names are no secret, and the table is to load again.
+            Value::Object(members) => {
+                members.values_mut().for_each(|one| *one = HIDDEN.into());
+            }
+            one => *one = HIDDEN.into(),
+        }
     }
     match value {
         Value::Array(words) if key == "exec" => {

@@ -91,7 +91,8 @@ fn every_default_is_written_out_and_nothing_else() {
 #[test]
 fn no_secret_is_shown_or_printed() {
     let more = "[admin]\ntoken = \"s3cret-token\"\nread_token = \"s3cret-too\"\n\
-        [[hook]]\non = \"announce\"\nhttp = { url = \"http://me:s3cret@127.0.0.1:1/a@b\" }\n\
+        [[hook]]\non = \"announce\"\nhttp = { url = \"http://me:s3cret@127.0.0.1:1/a@b\", \
+        headers = { x-consul-token = \"s3cret\" }, body = \"s3cret\" }\n\
         [[hook]]\non = \"refuse\"\nexec = [\"logger\", \"--key\", \"s3cret\"]\n\
         [[hook]]\non = \"cut\"\nfile = { path = \"a\", content = \"s3cret\" }\n";
     let config = Fixture::new().good(&small(more));
@@ -102,7 +103,8 @@ fn no_secret_is_shown_or_printed() {
     assert!(!format!("{:?}", config.admin).contains("s3cret"));
     let expected: Value = json!([
         { "on": "announce", "timeout": "2s",
-          "http": { "url": "http://hidden@127.0.0.1:1/a@b", "method": "POST" } },
+          "http": { "url": "http://hidden@127.0.0.1:1/a@b", "method": "POST",
+            "headers": { "x-consul-token": "(hidden)" }, "body": "(hidden)" } },
         { "on": "refuse", "timeout": "2s", "exec": ["logger", "(hidden)", "(hidden)"] },
         { "on": "cut", "timeout": "2s", "file": { "path": "a", "content": "(hidden)" } },
     ]);

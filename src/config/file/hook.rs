@@ -51,9 +51,11 @@ pub(in crate::config) struct HookHttp {
     /// An absolute `http` URL.
     pub(in crate::config) url: At<String>,
     /// Further fields; a value `file:PATH` is read from that file.
+    #[schemars(extend("writeOnly" = true))]
     pub(in crate::config) headers: Option<At<Named<String>>>,
     /// What is sent with POST, PUT and PATCH, in place of what has happened as
     /// JSON.
+    #[schemars(extend("writeOnly" = true))]
     pub(in crate::config) body: Option<At<String>>,
 }
 

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::control::Position;
 use crate::drain::forecast::Prediction;
 use crate::drain::{Protocol, Stage, Timestamp, Trigger};
-use crate::proxy::registry::{Record, Seen};
+use crate::proxy::registry::{Gate, Record, Seen};
 use crate::telemetry::metrics::RouteMetrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,6 +93,8 @@ impl Admin {
                     upstream = &**upstream.name(),
                     server = &*server.name,
                     up = server.up,
+                    drained = server.berth.gate() != Gate::Open,
+                    in_flight = server.berth.in_flight(),
                 );
             }
         }

@@ -193,7 +193,10 @@ async fn sigusr1_writes_every_connection_to_the_log() {
     let of_listener = last(&log, "dump_listener");
     let sums = ["connections", "half_open", "in_flight"].map(|sum| &of_listener[sum]);
     assert_eq!(sums, [2, 0, 1]);
-    assert_eq!(last(&log, "dump_server")["up"], true);
+    let of_server = last(&log, "dump_server");
+    assert_eq!(of_server["up"], true);
+    assert_eq!(of_server["drained"], false);
+    assert_eq!(of_server["in_flight"], 1);
     assert_eq!(last(&log, "dump_drain")["phase"], "active");
     let first = log.iter().find(|line| line["event"] == "connection");
     let first = first.expect("who is in flight");

@@ -219,6 +219,9 @@ async fn what_was_foreseen_is_held_to_what_came() {
         .expect("sent");
     let desk = scene.http1.desk.clone();
     desk.until("the request", |seen| seen.requests == 1).await;
+    // The client has its 101 a moment before the proxy's books have a tunnel.
+    let tunnel = |forecast: &Value| forecast.to_string().contains("\"basis\":\"endless\"");
+    scene.proxy.until_json("/v1/drain/forecast", tunnel).await;
     scene.drain().await;
     socket.closed().await;
     desk.release();

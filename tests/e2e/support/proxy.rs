@@ -367,16 +367,21 @@ impl Proxy {
 
     /// Wait until its status is such.
     pub(crate) async fn until_status(&self, such: impl Fn(&Value) -> bool) -> Value {
+        self.until_json("/v1/status", such).await
+    }
+
+    /// Wait until what is at `path` is such.
+    pub(crate) async fn until_json(&self, path: &str, such: impl Fn(&Value) -> bool) -> Value {
         let found = async {
             loop {
-                let status = self.json("/v1/status").await;
-                if such(&status) {
-                    return status;
+                let value = self.json(path).await;
+                if such(&value) {
+                    return value;
                 }
                 sleep(LOOK).await;
             }
         };
-        within("such a status", found).await
+        within(path, found).await
     }
 
     /// Ask the admin interface for JSON.

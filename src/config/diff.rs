@@ -170,6 +170,8 @@ fn listener(
             "proxy_protocol",
             before.proxy_protocol != after.proxy_protocol,
         ),
+        ("grpc_health", before.grpc_health != after.grpc_health),
+        ("grpc_web", before.grpc_web != after.grpc_web),
     ];
     changed(&settings)
 }

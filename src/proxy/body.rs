@@ -6,7 +6,8 @@
 //! reading the socket, HTTP/2 stops releasing window.
 //!
 //! Invariant: HTTP/2 flow-control capacity is released exactly for the bytes
-//! that were handed out. Absent: any buffering, any rewriting of bytes.
+//! that were handed out. Absent: any buffering, and any rewriting of bytes;
+//! what is made here, or made over, is [`Made`] by whoever knows how.
 
 mod upload;
 
@@ -15,8 +16,10 @@ pub use upload::{Progress, Rein, Upload, Watched};
 use super::error::Error;
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -34,9 +37,38 @@ pub enum Body {
     Http2(RecvStream),
     /// From a client, and watched while it goes to a server.
     Watched(Box<Watched>),
+    /// Made here, or made over on its way.
+    Made(Box<dyn Made>),
+}
+
+/// What a body pulls.
+pub type Pulled = Option<Result<Frame<Bytes>, Error>>;
+
+/// A body that does not come from a peer as it is.
+pub trait Made: fmt::Debug + Send {
+    /// The next frame, as [`http_body::Body::poll_frame`] has it.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Pulled>;
+
+    /// Whether nothing more is to come.
+    fn is_end_stream(&self) -> bool;
+
+    /// End with this status as soon as the bytes allow it; `false` if it
+    /// cannot end before its end.
+    fn end(&mut self, _status: HeaderMap) -> bool {
+        false
+    }
 }
 
 impl Body {
+    /// End with this gRPC status as soon as the bytes allow it, where the
+    /// status is a part of them; `false` if it is not.
+    pub fn end(&mut self, status: impl FnOnce() -> HeaderMap) -> bool {
+        match self {
+            Self::Made(made) => made.end(status()),
+            _ => false,
+        }
+    }
+
     /// Bytes in hand, or no body if there are none.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -52,10 +84,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pulled> {
         let this = self.get_mut();
         match this {
             Self::Empty => Poll::Ready(None),
@@ -68,6 +97,7 @@ impl http_body::Body for Body {
             Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Error::Http1),
             Self::Http2(stream) => poll_stream(stream, cx),
             Self::Watched(watched) => watched.poll_frame(cx),
+            Self::Made(made) => made.poll_frame(cx),
         }
     }
 
@@ -78,6 +108,7 @@ impl http_body::Body for Body {
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(stream) => stream.is_end_stream(),
             Self::Watched(watched) => watched.is_end_stream(),
+            Self::Made(made) => made.is_end_stream(),
         }
     }
 
@@ -89,16 +120,14 @@ impl http_body::Body for Body {
             // The declared length, if any, stands in the headers, which are
             // kept; a hint from here would be a second truth.
             Self::Http2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
-            Self::Http2(_) => SizeHint::default(),
+            Self::Made(made) if made.is_end_stream() => SizeHint::with_exact(0),
+            Self::Http2(_) | Self::Made(_) => SizeHint::default(),
             Self::Watched(watched) => watched.size_hint(),
         }
     }
 }
 
-fn poll_stream(
-    stream: &mut RecvStream,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+fn poll_stream(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Pulled> {
     match ready!(stream.poll_data(cx)) {
         Some(Ok(data)) => {
             // The peer may send this much again; an error means that the

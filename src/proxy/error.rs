@@ -112,6 +112,9 @@ pub enum Error {
     /// A limit on time was reached.
     #[error("{0} took too long")]
     Timeout(&'static str),
+    /// The deadline that a client set for its call has passed.
+    #[error("the deadline that the client set has passed")]
+    Expired,
     /// The exchange was ended by a drain, in its own protocol.
     #[error("ended by the drain: {}", .0.as_str())]
     Told(Farewell),

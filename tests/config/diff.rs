@@ -87,6 +87,15 @@ fn listeners_are_added_drained_replaced_and_changed() {
 }
 
 #[test]
+fn what_is_spoken_of_grpc_is_a_setting() {
+    let keys = "[listener.web]\ngrpc_health = true\ngrpc_web = true";
+    assert_eq!(
+        said(&[("[listener.web]", keys)]),
+        "changes listener web: grpc_health, grpc_web\n"
+    );
+}
+
+#[test]
 fn who_tells_of_clients_and_who_is_told_are_settings() {
     let settings = [
         (

@@ -46,7 +46,7 @@ fn a_small_file_takes_the_defaults() {
     assert_eq!(listener.idle, Duration::from_secs(60));
     assert_eq!(listener.limits, Limits::default());
     assert_eq!(listener.max_age, Duration::ZERO);
-    assert!(listener.tls.is_none() && !listener.grpc_health);
+    assert!(listener.tls.is_none() && !listener.grpc_health && !listener.grpc_web);
     assert_eq!(listener.proxy_protocol, ProxyProtocol::Off);
     let Serves::Http { routes } = &listener.serves else {
         panic!("not HTTP: {listener:?}");

@@ -67,7 +67,9 @@ impl Check<'_> {
         let max_age = value_or(written.max_age, Time(Duration::ZERO));
         let after = self.after(label, written.after);
         let proxy_protocol = self.proxy_protocol(written.proxy_protocol);
-        let grpc_health = self.later("grpc_health", written.grpc_health);
+        let tcp = matches!(protocol, Ok(OneOf(file::Protocol::Tcp)));
+        let grpc_health = self.grpc("grpc_health", written.grpc_health, tcp);
+        let grpc_web = self.grpc("grpc_web", written.grpc_web, tcp);
         Ok(Listener {
             listen: listen?,
             serves: serves?,
@@ -78,6 +80,7 @@ impl Check<'_> {
             after: after?,
             proxy_protocol: proxy_protocol?,
             grpc_health: grpc_health?,
+            grpc_web: grpc_web?,
             name: Arc::from(name?),
         })
     }
@@ -105,14 +108,17 @@ impl Check<'_> {
         Ok(ProxyProtocol::From(networks))
     }
 
-    /// A switch that can only be off in this version.
-    fn later(&self, name: &str, key: Option<At<bool>>) -> Result<bool, Reported> {
+    /// A switch for calls, which a TCP listener does not see.
+    fn grpc(&self, name: &str, key: Option<At<bool>>, tcp: bool) -> Result<bool, Reported> {
         match key {
-            Some(key) if key.value? => {
-                let instead = format!("write `{name} = false`, or leave it out");
-                self.unavailable(&key.span, &format!("`{name} = true`"), &instead)
+            Some(key) if key.value? && tcp => {
+                let what = format!("`{name}` needs an HTTP listener");
+                let problem = Problem::at(&key.span, what).label("opaque bytes have no calls");
+                self.refuse(
+                    problem.help(format!("delete `{name}`, or write `protocol = \"http\"`")),
+                )
             }
-            _ => Ok(false),
+            key => value_or(key, false),
         }
     }
 

@@ -57,10 +57,12 @@ pub(in crate::config) struct Listener {
     /// nobody but the balancer can reach.
     #[schemars(extend("default" = false))]
     pub(in crate::config) proxy_protocol: Option<At<SwitchOr<ProxyProtocol>>>,
-    /// Whether `grpc.health.v1` is answered here. Not available in this
-    /// version.
+    /// Whether `grpc.health.v1.Health` is answered here, by the proxy itself.
     #[schemars(extend("default" = false))]
     pub(in crate::config) grpc_health: Option<At<bool>>,
+    /// Whether gRPC-Web (binary and text) is made gRPC for the servers.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) grpc_web: Option<At<bool>>,
 }
 
 impl Read for Listener {
@@ -79,6 +81,7 @@ impl Read for Listener {
             after: table.key("after"),
             proxy_protocol: table.key("proxy_protocol"),
             grpc_health: table.key("grpc_health"),
+            grpc_web: table.key("grpc_web"),
         })
     }
 }

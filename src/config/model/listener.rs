@@ -39,9 +39,10 @@ pub struct Listener {
     pub after: Vec<Arc<str>>,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
-    /// Whether `grpc.health.v1` is answered here. Always `false` in this
-    /// version.
+    /// Whether `grpc.health.v1` is answered here; never on TCP.
     pub grpc_health: bool,
+    /// Whether gRPC-Web is made gRPC; never on TCP.
+    pub grpc_web: bool,
 }
 
 /// Whose connections begin with a PROXY header.

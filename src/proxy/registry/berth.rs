@@ -22,7 +22,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Whether a server takes exchanges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,8 @@ pub struct Berth {
     farewelled: AtomicU64,
     was_cut: AtomicU64,
     released: Arc<Notify>,
+    /// How often the gate of any server was moved.
+    turns: Arc<watch::Sender<u64>>,
 }
 
 impl Berth {
@@ -63,6 +65,7 @@ impl Berth {
         upstream: Arc<str>,
         server: Arc<str>,
         released: Arc<Notify>,
+        turns: Arc<watch::Sender<u64>>,
     ) -> Self {
         Self {
             number,
@@ -78,6 +81,7 @@ impl Berth {
             farewelled: AtomicU64::new(0),
             was_cut: AtomicU64::new(0),
             released,
+            turns,
         }
     }
 
@@ -112,20 +116,31 @@ impl Berth {
     /// Give it no exchange from now on, and use none of its connections again
     /// that exist now. Those aboard are not touched.
     pub fn shut(&self) {
-        self.gate.store(Gate::Shut as u8, SeqCst);
+        self.turn(Gate::Shut);
         self.renew();
     }
 
     /// The same, but for exchanges that began before and have nowhere else to
     /// go.
     pub fn leave(&self) {
-        self.gate.store(Gate::Leaving as u8, SeqCst);
+        self.turn(Gate::Leaving);
         self.renew();
     }
 
     /// Give it exchanges again.
     pub fn open(&self) {
-        self.gate.store(Gate::Open as u8, SeqCst);
+        self.turn(Gate::Open);
+    }
+
+    fn turn(&self, gate: Gate) {
+        self.gate.store(gate as u8, SeqCst);
+        self.turns.send_modify(|turns| *turns += 1);
+    }
+
+    /// Told when some server begins or ceases to take exchanges.
+    #[must_use]
+    pub fn turns(&self) -> watch::Receiver<u64> {
+        self.turns.subscribe()
     }
 
     /// The generation that a connection dialled now belongs to.

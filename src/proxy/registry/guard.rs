@@ -18,6 +18,7 @@ use crate::telemetry::metrics::RouteMetrics;
 use parking_lot::Mutex;
 use std::ops::Deref;
 use std::sync::Arc;
+use tokio::time::timeout_at;
 
 /// A connection's stay in the table.
 #[derive(Debug)]
@@ -98,10 +99,27 @@ impl RequestGuard {
         self.began
     }
 
-    /// Note the deadline that the client gave the exchange.
+    /// Note the deadline that the client gave the exchange, and hold it to it.
     pub fn set_own_deadline(&mut self, at: Timestamp) {
         self.own_deadline = Some(at);
+        self.gives_up(at);
+    }
+
+    /// The deadline that the client gave the exchange, if it is held to it.
+    #[must_use]
+    pub fn own_deadline(&self) -> Option<Timestamp> {
+        self.own_deadline
+    }
+
+    /// Note when the exchange ends without anybody's doing here.
+    pub fn gives_up(&self, at: Timestamp) {
         self.slot(|slot| slot.gives_up(at));
+    }
+
+    /// Whether the deadline that its client gave it has passed.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.own_deadline.is_some_and(|own| own <= clock::now())
     }
 
     /// Go to a server. `false` if it takes none any more: then the exchange is
@@ -145,9 +163,17 @@ impl RequestGuard {
         self.slot(Slot::is_due) && !self.is_due_with_listener()
     }
 
-    /// Wait until that is so.
+    /// Wait until it is past its deadline, or past the one that its client
+    /// gave it.
     pub async fn due(&self) {
-        self.record.told(|| self.is_due()).await;
+        let due = self.record.told(|| self.is_due());
+        match self.own_deadline {
+            None => due.await,
+            Some(own) => {
+                // Boxed: else every exchange would have to have room for it.
+                let _ = Box::pin(timeout_at(clock::instant(own), due)).await;
+            }
+        }
     }
 
     /// Wait until what is left of the exchange is to be closed by force.

@@ -48,7 +48,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tally::Books;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How many farewelled and cut exchanges a receipt names; the rest is counted.
 const TOLD_KEPT: usize = 1_000;
@@ -65,6 +65,7 @@ pub struct Registry {
     live: DashMap<u64, Arc<Record>>,
     next: AtomicU64,
     released: Arc<Notify>,
+    turns: Arc<watch::Sender<u64>>,
     told: Mutex<Vec<Told>>,
     told_omitted: AtomicU64,
     foretelling: Foretelling,
@@ -81,6 +82,7 @@ impl Registry {
             live: DashMap::new(),
             next: AtomicU64::new(1),
             released: Arc::default(),
+            turns: Arc::default(),
             told: Mutex::new(Vec::new()),
             told_omitted: AtomicU64::new(0),
             foretelling: Foretelling::default(),
@@ -107,8 +109,9 @@ impl Registry {
     pub fn berth(&self, upstream: &Arc<str>, server: &Arc<str>) -> Arc<Berth> {
         let number = self.next_berth.fetch_add(1, Ordering::Relaxed);
         let released = Arc::clone(&self.released);
-        let berth = Berth::new(number, Arc::clone(upstream), Arc::clone(server), released);
-        let berth = Arc::new(berth);
+        let turns = Arc::clone(&self.turns);
+        let (upstream, server) = (Arc::clone(upstream), Arc::clone(server));
+        let berth = Arc::new(Berth::new(number, upstream, server, released, turns));
         let mut berths = self.berths.write();
         berths.retain(|held| held.strong_count() > 0);
         berths.push(Arc::downgrade(&berth));

@@ -316,6 +316,12 @@ impl Record {
     /// Note that the client was told so.
     pub(in crate::proxy) fn retire(&self) {
         self.retired.store(true, Relaxed);
+        self.deadline.notify_waiters();
+    }
+
+    /// Wait until the client was told so.
+    pub(in crate::proxy) async fn retirement(&self) {
+        self.told(|| self.is_retired()).await;
     }
 
     /// Whether a request that comes now is to be refused for coming late.

@@ -62,6 +62,10 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::BAD_REQUEST,
             "the request body is malformed or not whole",
         ),
+        Error::Expired => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the deadline that the client set has passed",
+        ),
         Error::Target => (StatusCode::BAD_REQUEST, "the target cannot be passed on"),
         Error::Timeout(_) => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -77,13 +81,14 @@ pub(super) fn refuse(
     code: StatusCode,
     says: &'static str,
 ) -> Response<Body> {
-    say(exchange, code, says)
+    say(exchange, code, says, None)
 }
 
 /// Answer an exchange that cannot be served; one that a drain ended is
 /// concluded as such.
 pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body> {
     let (code, says) = status(error);
+    let reset = grpc::reset(error);
     let told = match error {
         Error::Told(farewell) | Error::ToldWithServer(farewell) => Some(*farewell),
         other => {
@@ -97,13 +102,19 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
     if let Some(farewell) = told {
         exchange.conclude(Outcome::Farewelled(farewell));
     }
-    say(exchange, code, says)
+    say(exchange, code, says, reset)
 }
 
-fn say(exchange: &mut RequestGuard, code: StatusCode, says: &'static str) -> Response<Body> {
+fn say(
+    exchange: &mut RequestGuard,
+    code: StatusCode,
+    says: &'static str,
+    reset: Option<grpc::Code>,
+) -> Response<Body> {
     exchange.answered(code.as_u16());
     if exchange.protocol() == Protocol::Grpc {
-        return grpc::trailers_only(code, says);
+        let status = reset.unwrap_or_else(|| grpc::own(code));
+        return grpc::trailers_only(status, says);
     }
     exchange.sent(says.len() as u64);
     let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));
@@ -124,8 +135,11 @@ fn say(exchange: &mut RequestGuard, code: StatusCode, says: &'static str) -> Res
     response
 }
 
-/// The farewell of an exchange whose response has not begun.
+/// Why an exchange that is due ends before its response has begun.
 pub(super) fn unanswered(exchange: &RequestGuard) -> Error {
+    if !exchange.is_due() && exchange.is_expired() {
+        return Error::Expired;
+    }
     let farewell = match exchange.protocol() {
         Protocol::Grpc => Farewell::GrpcTrailersOnly,
         _ => Farewell::Unanswered,

@@ -9,8 +9,9 @@
 
 use super::pump::{End, Pump};
 use super::route::Route;
+use super::web::Web;
 use super::websocket::{self, StreamEnd};
-use super::{answered, headers};
+use super::{answered, grpc, headers};
 use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
@@ -35,6 +36,23 @@ pub(super) struct Forwarded {
     pub(super) head: response::Parts,
     pub(super) body: Body,
     pub(super) carrier: Carrier,
+}
+
+impl Forwarded {
+    /// See that a client of gRPC, or of gRPC-Web, is answered in its words.
+    pub(super) fn say_grpc(&mut self, web: Option<&Web>) {
+        if grpc::translate(&mut self.head) {
+            self.body = Body::Empty;
+            // Its answer is not read to the end: it carries no other.
+            if matches!(self.carrier, Carrier::Http1(..)) {
+                self.carrier = Carrier::None;
+            }
+        }
+        if let Some(web) = web {
+            let body = std::mem::take(&mut self.body);
+            self.body = web.answer(&mut self.head, body);
+        }
+    }
 }
 
 /// The connection that carries the exchange.

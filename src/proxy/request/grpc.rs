@@ -3,35 +3,57 @@
 //! A gRPC client reads `grpc-status`, not the HTTP status; told `503` without
 //! it, it guesses. So what the proxy says itself is said as *trailers-only*
 //! while no response has begun, and as trailers once one has (gRPC over
-//! HTTP/2, "Responses").
+//! HTTP/2, "Responses"). A server that answers a call without speaking gRPC, as
+//! a proxy before it does, is put into these words too.
 
+use crate::proxy::error::Error;
+use h2::Reason;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, response};
 use std::time::Duration;
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// The status `UNAVAILABLE`: try again, on another connection.
-const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
+/// The content type of an answer.
+pub(super) const KIND: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// A status of gRPC, as it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Code(&'static str);
+
+pub(super) const OK: Code = Code("0");
+const CANCELLED: Code = Code("1");
+const UNKNOWN: Code = Code("2");
+const DEADLINE_EXCEEDED: Code = Code("4");
+pub(super) const NOT_FOUND: Code = Code("5");
+const PERMISSION_DENIED: Code = Code("7");
+pub(super) const RESOURCE_EXHAUSTED: Code = Code("8");
+pub(super) const UNIMPLEMENTED: Code = Code("12");
+pub(super) const INTERNAL: Code = Code("13");
+/// Try again, on another connection.
+pub(super) const UNAVAILABLE: Code = Code("14");
+const UNAUTHENTICATED: Code = Code("16");
 
 /// Names the drain, percent-encoded as the field demands.
-const DRAINING: HeaderValue = HeaderValue::from_static(
-    "ended by the drain of this proxy: its deadline passed; try again on another connection",
-);
+const DRAINING: &str =
+    "ended by the drain of this proxy: its deadline passed; try again on another connection";
 
 /// The same for the drain of a server.
-const SERVER_DRAINING: HeaderValue =
-    HeaderValue::from_static("ended by the drain of its server: its deadline passed; try again");
+const SERVER_DRAINING: &str = "ended by the drain of its server: its deadline passed; try again";
 
 /// Says that the server went away in the middle of a stream.
-const LOST: HeaderValue =
-    HeaderValue::from_static("the connection to the server was lost; try again");
+const LOST: &str = "the connection to the server was lost; try again";
 
 /// Whether a request is gRPC: its content type is `application/grpc`, with or
-/// without a format. gRPC-Web is HTTP like any other.
+/// without a format. gRPC-Web is HTTP like any other, unless it is translated.
 pub(super) fn is_request(headers: &HeaderMap) -> bool {
+    is_grpc(headers)
+}
+
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"))
@@ -72,52 +94,120 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, time: Duration) {
     }
 }
 
+/// A status and its message: trailers, or a head that has no others.
+pub(super) fn status_fields(code: Code, says: &'static str) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(2);
+    fields.insert(GRPC_STATUS, HeaderValue::from_static(code.0));
+    if !says.is_empty() {
+        fields.insert(GRPC_MESSAGE, HeaderValue::from_static(says));
+    }
+    fields
+}
+
 /// The trailers that end a stream whose server is gone.
 pub(super) fn lost() -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert(GRPC_STATUS, UNAVAILABLE);
-    trailers.insert(GRPC_MESSAGE, LOST);
-    trailers
+    status_fields(UNAVAILABLE, LOST)
 }
 
 /// The trailers that end a stream at its deadline; `with_server` if that is
 /// its server's alone.
 pub(super) fn farewell(with_server: bool) -> HeaderMap {
-    let message = if with_server {
+    let says = if with_server {
         SERVER_DRAINING
     } else {
         DRAINING
     };
-    let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert(GRPC_STATUS, UNAVAILABLE);
-    trailers.insert(GRPC_MESSAGE, message);
-    trailers
+    status_fields(UNAVAILABLE, says)
 }
 
-/// The gRPC status that an HTTP status stands for, as the gRPC documents map
-/// them ("HTTP to gRPC Status Code Mapping"), but with the timeouts of a proxy
-/// as what they are.
-fn status(code: StatusCode) -> HeaderValue {
-    HeaderValue::from_static(match code {
-        StatusCode::BAD_REQUEST => "13",
-        StatusCode::UNAUTHORIZED => "16",
-        StatusCode::FORBIDDEN => "7",
-        StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => "12",
+/// The trailers that end a stream when its client waits no more.
+pub(super) fn expired() -> HeaderMap {
+    let says = "the deadline that the client set has passed";
+    status_fields(DEADLINE_EXCEEDED, says)
+}
+
+/// The status for an HTTP status of our own: as servers' are mapped, but
+/// timeouts and limits are said as what they are.
+pub(super) fn own(code: StatusCode) -> Code {
+    match code {
+        StatusCode::NOT_IMPLEMENTED => UNIMPLEMENTED,
+        StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RESOURCE_EXHAUSTED,
+        code => of_http(code),
+    }
+}
+
+/// The status that a server's HTTP status stands for, where it has no other
+/// (gRPC, "HTTP to gRPC Status Code Mapping").
+fn of_http(code: StatusCode) -> Code {
+    match code {
+        StatusCode::BAD_REQUEST => INTERNAL,
+        StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
+        StatusCode::FORBIDDEN => PERMISSION_DENIED,
+        StatusCode::NOT_FOUND => UNIMPLEMENTED,
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE => "14",
-        StatusCode::GATEWAY_TIMEOUT => "4",
-        _ => "2",
-    })
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => UNAVAILABLE,
+        _ => UNKNOWN,
+    }
+}
+
+/// What it says that a server reset the stream, if it did.
+pub(super) fn reset(error: &Error) -> Option<Code> {
+    match error {
+        Error::Http2(error) if error.is_reset() && error.is_remote() => {
+            error.reason().map(of_reset)
+        }
+        _ => None,
+    }
+}
+
+/// The trailers of a stream whose server broke it off.
+pub(super) fn broken(error: &Error) -> HeaderMap {
+    match reset(error) {
+        Some(code) => status_fields(code, "the server reset the stream"),
+        None => lost(),
+    }
+}
+
+/// The status that a stream's reset stands for (gRPC over HTTP/2, "Errors").
+fn of_reset(reason: Reason) -> Code {
+    match reason {
+        Reason::REFUSED_STREAM => UNAVAILABLE,
+        Reason::CANCEL => CANCELLED,
+        Reason::ENHANCE_YOUR_CALM => RESOURCE_EXHAUSTED,
+        Reason::INADEQUATE_SECURITY => PERMISSION_DENIED,
+        _ => INTERNAL,
+    }
+}
+
+/// Put an answer to a call that is not gRPC, and no success, into its words;
+/// whether it was. What else it said is for people who look at the server.
+pub(super) fn translate(head: &mut response::Parts) -> bool {
+    if head.status == StatusCode::OK || is_grpc(&head.headers) {
+        return false;
+    }
+    let mut fields = status_fields(of_http(head.status), "");
+    let says = format!(
+        "the server answered with HTTP status {}",
+        head.status.as_str()
+    );
+    if let Ok(says) = HeaderValue::from_str(&says) {
+        fields.insert(GRPC_MESSAGE, says);
+    }
+    fields.insert(CONTENT_TYPE, KIND);
+    head.status = StatusCode::OK;
+    head.headers = fields;
+    true
 }
 
 /// A trailers-only response.
-pub(super) fn trailers_only<B: Default>(code: StatusCode, says: &'static str) -> Response<B> {
+pub(super) fn trailers_only<B: Default>(code: Code, says: &'static str) -> Response<B> {
     let mut response = Response::new(B::default());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, status(code));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(says));
+    headers.extend(status_fields(code, says));
+    headers.insert(CONTENT_TYPE, KIND);
     response
 }
 
@@ -164,5 +254,62 @@ mod tests {
         assert!(is("application/grpc;charset=x"));
         assert!(!is("application/grpc-web"));
         assert!(!is("application/json"));
+    }
+
+    #[test]
+    fn every_http_status_of_a_server_has_its_grpc_status() {
+        for (http, grpc) in [
+            (400, "13"),
+            (401, "16"),
+            (403, "7"),
+            (404, "12"),
+            (429, "14"),
+            (502, "14"),
+            (503, "14"),
+            (504, "14"),
+            (204, "2"),
+            (302, "2"),
+            (418, "2"),
+            (500, "2"),
+            (501, "2"),
+        ] {
+            let answer = Response::builder().status(http).header("x-more", "1");
+            let mut head = answer.body(()).expect("a head").into_parts().0;
+            assert!(translate(&mut head));
+            assert_eq!(head.status, StatusCode::OK, "{http}");
+            assert_eq!(head.headers[GRPC_STATUS], grpc, "{http}");
+            let says = head.headers[GRPC_MESSAGE].to_str().expect("text");
+            assert!(says.ends_with(&http.to_string()), "{says}");
+            assert!(!translate(&mut head), "it is gRPC now");
+        }
+    }
+
+    #[test]
+    fn what_is_grpc_or_a_success_is_left_alone() {
+        for (http, kind) in [(200, "text/html"), (503, "application/grpc+proto")] {
+            let answer = Response::builder().status(http);
+            let answer = answer.header(CONTENT_TYPE, kind);
+            let mut head = answer.body(()).expect("a head").into_parts().0;
+            assert!(!translate(&mut head), "{http} {kind}");
+            assert_eq!(head.status, http);
+        }
+    }
+
+    #[test]
+    fn limits_of_our_own_are_said_as_what_they_are() {
+        assert_eq!(own(StatusCode::GATEWAY_TIMEOUT), DEADLINE_EXCEEDED);
+        assert_eq!(own(StatusCode::NOT_IMPLEMENTED), UNIMPLEMENTED);
+        let too_large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        assert_eq!(own(too_large), RESOURCE_EXHAUSTED);
+        assert_eq!(own(StatusCode::SERVICE_UNAVAILABLE), UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_reset_says_why() {
+        assert_eq!(of_reset(Reason::CANCEL), CANCELLED);
+        assert_eq!(of_reset(Reason::REFUSED_STREAM), UNAVAILABLE);
+        assert_eq!(of_reset(Reason::ENHANCE_YOUR_CALM), RESOURCE_EXHAUSTED);
+        assert_eq!(of_reset(Reason::INADEQUATE_SECURITY), PERMISSION_DENIED);
+        assert_eq!(of_reset(Reason::NO_ERROR), INTERNAL);
     }
 }

@@ -9,8 +9,9 @@ use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::reply::Reply;
 use super::route::{Route, Site};
+use super::web::Web;
 use super::websocket::{Agreed, ServerEnd};
-use super::{deadline, head, headers, hops};
+use super::{deadline, head, headers, health, hops};
 use crate::clock;
 use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
@@ -89,28 +90,19 @@ pub(in crate::proxy) async fn serve_http1(
 ) -> Result<Response<Reply>, Infallible> {
     let (mut parts, incoming) = request.into_parts();
     answers.ask(parts.extensions.remove());
+    let web = site.speaks_web().then(|| Web::take(&mut parts)).flatten();
     let mut exchange = guard.begin(head::protocol(&parts));
     deadline::bound(&mut parts, &mut exchange);
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
     site.log(&parts, &mut exchange);
-    let found = find(&site, &parts, exchange.record());
-    let mut reply = match found {
-        Ok(route) => {
-            exchange.routed(&route.metrics);
-            relay(&site, route, exchange, &answers, parts, incoming).await
-        }
-        Err((code, says)) => {
-            exchange.routed(site.unrouted());
-            if code != StatusCode::NOT_FOUND {
-                // Who sends what is refused as such may not be understood
-                // any further.
-                answers.retire();
-            }
-            let response = answer::refuse(&mut exchange, code, says);
-            own(response, exchange, &answers)
-        }
+    let answering = Answering {
+        site: &site,
+        exchange,
+        answers: &answers,
+        web,
     };
+    let mut reply = answering.answer(parts, incoming).await;
     finish_head(&mut reply, &answers, version, is_head);
     Ok(reply)
 }
@@ -138,64 +130,171 @@ pub(super) fn find<'a>(
     Ok(route)
 }
 
-async fn relay(
-    site: &Site,
-    route: &Route,
-    mut exchange: RequestGuard,
-    answers: &Arc<Answers>,
-    mut parts: Parts,
-    incoming: Incoming,
-) -> Response<Reply> {
-    let websocket = exchange.protocol() == Protocol::WebSocket;
-    let record = Arc::clone(exchange.record());
-    // The engine tells a client that waits when the body is first pulled.
-    headers::request(&mut parts, &record, site.secure(), websocket);
-    let body = if incoming.is_end_stream() {
-        Body::Empty
-    } else {
-        Body::Http1(incoming)
-    };
-    let outgoing = Outgoing {
-        head: parts,
-        body,
-        silence: silence(site, exchange.protocol()),
-        websocket,
-        client: route.names(exchange.record()),
-        notes: exchange.notes().cloned(),
-    };
-    let forwarded = tokio::select! {
-        biased;
-        forwarded = forward(route, outgoing, &exchange) => forwarded,
-        () = exchange.due() => Err(answer::unanswered(&exchange)),
-    };
-    let Forwarded {
-        head: mut parts,
-        body,
-        carrier,
-    } = match forwarded {
-        Ok(forwarded) => forwarded,
-        Err(error) => {
-            if matches!(error, Error::Told(_) | Error::Broken) {
-                // A deadline may come before the connection's time to retire,
-                // and what was told to leave must not come back here. After
-                // a body that cannot be read nothing can.
-                answers.retire();
-            }
-            let response = answer::fail(&mut exchange, &error);
-            return own(response, exchange, answers);
+/// An exchange on its way to its answer.
+struct Answering<'a> {
+    site: &'a Arc<Site>,
+    exchange: RequestGuard,
+    answers: &'a Arc<Answers>,
+    /// What the client speaks instead of gRPC, if that is translated.
+    web: Option<Box<Web>>,
+}
+
+impl Answering<'_> {
+    async fn answer(mut self, parts: Parts, incoming: Incoming) -> Response<Reply> {
+        if health::is_asked(self.site, &parts, self.exchange.protocol()) {
+            // Boxed: rare, and every exchange would have to have room for it.
+            return Box::pin(self.health(parts, incoming)).await;
         }
-    };
-    exchange.answered(parts.status.as_u16());
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade(parts, carrier, route, exchange, answers);
+        let found = find(self.site, &parts, self.exchange.record());
+        match found {
+            Ok(route) => {
+                self.exchange.routed(&route.metrics);
+                self.relay(route, parts, incoming).await
+            }
+            Err((code, says)) => {
+                self.exchange.routed(self.site.unrouted());
+                if code != StatusCode::NOT_FOUND {
+                    // Who sends what is refused as such may not be understood
+                    // any further.
+                    self.answers.retire();
+                }
+                let response = answer::refuse(&mut self.exchange, code, says);
+                self.own(response)
+            }
+        }
     }
-    headers::response(&mut parts.headers, &route.rule.set_response_headers);
-    parts.version = Version::HTTP_11;
-    announce_trailers(&mut parts, exchange.protocol());
-    let events = Events::of(&parts.headers);
-    note_response(&parts, &body, &exchange);
-    let reply = Reply::new(body, carrier, Some(exchange), Arc::clone(answers)).with_events(events);
-    Response::from_parts(parts, reply)
+
+    async fn relay(self, route: &Route, mut parts: Parts, incoming: Incoming) -> Response<Reply> {
+        let websocket = self.exchange.protocol() == Protocol::WebSocket;
+        let record = Arc::clone(self.exchange.record());
+        // The engine tells a client that waits when the body is first pulled.
+        headers::request(&mut parts, &record, self.site.secure(), websocket);
+        let outgoing = Outgoing {
+            head: parts,
+            body: self.body(incoming),
+            silence: silence(self.site, self.exchange.protocol()),
+            websocket,
+            client: route.names(&record),
+            notes: self.exchange.notes().cloned(),
+        };
+        let forwarded = tokio::select! {
+            biased;
+            forwarded = forward(route, outgoing, &self.exchange) => forwarded,
+            () = self.exchange.due() => Err(answer::unanswered(&self.exchange)),
+        };
+        self.begun(forwarded, Some(route))
+    }
+
+    /// A call to the health service, which no server is asked.
+    async fn health(mut self, parts: Parts, incoming: Incoming) -> Response<Reply> {
+        self.exchange.routed(self.site.unrouted());
+        if health::is_watch(&parts) {
+            self.exchange.gives_up(self.exchange.began());
+        }
+        let record = Arc::clone(self.exchange.record());
+        let (site, body) = (Arc::clone(self.site), self.body(incoming));
+        let forwarded = tokio::select! {
+            biased;
+            forwarded = health::answer(site, record, &parts, body) => forwarded,
+            () = self.exchange.due() => Err(answer::unanswered(&self.exchange)),
+        };
+        self.begun(forwarded, None)
+    }
+
+    /// The body of the request, as its server is to get it.
+    fn body(&self, incoming: Incoming) -> Body {
+        let body = if incoming.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::Http1(incoming)
+        };
+        match &self.web {
+            Some(web) => web.request(body),
+            None => body,
+        }
+    }
+
+    fn begun(mut self, begun: Result<Forwarded, Error>, route: Option<&Route>) -> Response<Reply> {
+        let mut forwarded = match begun {
+            Ok(forwarded) => forwarded,
+            Err(error) => {
+                if matches!(error, Error::Told(_) | Error::Broken) {
+                    // A deadline may come before the connection's time to retire,
+                    // and what was told to leave must not come back here. After
+                    // a body that cannot be read nothing can.
+                    self.answers.retire();
+                }
+                let response = answer::fail(&mut self.exchange, &error);
+                return self.own(response);
+            }
+        };
+        let status = forwarded.head.status;
+        self.exchange.answered(status.as_u16());
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.upgrade(forwarded, route);
+        }
+        let protocol = self.exchange.protocol();
+        if protocol == Protocol::Grpc {
+            forwarded.say_grpc(self.web.as_deref());
+        }
+        let Forwarded {
+            head: mut parts,
+            body,
+            carrier,
+        } = forwarded;
+        let set = route.map_or(&[][..], |route| &route.rule.set_response_headers);
+        headers::response(&mut parts.headers, set);
+        parts.version = Version::HTTP_11;
+        if self.web.is_none() {
+            announce_trailers(&mut parts, protocol);
+        }
+        let events = Events::of(&parts.headers);
+        note_response(&parts, &body, &self.exchange);
+        let answers = Arc::clone(self.answers);
+        let reply = Reply::new(body, carrier, Some(self.exchange), answers).with_events(events);
+        Response::from_parts(parts, reply)
+    }
+
+    /// An answer of our own. The exchange is over with it: nothing of it can be
+    /// late any more, and its deadline must not break off the very answer that
+    /// tells of the deadline.
+    fn own(self, response: Response<Body>) -> Response<Reply> {
+        let response = match &self.web {
+            Some(web) => web.own(response),
+            None => response,
+        };
+        response.map(|body| Reply::new(body, Carrier::None, None, Arc::clone(self.answers)))
+    }
+
+    fn upgrade(mut self, forwarded: Forwarded, route: Option<&Route>) -> Response<Reply> {
+        let Forwarded {
+            head: mut parts,
+            carrier,
+            ..
+        } = forwarded;
+        let server = ServerEnd::of(&mut parts, carrier);
+        let asked = self.exchange.protocol() == Protocol::WebSocket;
+        let client = asked.then(|| self.answers.take_asked()).flatten();
+        let (Some(server), Some(client), Some(route)) = (server, client, route) else {
+            let says = "the server switched protocols unasked";
+            let response = answer::refuse(&mut self.exchange, StatusCode::BAD_GATEWAY, says);
+            return self.own(response);
+        };
+        headers::response(&mut parts.headers, &route.rule.set_response_headers);
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(UPGRADE, HeaderValue::from_static("websocket"));
+        *self.answers.upgrade.lock() = Some(Agreed {
+            exchange: self.exchange,
+            client,
+            server,
+        });
+        let reply = Reply::new(Body::Empty, Carrier::None, None, Arc::clone(self.answers));
+        Response::from_parts(parts, reply)
+    }
 }
 
 /// Note what of a response is to come.
@@ -227,49 +326,6 @@ pub(super) fn note_response(head: &http::response::Parts, body: &Body, exchange:
 /// like.
 pub(super) fn silence(site: &Site, protocol: Protocol) -> Option<std::time::Duration> {
     (protocol != Protocol::Grpc).then_some(site.listener().limits.body_idle)
-}
-
-/// An answer of our own. The exchange is over with it: nothing of it can be
-/// late any more, and its deadline must not break off the very answer that
-/// tells of the deadline.
-fn own(
-    response: Response<Body>,
-    exchange: RequestGuard,
-    answers: &Arc<Answers>,
-) -> Response<Reply> {
-    drop(exchange);
-    response.map(|body| Reply::new(body, Carrier::None, None, Arc::clone(answers)))
-}
-
-fn upgrade(
-    mut parts: http::response::Parts,
-    carrier: Carrier,
-    route: &Route,
-    mut exchange: RequestGuard,
-    answers: &Arc<Answers>,
-) -> Response<Reply> {
-    let server = ServerEnd::of(&mut parts, carrier);
-    let asked = exchange.protocol() == Protocol::WebSocket;
-    let client = asked.then(|| answers.take_asked()).flatten();
-    let (Some(server), Some(client)) = (server, client) else {
-        let says = "the server switched protocols unasked";
-        let response = answer::refuse(&mut exchange, StatusCode::BAD_GATEWAY, says);
-        return own(response, exchange, answers);
-    };
-    headers::response(&mut parts.headers, &route.rule.set_response_headers);
-    parts
-        .headers
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    parts
-        .headers
-        .insert(UPGRADE, HeaderValue::from_static("websocket"));
-    *answers.upgrade.lock() = Some(Agreed {
-        exchange,
-        client,
-        server,
-    });
-    let reply = Reply::new(Body::Empty, Carrier::None, None, Arc::clone(answers));
-    Response::from_parts(parts, reply)
 }
 
 /// The engine sends only trailers that were announced; gRPC servers announce

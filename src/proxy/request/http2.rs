@@ -11,8 +11,9 @@ use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::http1::{find, note_response, silence};
 use super::pump::{End, Pump};
 use super::route::{Route, Site};
+use super::web::Web;
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
-use super::{date, deadline, grpc, head, headers};
+use super::{date, deadline, grpc, head, headers, health};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::future::poll_fn;
@@ -30,6 +31,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// How long a client is heard that was answered before it had asked.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,7 +46,12 @@ struct Stream {
     tunnel: Run,
     /// Keeps the connection in the registry for as long as it has streams.
     guard: Arc<ConnectionGuard>,
+    /// What the client speaks instead of gRPC, if that is translated.
+    web: Option<Box<Web>>,
 }
+
+/// Fields set on an answer.
+type Fields = [(HeaderName, HeaderValue)];
 
 /// Serve one stream; what becomes a tunnel is run by `tunnel`. It is entered in
 /// the registry by the call, before the future first runs: in between, its
@@ -56,13 +63,15 @@ pub(in crate::proxy) fn serve_http2(
     respond: SendResponse<Bytes>,
     tunnel: Run,
 ) -> impl Future<Output = ()> + Send {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    let web = site.speaks_web().then(|| Web::take(&mut parts)).flatten();
     let stream = Stream {
         exchange: guard.begin(head::protocol(&parts)),
         site,
         respond,
         tunnel,
         guard,
+        web,
     };
     stream.run(parts, incoming)
 }
@@ -72,6 +81,9 @@ impl Stream {
         let site = Arc::clone(&self.site);
         site.log(&parts, &mut self.exchange);
         deadline::bound(&mut parts, &mut self.exchange);
+        if health::is_asked(&site, &parts, self.exchange.protocol()) {
+            return Box::pin(self.health(parts, incoming)).await;
+        }
         let route = match find(&site, &parts, self.exchange.record()) {
             Ok(route) => route,
             Err((code, says)) => {
@@ -90,35 +102,57 @@ impl Stream {
             return Box::pin(self.websocket(route, parts, incoming)).await;
         }
         let waits = headers::request(&mut parts, self.exchange.record(), site.secure(), false);
-        let body = if incoming.is_end_stream() {
-            Body::Empty
-        } else {
-            if waits {
-                self.go_on();
-            }
-            Body::Http2(incoming)
-        };
+        if waits && !incoming.is_end_stream() {
+            self.go_on();
+        }
         let outgoing = Outgoing {
             head: parts,
-            body,
+            body: self.body(incoming),
             silence: silence(&site, self.exchange.protocol()),
             websocket: false,
             client: route.names(self.exchange.record()),
             notes: self.exchange.notes().cloned(),
         };
         let forwarding = forward(route, outgoing, &self.exchange);
-        match begin(&self.exchange, &mut self.respond, forwarding).await {
+        let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
+        self.begun(begun, &route.rule.set_response_headers).await;
+    }
+
+    /// The body of the request, as its server is to get it.
+    fn body(&self, incoming: RecvStream) -> Body {
+        let body = if incoming.is_end_stream() {
+            Body::Empty
+        } else {
+            Body::Http2(incoming)
+        };
+        match &self.web {
+            Some(web) => web.request(body),
+            None => body,
+        }
+    }
+
+    async fn begun(mut self, begun: Option<Result<Forwarded>>, set: &Fields) {
+        match begun {
             None => {}
-            Some(Ok(mut forwarded)) => {
-                let set = &route.rule.set_response_headers;
-                headers::response(&mut forwarded.head.headers, set);
-                self.relay(forwarded).await;
-            }
+            Some(Ok(forwarded)) => self.relay(forwarded, set).await,
             Some(Err(error)) => {
                 let response = answer::fail(&mut self.exchange, &error);
                 self.answer(response);
             }
         }
+    }
+
+    /// A call to the health service, which no server is asked.
+    async fn health(mut self, parts: Parts, incoming: RecvStream) {
+        let site = Arc::clone(&self.site);
+        self.exchange.routed(site.unrouted());
+        if health::is_watch(&parts) {
+            self.exchange.gives_up(self.exchange.began());
+        }
+        let record = Arc::clone(self.exchange.record());
+        let answering = health::answer(site, record, &parts, self.body(incoming));
+        let begun = begin(&self.exchange, &mut self.respond, answering).await;
+        self.begun(begun, &[]).await;
     }
 
     /// A WebSocket over a stream (RFC 8441).
@@ -149,10 +183,9 @@ impl Stream {
                 headers::response(&mut head.headers, set);
                 self.tunnel(head, server, incoming).await;
             }
-            Ok(Said::No(mut forwarded)) => {
-                headers::response(&mut forwarded.head.headers, set);
+            Ok(Said::No(forwarded)) => {
                 let guard = Arc::clone(&self.guard);
-                self.relay(forwarded).await;
+                self.relay(forwarded, set).await;
                 hear(Body::Http2(incoming)).await;
                 drop(guard);
             }
@@ -191,6 +224,10 @@ impl Stream {
 
     /// Send an answer of our own.
     fn answer(&mut self, response: Response<Body>) {
+        let response = match &self.web {
+            Some(web) => web.own(response),
+            None => response,
+        };
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_2;
         date::add(&mut parts.headers);
@@ -210,15 +247,19 @@ impl Stream {
         }
     }
 
-    async fn relay(mut self, forwarded: Forwarded) {
+    async fn relay(mut self, mut forwarded: Forwarded, set: &Fields) {
+        self.exchange.answered(forwarded.head.status.as_u16());
+        if self.exchange.protocol() == Protocol::Grpc {
+            forwarded.say_grpc(self.web.as_deref());
+        }
         let Forwarded {
             mut head,
             body,
             mut carrier,
         } = forwarded;
+        headers::response(&mut head.headers, set);
         head.version = Version::HTTP_2;
         date::add(&mut head.headers);
-        self.exchange.answered(head.status.as_u16());
         note_response(&head, &body, &self.exchange);
         let events = Events::of(&head.headers);
         let over = body.is_end_stream();
@@ -235,9 +276,10 @@ impl Stream {
         let mut pump = Pump::new(body, sink, patience).with_events(events);
         let end = match self.transfer(&mut pump, &mut carrier).await {
             Some(end) => end,
-            None if pump.end_between_events() => {
-                // Boxed: rare, and every stream would have to have room for it.
-                match Box::pin(self.last_event(&mut pump, &mut carrier)).await {
+            // Boxed: rare, and every stream would have to have room for it.
+            None if pump.end_in_order(|| self.last_word()) => {
+                match Box::pin(self.last_piece(&mut pump, &mut carrier)).await {
+                    Some(End::Done) if self.web.is_some() => return self.ended(),
                     Some(end) => end,
                     // Without a word: that is what the guard takes for a cut.
                     None => return pump.reset(Reason::CANCEL),
@@ -276,26 +318,50 @@ impl Stream {
         poll_fn(|cx| poll_transfer(cx, &self.exchange, pump, carrier, due.as_mut())).await
     }
 
-    /// The same after the deadline, until the cut.
-    async fn last_event(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
-        let mut cut = pin!(self.exchange.cut());
+    /// The same after the deadline, until the cut: the event or the message
+    /// under way. Nobody waits long with a call that its client gave up.
+    async fn last_piece(&self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
+        let mut cut = pin!(async {
+            if self.exchange.is_due() {
+                self.exchange.cut().await;
+            } else {
+                sleep(LAST_WORDS).await;
+            }
+        });
         poll_fn(|cx| poll_transfer(cx, &self.exchange, pump, carrier, cut.as_mut())).await
     }
 
     /// Whether the client of a call is to be told of its server's end in words
-    /// of gRPC: where the server said nothing of the call, but is gone.
+    /// of gRPC: where the server said nothing of the call, but is gone. In a
+    /// body of gRPC-Web they stand already, if there is a place for them.
     fn lost(&self, error: &Error) -> bool {
         let said = matches!(error, Error::Http2(error) if error.is_reset());
-        self.exchange.protocol() == Protocol::Grpc && !said
+        self.exchange.protocol() == Protocol::Grpc && self.web.is_none() && !said
     }
 
     fn farewell(self, pump: &mut Pump) {
         if self.exchange.protocol() == Protocol::Grpc {
-            pump.farewell(grpc::farewell(self.exchange.is_due_with_server()));
-            self.told(Farewell::GrpcTrailers);
+            pump.farewell(self.last_word());
+            self.ended();
         } else {
             pump.reset(Reason::CANCEL);
             self.told(Farewell::Reset);
+        }
+    }
+
+    /// The status of a call that is due.
+    fn last_word(&self) -> HeaderMap {
+        if self.exchange.is_due() {
+            grpc::farewell(self.exchange.is_due_with_server())
+        } else {
+            grpc::expired()
+        }
+    }
+
+    /// The call has had its last word.
+    fn ended(self) {
+        if self.exchange.is_due() {
+            self.told(Farewell::GrpcTrailers);
         }
     }
 

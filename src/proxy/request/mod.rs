@@ -6,8 +6,9 @@
 //! sends it to a server and awaits the answer's head, and the answer's body is
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
 //! stream (`pump`); `events` knows where an event stream may end early.
-//! A tunnel's handshake is `websocket`'s. Whatever the proxy must say itself is
-//! said by `answer`.
+//! A tunnel's handshake is `websocket`'s, gRPC-Web is made gRPC by `web`, and
+//! `health` answers in place of a server when it is asked for. Whatever the
+//! proxy must say itself is said by `answer`.
 //!
 //! Invariant: at any moment of this a deadline can end the exchange in its
 //! own protocol, also while the client's window is shut.
@@ -21,6 +22,7 @@ mod forward;
 mod grpc;
 mod head;
 mod headers;
+mod health;
 mod hops;
 mod http1;
 mod http2;
@@ -28,6 +30,7 @@ mod pump;
 mod reply;
 mod route;
 mod sites;
+mod web;
 mod websocket;
 
 pub(super) use http1::{Answers, serve_http1};

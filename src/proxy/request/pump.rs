@@ -194,13 +194,13 @@ impl Pump {
         Poll::Ready(Some(End::Stalled))
     }
 
-    /// From now on, send no more than the event under way; whether the body is
-    /// an event stream at all. Between two events the end comes at once,
-    /// whatever the window says: it is not flow-controlled (RFC 9113, section
-    /// 6.9).
-    pub(super) fn end_between_events(&mut self) -> bool {
+    /// From now on, send no more than the event or message under way, and then
+    /// `status`; whether the body has such an end at all. Between two events
+    /// the end comes at once, whatever the window says: it is not
+    /// flow-controlled (RFC 9113, section 6.9).
+    pub(super) fn end_in_order(&mut self, status: impl FnOnce() -> HeaderMap) -> bool {
         self.ending = self.events.is_some();
-        self.ending
+        self.ending || self.body.end(status)
     }
 
     /// Whether the body is an event stream.

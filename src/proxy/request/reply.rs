@@ -7,7 +7,9 @@
 
 use super::events::Events;
 use super::forward::Carrier;
+use super::grpc;
 use super::http1::Answers;
+use crate::clock;
 use crate::drain::{Farewell, Outcome};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
@@ -17,9 +19,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep_until};
 
 /// What the engine gets when it pulls.
 type Pulled = Option<Result<Frame<Bytes>, Error>>;
+
+/// How long the rest of a message is awaited after which a call ends that its
+/// client does not wait for any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the HTTP/1.1 engine is given to send.
 pub(in crate::proxy) struct Reply {
@@ -30,6 +38,10 @@ pub(in crate::proxy) struct Reply {
     /// Told the client that the end of the connection is the end of the body.
     until_close: bool,
     events: Option<Events>,
+    /// Wakes the engine at the deadline that the client gave its call.
+    expiry: Option<Pin<Box<Sleep>>>,
+    /// Ends with a last word of ours behind the message under way.
+    ending: bool,
 }
 
 impl Reply {
@@ -39,7 +51,10 @@ impl Reply {
         exchange: Option<RequestGuard>,
         answers: Arc<Answers>,
     ) -> Self {
+        let own = exchange.as_ref().and_then(RequestGuard::own_deadline);
         Self {
+            expiry: own.map(|own| Box::pin(sleep_until(clock::instant(own)))),
+            ending: false,
             body,
             carrier,
             exchange,
@@ -61,7 +76,11 @@ impl Reply {
     }
 
     fn finish(&mut self) {
-        std::mem::replace(&mut self.carrier, Carrier::None).done();
+        let carrier = std::mem::replace(&mut self.carrier, Carrier::None);
+        // Ended early, the server's answer was not read to its end.
+        if !self.ending {
+            carrier.done();
+        }
         self.exchange = None;
     }
 
@@ -74,10 +93,11 @@ impl Reply {
 
     /// The deadline came: end now, or, pending, let the event under way pass.
     fn poll_overdue(&mut self) -> Poll<Pulled> {
+        let exchange = self.exchange.as_ref();
+        let with_server = exchange.is_some_and(RequestGuard::is_due_with_server);
         match &self.events {
             Some(events) if events.at_boundary() => {
-                let exchange = self.exchange.as_ref();
-                if !exchange.is_some_and(RequestGuard::is_due_with_server) {
+                if !with_server {
                     self.answers.retire();
                 }
                 self.conclude(Farewell::EventStream);
@@ -85,12 +105,44 @@ impl Reply {
                 Poll::Ready(None)
             }
             Some(_) => Poll::Pending,
+            None if self.ending || self.body.end(|| grpc::farewell(with_server)) => {
+                if !with_server {
+                    self.answers.retire();
+                }
+                self.ending = true;
+                Poll::Pending
+            }
             None => {
                 self.answers.break_off(self.until_close);
                 self.conclude(Farewell::Truncated);
                 Poll::Ready(Some(Err(Error::Told(Farewell::Truncated))))
             }
         }
+    }
+}
+
+impl Reply {
+    /// The client's own deadline came: end with that word, if the body has a
+    /// place for it, and soon.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        let Some(expiry) = &mut self.expiry else {
+            return Poll::Pending;
+        };
+        ready!(expiry.as_mut().poll(cx));
+        if !self.ending && self.body.end(grpc::expired) {
+            self.ending = true;
+            expiry
+                .as_mut()
+                .reset(clock::instant(clock::now() + LAST_WORDS));
+            // Polled once more, or nobody would be woken by it.
+            if expiry.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.answers.break_off(self.until_close);
+        self.exchange = None;
+        self.carrier = Carrier::None;
+        Poll::Ready(Some(Err(Error::Expired)))
     }
 }
 
@@ -103,6 +155,9 @@ impl http_body::Body for Reply {
         this.carrier.poll_upload(cx);
         let due = this.exchange.as_ref().is_some_and(RequestGuard::is_due);
         if due && let ended @ Poll::Ready(_) = this.poll_overdue() {
+            return ended;
+        }
+        if !due && let ended @ Poll::Ready(_) = this.poll_expired(cx) {
             return ended;
         }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
@@ -126,6 +181,9 @@ impl http_body::Body for Reply {
                         data.len()
                     };
                     return Poll::Ready(Some(Ok(Frame::data(data.slice(..passed)))));
+                }
+                if due && this.ending && this.body.is_end_stream() {
+                    this.conclude(Farewell::GrpcTrailers);
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! connections of that listener, and made anew by a reload that changes it.
 
 use super::head;
+use super::sites::Sites;
 use crate::config::{self as model, HostPattern};
 use crate::drain::Protocol;
 use crate::proxy::registry::{AccessLog, Berth, ConnectionGuard, Ends, Record, RequestGuard};
@@ -12,7 +13,7 @@ use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use http::request::Parts;
 use rustls::ServerConfig;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// One listener, as one worker sees it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Site {
     unrouted: Arc<RouteMetrics>,
     /// How each exchange is logged, if it is.
     access: Option<Arc<AccessLog>>,
+    /// Where its successor will be.
+    home: Weak<Sites>,
 }
 
 /// A match, and what it leads to.
@@ -79,7 +82,19 @@ impl Site {
             routes,
             unrouted,
             access,
+            home: Weak::new(),
         }
+    }
+
+    /// The same, found from now on through these.
+    pub(super) fn at(mut self, home: Weak<Sites>) -> Self {
+        self.home = home;
+        self
+    }
+
+    /// Where the site is found that serves now, this one or a later one.
+    pub(super) fn home(&self) -> Option<Arc<Sites>> {
+        self.home.upgrade()
     }
 
     /// The listener's name.
@@ -116,6 +131,11 @@ impl Site {
         })
     }
 
+    /// Whether gRPC-Web is made gRPC here.
+    pub(super) fn speaks_web(&self) -> bool {
+        self.listener.grpc_web
+    }
+
     pub(super) fn unrouted(&self) -> &Arc<RouteMetrics> {
         &self.unrouted
     }
@@ -125,6 +145,12 @@ impl Site {
         self.routes
             .iter()
             .find(|route| fits(&route.rule.host, host) && path.starts_with(&route.rule.path))
+    }
+
+    /// Every route that a host has, in their order.
+    pub(super) fn routes_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Route> {
+        let routes = self.routes.iter();
+        routes.filter(move |route| fits(&route.rule.host, host))
     }
 
     /// Note for the access log what is asked, if there is such a log.

@@ -56,6 +56,16 @@ pub(super) fn path(config: &config::Upstream) -> Option<Box<str>> {
     }
 }
 
+/// The service, not empty, that is asked for by gRPC checks.
+pub(super) fn service(config: &config::Upstream) -> Option<Box<str>> {
+    match &config.health.as_ref()?.check {
+        config::HealthCheck::Grpc { service } if !service.is_empty() => {
+            Some(service.as_str().into())
+        }
+        _ => None,
+    }
+}
+
 /// The checks of an upstream, or `None` if its health is taken for granted.
 ///
 /// # Errors

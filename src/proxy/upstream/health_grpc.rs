@@ -1,8 +1,6 @@
 //! The gRPC health check: `grpc.health.v1.Health/Check`.
 //!
-//! Purpose: one unary call over a connection of its own, on raw h2, with a
-//! message encoded by hand: the protocol has one string field each way that
-//! matters, and a code generator would weigh more than the check.
+//! Purpose: one unary call over a connection of its own, on raw h2.
 //!
 //! Invariant: only a response that says SERVING, on a stream that ended with
 //! `grpc-status: 0`, is good. What a server sends is bounded.
@@ -11,6 +9,7 @@
 //! tests that connections can be made.
 
 use super::health::{CHECK_AGENT, FALL, RISE};
+use super::health_message::{self, Serving};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
@@ -27,9 +26,6 @@ const PATH: &str = "/grpc.health.v1.Health/Check";
 
 /// The most that a response may hold, in bytes; one that is good has seven.
 const RESPONSE_LIMIT: usize = 4096;
-
-/// `HealthCheckResponse.ServingStatus.SERVING`.
-const SERVING: u64 = 1;
 
 /// The check of one server.
 pub(super) struct GrpcCheck {
@@ -53,7 +49,7 @@ impl GrpcCheck {
         Self {
             connector,
             uri: format!("{scheme}://{authority}{PATH}"),
-            message: encode(service),
+            message: health_message::request(service),
             peer,
         }
     }
@@ -95,7 +91,7 @@ impl GrpcCheck {
         let (message, trailers) = read(body).await?;
         // Without a body the status stands in the head: trailers-only.
         status(trailers.as_ref().unwrap_or(&head.headers))?;
-        decode(&message).map_or_else(|| explain("malformed message"), Ok)
+        health_message::answered(&message).map_or_else(|| explain("malformed message"), Ok)
     }
 }
 
@@ -132,113 +128,16 @@ fn status(fields: &HeaderMap) -> Result<()> {
     }
 }
 
-/// A `HealthCheckRequest` (field 1, a string) behind gRPC's five bytes of
-/// framing: not compressed, and the length.
-fn encode(service: &str) -> Bytes {
-    let mut field = BytesMut::new();
-    if !service.is_empty() {
-        field.put_u8(1 << 3 | 2);
-        let mut length = service.len();
-        while length >= 0x80 {
-            field.put_u8(length.to_le_bytes()[0] | 0x80);
-            length >>= 7;
-        }
-        field.put_u8(length.to_le_bytes()[0]);
-        field.put(service.as_bytes());
-    }
-    let mut framed = BytesMut::with_capacity(5 + field.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(field.len()).unwrap_or(u32::MAX));
-    framed.put(field);
-    framed.freeze()
-}
-
-/// The status in a framed `HealthCheckResponse` (field 1, a varint; absent
-/// means 0, UNKNOWN), or `None` if it is none.
-fn decode(framed: &[u8]) -> Option<u64> {
-    let (frame, message) = framed.split_at_checked(5)?;
-    let length = u32::from_be_bytes([frame[1], frame[2], frame[3], frame[4]]);
-    if frame[0] != 0 || usize::try_from(length).ok()? != message.len() {
-        return None;
-    }
-    let mut rest = message;
-    let mut status = 0;
-    while !rest.is_empty() {
-        let tag = varint(&mut rest)?;
-        match (tag >> 3, tag & 7) {
-            (1, 0) => status = varint(&mut rest)?,
-            (_, 0) => drop(varint(&mut rest)?),
-            (_, 1) => rest = rest.get(8..)?,
-            (_, 2) => {
-                let length = usize::try_from(varint(&mut rest)?).ok()?;
-                rest = rest.get(length..)?;
-            }
-            (_, 5) => rest = rest.get(4..)?,
-            _ => return None,
-        }
-    }
-    Some(status)
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 #[async_trait]
 impl HealthCheck for GrpcCheck {
     async fn check(&self, _: &Backend) -> Result<()> {
         match self.ask().await? {
-            SERVING => Ok(()),
+            serving if serving == Serving::Yes.number() => Ok(()),
             other => explain(format!("serving status {other}")),
         }
     }
 
     fn health_threshold(&self, success: bool) -> usize {
         if success { RISE } else { FALL }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_is_framed() {
-        assert_eq!(&encode("")[..], [0, 0, 0, 0, 0]);
-        assert_eq!(&encode("a.B")[..], b"\0\0\0\0\x05\x0a\x03a.B");
-        let long = encode(&"x".repeat(300));
-        assert_eq!(&long[..8], [0, 0, 0, 1, 47, 10, 0xac, 2]);
-        assert_eq!(long.len(), 5 + 303);
-    }
-
-    #[test]
-    fn response_is_read_or_refused() {
-        assert_eq!(decode(b"\0\0\0\0\x02\x08\x01"), Some(SERVING));
-        assert_eq!(decode(b"\0\0\0\0\x02\x08\x02"), Some(2));
-        assert_eq!(decode(b"\0\0\0\0\0"), Some(0), "absent is UNKNOWN");
-        // Unknown fields of every wire type are stepped over.
-        let padded =
-            b"\0\0\0\0\x19\x10\x05\x1a\x02hi\x21\0\0\0\0\0\0\0\0\x2d\0\0\0\0\x08\x01\x10\x80\x01";
-        assert_eq!(decode(padded), Some(SERVING));
-        for malformed in [
-            &b""[..],
-            b"\0\0\0\0",
-            b"\x01\0\0\0\x02\x08\x01",
-            b"\0\0\0\0\x03\x08\x01",
-            b"\0\0\0\0\x01\x08",
-            b"\0\0\0\0\x03\x12\x05a",
-            b"\0\0\0\0\x02\x0b\x01",
-        ] {
-            assert_eq!(decode(malformed), None, "{malformed:?}");
-        }
     }
 }

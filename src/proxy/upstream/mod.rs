@@ -17,6 +17,7 @@ mod dial;
 mod fleet;
 mod health;
 mod health_grpc;
+pub(super) mod health_message;
 mod http1;
 mod idle;
 mod multiplex;
@@ -65,6 +66,7 @@ pub struct Upstream {
     /// How many times every server was checked.
     rounds: watch::Sender<u64>,
     health_path: Option<Box<str>>,
+    health_service: Option<Box<str>>,
     proxy_protocol: Option<config::ProxyVersion>,
 }
 
@@ -77,6 +79,33 @@ pub struct ServerStatus {
     pub up: bool,
     /// What is in flight on it, and whether it is being drained.
     pub berth: Arc<Berth>,
+}
+
+/// What happens to an upstream from the moment on at which this was asked for.
+#[derive(Debug)]
+pub struct Changes {
+    rounds: watch::Receiver<u64>,
+    turns: Option<watch::Receiver<u64>>,
+}
+
+impl Changes {
+    /// Wait for the next: a round of checks, or the drain of a server. For
+    /// ever once the upstream is gone.
+    pub async fn next(&mut self) {
+        let turned = async {
+            match &mut self.turns {
+                Some(turns) => turns.changed().await,
+                None => pending().await,
+            }
+        };
+        let changed = tokio::select! {
+            checked = self.rounds.changed() => checked,
+            turned = turned => turned,
+        };
+        if changed.is_err() {
+            pending::<()>().await;
+        }
+    }
 }
 
 impl Upstream {
@@ -119,6 +148,7 @@ impl Upstream {
             check_every: config.health.as_ref().map(|health| health.every),
             rounds: watch::Sender::new(0),
             health_path: health::path(config),
+            health_service: health::service(config),
             proxy_protocol: config.proxy_protocol,
         }))
     }
@@ -140,6 +170,13 @@ impl Upstream {
     #[must_use]
     pub fn is_health_check(&self, path: &str) -> bool {
         path.starts_with("/grpc.health.v1.Health/") || self.health_path.as_deref() == Some(path)
+    }
+
+    /// The service that its servers are asked for by gRPC checks, if they are
+    /// and it is one.
+    #[must_use]
+    pub fn health_service(&self) -> Option<&str> {
+        self.health_service.as_deref()
     }
 
     /// Its name in the config.
@@ -215,6 +252,22 @@ impl Upstream {
     pub async fn up(&self) {
         let found = |_: &u64| self.is_up();
         let _ = self.rounds.subscribe().wait_for(found).await;
+    }
+
+    /// Whether it has a server that is up and not being drained.
+    #[must_use]
+    pub fn takes_exchanges(&self) -> bool {
+        self.servers.iter().any(Server::wanted)
+    }
+
+    /// Told whenever that may have changed.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let turns = self.servers.first().map(|server| server.berth.turns());
+        Changes {
+            rounds: self.rounds.subscribe(),
+            turns,
+        }
     }
 
     fn named(&self, name: &str) -> Option<&Server> {

@@ -19,6 +19,7 @@ fn listener() -> Listener {
         after: Vec::new(),
         proxy_protocol: crate::config::ProxyProtocol::Off,
         grpc_health: false,
+        grpc_web: false,
     }
 }
 

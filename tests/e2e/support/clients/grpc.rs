@@ -26,21 +26,15 @@ pub(crate) struct Grpc {
 
 impl Grpc {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
-        let channel = within("a channel", channel.connect())
-            .await
-            .expect("connect");
-        Self {
-            calls: Calls::new(channel),
-        }
+        Self::over(channel(address).await)
     }
 
     /// Over TLS, `h2` agreed by ALPN.
     pub(crate) async fn connect_tls(address: SocketAddr, certificate: &Certificate) -> Self {
-        let wire = certificate.connect(address, "h2").await;
-        let endpoint = Endpoint::from_static("http://localhost");
-        let channel = endpoint.connect_with_connector(Connected(Some(TokioIo::new(wire))));
-        let channel = within("a channel", channel).await.expect("connect");
+        Self::over(channel_tls(address, certificate).await)
+    }
+
+    fn over(channel: Channel) -> Self {
         Self {
             calls: Calls::new(channel),
         }
@@ -125,6 +119,22 @@ impl Grpc {
         ready.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(calls)
     }
+}
+
+/// A channel in clear text.
+pub(crate) async fn channel(address: SocketAddr) -> Channel {
+    let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
+    within("a channel", channel.connect())
+        .await
+        .expect("connect")
+}
+
+/// A channel over TLS, `h2` agreed by ALPN.
+pub(crate) async fn channel_tls(address: SocketAddr, certificate: &Certificate) -> Channel {
+    let wire = certificate.connect(address, "h2").await;
+    let endpoint = Endpoint::from_static("http://localhost");
+    let channel = endpoint.connect_with_connector(Connected(Some(TokioIo::new(wire))));
+    within("a channel", channel).await.expect("connect")
 }
 
 fn path(method: &str) -> PathAndQuery {

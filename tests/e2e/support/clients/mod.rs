@@ -8,7 +8,7 @@ mod raw;
 mod websocket;
 
 pub(crate) use frames::{Frame, Frames, block};
-pub(crate) use grpc::Grpc;
+pub(crate) use grpc::{Grpc, channel, channel_tls};
 pub(crate) use http1::Http1;
 pub(crate) use http2::{GoAway, Http2};
 pub(crate) use raw::{Ended, Raw};

@@ -165,6 +165,7 @@ fn listener(
         ("idle", before.idle != after.idle),
         ("limits", before.limits != after.limits),
         ("max_age", before.max_age != after.max_age),
+        ("keepalive", before.keepalive != after.keepalive),
         ("after", before.after != after.after),
         (
             "proxy_protocol",

@@ -41,9 +41,9 @@ pub use files::Files;
 pub use model::{
     Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
     Certificate, ClientAuth, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun,
-    HostPattern, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion, Process,
-    ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamTls,
+    HostPattern, Keepalive, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion,
+    Process, ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream,
+    UpstreamHttp, UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

@@ -88,10 +88,11 @@ fn listeners_are_added_drained_replaced_and_changed() {
 
 #[test]
 fn what_is_spoken_of_grpc_is_a_setting() {
-    let keys = "[listener.web]\ngrpc_health = true\ngrpc_web = true";
+    let keys =
+        "[listener.web]\ngrpc_health = true\ngrpc_web = true\nkeepalive = { least = \"0s\" }";
     assert_eq!(
         said(&[("[listener.web]", keys)]),
-        "changes listener web: grpc_health, grpc_web\n"
+        "changes listener web: keepalive, grpc_health, grpc_web\n"
     );
 }
 

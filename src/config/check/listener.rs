@@ -8,7 +8,7 @@
 //! Deliberately absent: clashes between listeners (see `clash`).
 
 use super::super::file;
-use super::super::model::{Limits, Listener, ProxyProtocol, Serves};
+use super::super::model::{Keepalive, Limits, Listener, ProxyProtocol, Serves};
 use super::super::read::{At, Named, OneOf, SwitchOr, Time, value_or};
 use super::super::report::{Problem, Reported};
 use super::{Check, address, all};
@@ -65,6 +65,8 @@ impl Check<'_> {
         let limits = value_or(written.limits, file::Limits::default());
         let limits = limits.and_then(|limits| self.limits(limits));
         let max_age = value_or(written.max_age, Time(Duration::ZERO));
+        let keepalive = value_or(written.keepalive, file::Keepalive::default());
+        let keepalive = keepalive.and_then(|keepalive| self.keepalive(keepalive));
         let after = self.after(label, written.after);
         let proxy_protocol = self.proxy_protocol(written.proxy_protocol);
         let tcp = matches!(protocol, Ok(OneOf(file::Protocol::Tcp)));
@@ -77,6 +79,7 @@ impl Check<'_> {
             idle: idle?,
             limits: limits?,
             max_age: max_age?.0,
+            keepalive: keepalive?,
             after: after?,
             proxy_protocol: proxy_protocol?,
             grpc_health: grpc_health?,
@@ -106,6 +109,18 @@ impl Check<'_> {
         }
         let networks = all(written, |network| self.parse(&network, address::network))?;
         Ok(ProxyProtocol::From(networks))
+    }
+
+    fn keepalive(&self, written: file::Keepalive) -> Result<Keepalive, Reported> {
+        let default = Keepalive::default();
+        let after = value_or(written.after, Time(default.after));
+        let answer = self.time("answer", written.answer, default.answer);
+        let least = value_or(written.least, Time(default.least));
+        Ok(Keepalive {
+            after: after?.0,
+            answer: answer?,
+            least: least?.0,
+        })
     }
 
     /// A switch for calls, which a TCP listener does not see.

@@ -49,6 +49,9 @@ pub(in crate::config) struct Listener {
     /// The age at which a connection is retired, jittered; `0s` is never.
     #[schemars(extend("default" = "0s"))]
     pub(in crate::config) max_age: Option<At<Time>>,
+    /// PINGs on HTTP/2 connections: how long silence is borne, and how often
+    /// clients may send them.
+    pub(in crate::config) keepalive: Option<At<Keepalive>>,
     /// The listeners that a drain of the process ends before this one begins
     /// to refuse, by name.
     pub(in crate::config) after: Option<At<Vec<At<String>>>>,
@@ -78,10 +81,38 @@ impl Read for Listener {
             idle: table.key("idle"),
             limits: table.key("limits"),
             max_age: table.key("max_age"),
+            keepalive: table.key("keepalive"),
             after: table.key("after"),
             proxy_protocol: table.key("proxy_protocol"),
             grpc_health: table.key("grpc_health"),
             grpc_web: table.key("grpc_web"),
+        })
+    }
+}
+
+/// PINGs on HTTP/2 connections.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Keepalive {
+    /// How long a client that has streams may be silent before it is sent a
+    /// PING; `0s` is for ever.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) after: Option<At<Time>>,
+    /// How long its answer is awaited; then its connection is closed.
+    #[schemars(extend("default" = "20s"))]
+    pub(in crate::config) answer: Option<At<Time>>,
+    /// How far apart the PINGs of a client must be that has no streams; who
+    /// does not keep to it is told so (`too_many_pings`). `0s` is any pause.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) least: Option<At<Time>>,
+}
+
+impl Read for Keepalive {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`keepalive`", |table| Self {
+            after: table.key("after"),
+            answer: table.key("answer"),
+            least: table.key("least"),
         })
     }
 }

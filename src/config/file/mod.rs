@@ -19,7 +19,9 @@ mod upstream;
 pub(super) use access::{Access, AccessTable, Template};
 pub(super) use admin::Admin;
 pub(super) use hook::{Hook, HookFile, HookHttp};
-pub(super) use listener::{Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route};
+pub(super) use listener::{
+    Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
+};
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
 
 use super::model::LogFormat;

@@ -34,6 +34,8 @@ pub struct Listener {
     pub limits: Limits,
     /// The age at which a connection is retired, to be jittered; 0 is never.
     pub max_age: Duration,
+    /// PINGs on HTTP/2 connections, theirs and ours.
+    pub keepalive: Keepalive,
     /// The listeners that are drained before this one refuses, in a drain of
     /// the process; each exists, and none comes after itself.
     pub after: Vec<Arc<str>>,
@@ -43,6 +45,29 @@ pub struct Listener {
     pub grpc_health: bool,
     /// Whether gRPC-Web is made gRPC; never on TCP.
     pub grpc_web: bool,
+}
+
+/// PINGs on HTTP/2 connections (RFC 9113, section 6.7).
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Keepalive {
+    /// How long a client with streams may be silent before it is sent one; 0
+    /// is for ever.
+    pub after: Duration,
+    /// How long its answer is awaited; never zero.
+    pub answer: Duration,
+    /// How far apart those of a client must be that has no streams; 0 is any
+    /// pause.
+    pub least: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(60),
+            answer: Duration::from_secs(20),
+            least: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Whose connections begin with a PROXY header.

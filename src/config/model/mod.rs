@@ -22,8 +22,8 @@ mod upstream;
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use hook::{Hook, HookRun, Occasion};
 pub use listener::{
-    Certificate, ClientAuth, HostPattern, Limits, Listener, ListenerTls, ProxyProtocol, Route,
-    Serves,
+    Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
+    Route, Serves,
 };
 pub use upstream::{
     Balance, Health, HealthCheck, ProxyVersion, Server, ServerAddress, Upstream, UpstreamHttp,

@@ -198,7 +198,11 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// What is due now, if anything; otherwise the task is woken in time.
-    pub(super) fn poll(&mut self, cx: &mut std::task::Context<'_>, due: Due) -> Option<Act> {
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        due: Option<(Timestamp, T)>,
+    ) -> Option<T> {
         use std::future::Future;
         let (at, act) = due?;
         if at == Timestamp::ZERO {

@@ -4,6 +4,7 @@
 mod deadlines;
 mod health;
 mod health_drain;
+mod keepalive;
 mod passes;
 mod statuses;
 mod web;

@@ -7,10 +7,17 @@
 //! frame begins; from there on, frame by frame, a new stream is a client that
 //! does not heed (RFC 9113, sections 4.1, 5.1.1 and 6.8).
 //!
-//! Invariant: before a connection retires nothing is looked at, and never is a
-//! byte changed or held. Deliberately absent: what a frame carries.
+//! Here, too, a client is heard that sends too many PINGs (see `keepalive`), and
+//! told why it must go.
+//!
+//! Invariant: before a connection retires nothing is looked at but PINGs, and
+//! never is a byte changed or held, but in that last word. Deliberately absent:
+//! what a frame carries.
 
+use super::calm::with_why;
+use super::keepalive::Manners;
 use super::pong::{PONG, PongLast};
+use crate::clock;
 use crate::drain::Timestamp;
 use crate::proxy::registry::ConnectionGuard;
 use parking_lot::Mutex;
@@ -18,7 +25,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A frame's head.
@@ -119,6 +127,8 @@ fn matching(matched: usize, byte: u8) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Word {
     given: AtomicBool,
+    /// The client sends too many PINGs.
+    rude: AtomicBool,
     ear: Mutex<Option<(Ear, Timestamp)>>,
 }
 
@@ -130,6 +140,11 @@ impl Word {
             *ear = Some((Ear::new(last), told));
         }
         self.given.store(true, Relaxed);
+    }
+
+    /// Whether the client sends too many PINGs.
+    pub(super) fn is_rude(&self) -> bool {
+        self.rude.load(Relaxed)
     }
 
     /// Whether the client is known to have read it; from then on its streams
@@ -146,11 +161,57 @@ pub(super) struct Overheard {
     edge: PongLast,
     word: Arc<Word>,
     guard: Arc<ConnectionGuard>,
+    manners: Manners,
+    /// How far apart PINGs must be.
+    least: Duration,
+    /// What goes out in place of the engine's last bytes.
+    parting: Vec<u8>,
 }
 
 impl Overheard {
-    pub(super) fn new(edge: PongLast, word: Arc<Word>, guard: Arc<ConnectionGuard>) -> Self {
-        Self { edge, word, guard }
+    pub(super) fn new(
+        edge: PongLast,
+        word: Arc<Word>,
+        guard: Arc<ConnectionGuard>,
+        least: Duration,
+    ) -> Self {
+        Self {
+            edge,
+            word,
+            guard,
+            manners: Manners::default(),
+            least,
+            parting: Vec::new(),
+        }
+    }
+
+    fn pinged(&mut self, times: u32) {
+        let now = clock::now();
+        let calls = (self.guard.requests(), self.guard.in_flight() > 0);
+        for _ in 0..times {
+            if self.manners.pinged(now, calls, self.least) {
+                self.word.rude.store(true, Relaxed);
+            }
+        }
+    }
+
+    /// Write what the engine says last, with the reason in words.
+    fn poll_parting(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.parting.is_empty() {
+            match with_why(buf) {
+                Some(parting) => self.parting = parting,
+                None => return Pin::new(&mut self.edge).poll_write(cx, buf),
+            }
+        }
+        while !self.parting.is_empty() {
+            let written = Pin::new(&mut self.edge).poll_write(cx, &self.parting);
+            let written = ready!(written)?;
+            if written == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            self.parting.drain(..written);
+        }
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn listen(&self, bytes: &[u8]) {
@@ -173,6 +234,10 @@ impl AsyncRead for Overheard {
         let this = self.get_mut();
         let before = buf.filled().len();
         let poll = Pin::new(&mut this.edge).poll_read(cx, buf);
+        let pings = this.edge.take_pings();
+        if pings > 0 {
+            this.pinged(pings);
+        }
         if this.word.given.load(Relaxed) {
             this.listen(&buf.filled()[before..]);
         }
@@ -186,7 +251,11 @@ impl AsyncWrite for Overheard {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().edge).poll_write(cx, buf)
+        let this = self.get_mut();
+        if this.word.is_rude() {
+            return this.poll_parting(cx, buf);
+        }
+        Pin::new(&mut this.edge).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -194,7 +263,12 @@ impl AsyncWrite for Overheard {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().edge).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        if this.word.is_rude() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return this.poll_parting(cx, first.map_or(&[], |buf| buf));
+        }
+        Pin::new(&mut this.edge).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

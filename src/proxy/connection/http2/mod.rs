@@ -10,7 +10,9 @@
 //! Invariant: a stream that was opened is served; nothing here resets one.
 //! Deliberately absent: the streams' deadlines, which their own tasks keep.
 
+mod calm;
 mod ear;
+mod keepalive;
 mod pong;
 mod preface;
 
@@ -29,12 +31,14 @@ use crate::proxy::request::{Agreed, Sites, StreamEnd, serve_http2};
 use bytes::Bytes;
 use ear::{Overheard, Word};
 use h2::server::{Builder, Connection, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
+use keepalive::{Found, Keeper};
 use pong::PongLast;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -58,6 +62,10 @@ struct Loop {
     last: u32,
     heard: Heard,
     alarm: Alarm,
+    keeper: Keeper,
+    /// Rings when the keeper is to look.
+    look: Alarm,
+    pings: Option<PingPong>,
 }
 
 /// Serve a connection that speaks HTTP/2 until it is over.
@@ -82,7 +90,9 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
     // with a window update, and that with a reset would cost it those bytes.
     edge.set_linger(Duration::ZERO);
     let word = Arc::<Word>::default();
-    let edge = Overheard::new(PongLast::new(edge), Arc::clone(&word), Arc::clone(&guard));
+    let least = listener.keepalive.least;
+    let edge = PongLast::new(edge);
+    let edge = Overheard::new(edge, Arc::clone(&word), Arc::clone(&guard), least);
     let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,
@@ -99,6 +109,9 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
         word,
         last: 0,
         alarm: Alarm::default(),
+        keeper: Keeper::default(),
+        look: Alarm::default(),
+        pings: conn.ping_pong(),
     };
     poll_fn(|cx| this.poll(cx, &mut conn)).await;
 }
@@ -157,7 +170,14 @@ impl Loop {
                 conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
+            if !self.closing && self.word.is_rude() {
+                tracing::warn!(connection = self.guard.id, peer = %self.guard.client.address(), "too many PINGs");
+                self.closing = true;
+                conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
             match self.poll_due(cx, conn.has_streams()) {
+                None if self.is_gone(cx, conn.has_streams()) => return Poll::Ready(()),
                 None => return Poll::Pending,
                 Some(Act::Retire) => {
                     self.guard.retire();
@@ -182,6 +202,40 @@ impl Loop {
         let view = View::of(&self.guard, busy, self.retired);
         let due = pace::http2(&view, self.sites.look().listener(), orders);
         self.alarm.poll(cx, due)
+    }
+
+    /// Whether the client has streams, but is not there any more.
+    fn is_gone(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
+        let keepalive = self.sites.look().listener().keepalive;
+        loop {
+            let due = self
+                .keeper
+                .due(busy.then(|| self.guard.since()), &keepalive);
+            if self.look.poll(cx, due.map(|at| (at, ()))).is_none() {
+                return false;
+            }
+            let received = self.guard.received.load(Relaxed);
+            match self.keeper.look(clock::now(), received, &keepalive) {
+                Found::There => {}
+                Found::Silent => self.ping(cx),
+                Found::Gone => {
+                    tracing::debug!(
+                        connection = self.guard.id,
+                        "no answer to a PING: the client is gone"
+                    );
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn ping(&mut self, cx: &mut Context<'_>) {
+        if let Some(pings) = &mut self.pings {
+            // The answer to the last one must be taken before the next is sent.
+            let _ = pings.poll_pong(cx);
+            // One that is under way asks as well.
+            let _ = pings.send_ping(Ping::opaque());
+        }
     }
 
     /// The exchange is entered in the registry before its task first runs:

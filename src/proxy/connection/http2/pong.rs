@@ -28,6 +28,10 @@ pub(super) const PONG: [u8; 17] = [
     0, 0, 8, 6, 1, 0, 0, 0, 0, 0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54,
 ];
 
+/// The type of a PING frame, and the flag of an answer to one.
+const PING: u8 = 6;
+const ACK: u8 = 1;
+
 /// How far behind its answer the requests of a client may be: those are in its
 /// hands already, so it is the time of a write, not that of a round trip.
 const BEHIND: Duration = Duration::from_millis(2);
@@ -54,6 +58,11 @@ impl PongLast {
         }
     }
 
+    /// How many PINGs have come since this was last asked.
+    pub(super) fn take_pings(&mut self) -> u32 {
+        std::mem::take(&mut self.frames.pings)
+    }
+
     fn release_in_time(&mut self, cx: &mut Context<'_>) {
         if let Some(held) = &mut self.held
             && self.frames.between()
@@ -73,6 +82,8 @@ struct Frames {
     have: usize,
     /// Bytes to the next head.
     left: usize,
+    /// PINGs that have begun and were not asked for.
+    pings: u32,
 }
 
 impl Frames {
@@ -82,6 +93,7 @@ impl Frames {
             head: [0; FRAME_HEAD],
             have: 0,
             left,
+            pings: 0,
         }
     }
 
@@ -105,9 +117,10 @@ impl Frames {
                 self.head[self.have] = bytes[at];
                 self.have += 1;
                 at += 1;
-                if let (FRAME_HEAD, [a, b, c, ..]) = (self.have, self.head) {
+                if let (FRAME_HEAD, [a, b, c, kind, flags, ..]) = (self.have, self.head) {
                     self.left = u32::from_be_bytes([0, a, b, c]) as usize;
                     self.have = 0;
+                    self.pings += u32::from(kind == PING && flags & ACK == 0);
                 }
             }
         }
@@ -216,6 +229,21 @@ mod tests {
         assert_eq!(frames.walk(&inside), None);
         assert_eq!(frames.walk(&other), None);
         assert!(frames.between());
+    }
+
+    #[test]
+    fn pings_are_counted_and_answers_are_not() {
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let mut answer = ping;
+        answer[4] = 1;
+        let bytes = [&DATA[..], &ping, &answer, &PONG, &ping].concat();
+        for piece in 1..bytes.len() {
+            let mut frames = Frames::after(0);
+            for bytes in bytes.chunks(piece) {
+                frames.walk(bytes);
+            }
+            assert_eq!(frames.pings, 2, "in pieces of {piece}");
+        }
     }
 
     #[test]

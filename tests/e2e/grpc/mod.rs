@@ -8,6 +8,7 @@ mod keepalive;
 mod passes;
 mod statuses;
 mod web;
+mod web_breaks;
 mod web_client;
 mod web_ends;
 

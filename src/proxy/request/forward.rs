@@ -16,6 +16,8 @@ use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
@@ -125,19 +127,19 @@ pub(super) struct Outgoing {
 
 /// Send a request along its route and await the response's head. The exchange
 /// boards the server that it is sent to.
-pub(super) async fn forward(
+pub(super) fn forward(
     route: &Route,
     outgoing: Outgoing,
     exchange: &RequestGuard,
-) -> Result<Forwarded> {
+) -> impl Future<Output = Result<Forwarded>> {
     let timeout = route.rule.timeout;
     let sending = send(route, outgoing, exchange);
     if timeout.is_zero() {
-        return sending.await;
+        return Either::Left(sending);
     }
-    tokio::time::timeout(timeout, sending)
-        .await
-        .unwrap_or(Err(Error::Timeout("the server's answer")))
+    // Boxed: every exchange would have to have room for its timer.
+    let limited = Box::pin(tokio::time::timeout(timeout, sending));
+    Either::Right(limited.map(|sent| sent.unwrap_or(Err(Error::Timeout("the server's answer")))))
 }
 
 /// How often, and where to, the exchange may still be sent.
@@ -169,7 +171,13 @@ impl Tries {
     }
 }
 
-async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Result<Forwarded> {
+/// A block, here and below, rather than an `async fn`: that would keep room for its
+/// arguments twice, and what a future has room for is moved with it.
+fn send(
+    route: &Route,
+    outgoing: Outgoing,
+    exchange: &RequestGuard,
+) -> impl Future<Output = Result<Forwarded>> {
     let Outgoing {
         head,
         body,
@@ -193,46 +201,48 @@ async fn send(route: &Route, outgoing: Outgoing, exchange: &RequestGuard) -> Res
         stale: STALE_TRIES,
         retries: route.rule.retries,
     };
-    loop {
-        let lease = match route.pool.lease_idle(&tries.tried) {
-            Some(lease) => lease,
-            None => Box::pin(route.pool.lease(client.as_deref(), &mut tries.tried)).await?,
-        };
-        let (server, reused) = (lease.server_index(), lease.reused());
-        if !exchange.board(route.pool.mooring(server)) {
-            // It was shut after it had been chosen.
-            tries.tried.mark(server);
-            continue;
-        }
-        headers::name_host(&mut request, lease.server());
-        if let Some(notes) = &notes {
-            notes.asks(lease.server());
-        }
-        let secure = route.pool.upstream().secure();
-        let sent = match lease {
-            Lease::Http1(lease) => over_http1(lease, request, websocket, rein.progress()).await,
-            Lease::Http2(lease) if websocket => {
-                // Boxed: rare, and every exchange would have to have room for it.
-                Box::pin(websocket::over_http2(lease, request, secure)).await
+    async move {
+        loop {
+            let lease = match route.pool.lease_idle(&tries.tried) {
+                Some(lease) => lease,
+                None => Box::pin(route.pool.lease(client.as_deref(), &mut tries.tried)).await?,
+            };
+            let (server, reused) = (lease.server_index(), lease.reused());
+            if !exchange.board(route.pool.mooring(server)) {
+                // It was shut after it had been chosen.
+                tries.tried.mark(server);
+                continue;
             }
-            Lease::Http2(lease) => over_http2(lease, request, secure, rein.progress()).await,
-        };
-        match sent {
-            Ok(forwarded) => {
-                if let Some(notes) = &notes {
-                    notes.answered();
-                }
-                if let Some(progress) = rein.progress() {
-                    progress.settle();
-                }
-                rein.slip();
-                return Ok(forwarded);
+            headers::name_host(&mut request, lease.server());
+            if let Some(notes) = &notes {
+                notes.asks(lease.server());
             }
-            Err(failed) => {
-                let again = failed.request.is_some() && tries.again(server, &failed, reused);
-                match failed.request {
-                    Some(unprocessed) if again => request = *unprocessed,
-                    _ => return Err(blame(failed.error, rein.progress())),
+            let secure = route.pool.upstream().secure();
+            let sent = match lease {
+                Lease::Http1(lease) => over_http1(lease, request, websocket, rein.progress()).await,
+                Lease::Http2(lease) if websocket => {
+                    // Boxed: rare, and every exchange would have to have room for it.
+                    Box::pin(websocket::over_http2(lease, request, secure)).await
+                }
+                Lease::Http2(lease) => over_http2(lease, request, secure, rein.progress()).await,
+            };
+            match sent {
+                Ok(forwarded) => {
+                    if let Some(notes) = &notes {
+                        notes.answered();
+                    }
+                    if let Some(progress) = rein.progress() {
+                        progress.settle();
+                    }
+                    rein.slip();
+                    return Ok(forwarded);
+                }
+                Err(failed) => {
+                    let again = failed.request.is_some() && tries.again(server, &failed, reused);
+                    match failed.request {
+                        Some(unprocessed) if again => request = *unprocessed,
+                        _ => return Err(blame(failed.error, rein.progress())),
+                    }
                 }
             }
         }
@@ -281,12 +291,12 @@ pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
     copy
 }
 
-async fn over_http1(
+fn over_http1(
     mut lease: Http1Lease,
     mut request: Request<Body>,
     websocket: bool,
     progress: Option<&Progress>,
-) -> Result<Forwarded, Failed> {
+) -> impl Future<Output = Result<Forwarded, Failed>> {
     headers::to_http1(&mut request);
     if !matches!(request.body(), Body::Empty) {
         headers::frame_http1(request.headers_mut());
@@ -297,46 +307,46 @@ async fn over_http1(
     } else {
         None
     };
-    match lease.send(request).await {
-        Ok(response) => {
-            let (head, body): (_, Incoming) = response.into_parts();
-            // Dropping the lease closes the connection: nobody knows what
-            // stands on it next.
-            answered::check(&head, websocket).map_err(Failed::of)?;
-            Ok(Forwarded {
-                head,
-                body: Body::Http1(body),
-                carrier: Carrier::Http1(lease, progress.cloned()),
-            })
+    let sending = lease.send(request);
+    async move {
+        match sending.await {
+            Ok(response) => {
+                let (head, body): (_, Incoming) = response.into_parts();
+                // Dropping the lease closes the connection: nobody knows what
+                // stands on it next.
+                answered::check(&head, websocket).map_err(Failed::of)?;
+                Ok(Forwarded {
+                    head,
+                    body: Body::Http1(body),
+                    carrier: Carrier::Http1(lease, progress.cloned()),
+                })
+            }
+            Err(failed) => Err(Failed {
+                error: failed.error,
+                request: failed.request.or(spare),
+            }),
         }
-        Err(failed) => Err(Failed {
-            error: failed.error,
-            request: failed.request.or(spare),
-        }),
     }
 }
 
-async fn over_http2(
+fn over_http2(
     mut lease: Http2Lease,
     mut request: Request<Body>,
     secure: bool,
     progress: Option<&Progress>,
-) -> Result<Forwarded, Failed> {
-    if headers::to_http2(&mut request, secure).is_none() {
-        return Err(Failed::of(Error::Target));
-    }
+) -> impl Future<Output = Result<Forwarded, Failed>> {
+    let known = headers::to_http2(&mut request, secure).is_some();
     let spare = copy(&request);
     let (head, body) = request.into_parts();
-    let empty = matches!(body, Body::Empty);
-    let sent = match lease.send(Request::from_parts(head, ()), empty) {
-        Ok(sent) => Ok(sent),
-        Err(error) => Err((Error::from(error), true)),
+    let sent = if known {
+        ask(&mut lease, head, body).map_err(|error| (error, true))
+    } else {
+        Err((Error::Target, false))
     };
-    let failed = match sent {
-        Err(failed) => failed,
-        Ok((response, sink)) => {
-            let mut upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
-            match answer(response, &mut upload).await {
+    async move {
+        let failed = match sent {
+            Err(failed) => failed,
+            Ok((response, mut upload)) => match answer(response, &mut upload).await {
                 Ok(response) => {
                     let (head, stream) = response.into_parts();
                     return Ok(Forwarded {
@@ -352,22 +362,34 @@ async fn over_http2(
                     let unprocessed = unprocessed(&error);
                     (error, unprocessed)
                 }
-            }
+            },
+        };
+        let (error, unprocessed) = failed;
+        if !unprocessed {
+            return Err(Failed::of(error));
         }
-    };
-    let (error, unprocessed) = failed;
-    if !unprocessed {
-        return Err(Failed::of(error));
+        lease.retire();
+        let body = match progress {
+            None => Some(Body::Empty),
+            Some(progress) => progress.again(),
+        };
+        Err(Failed {
+            error,
+            request: body.map(|body| Box::new(spare.map(|_| body))),
+        })
     }
-    lease.retire();
-    let body = match progress {
-        None => Some(Body::Empty),
-        Some(progress) => progress.again(),
-    };
-    Err(Failed {
-        error,
-        request: body.map(|body| Box::new(spare.map(|_| body))),
-    })
+}
+
+/// Open a stream to the server, and what moves the request's body there.
+fn ask(
+    lease: &mut Http2Lease,
+    head: Parts,
+    body: Body,
+) -> Result<(ResponseFuture, Option<Box<Pump>>)> {
+    let empty = matches!(body, Body::Empty);
+    let (response, sink) = lease.send(Request::from_parts(head, ()), empty)?;
+    let upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
+    Ok((response, upload))
 }
 
 /// Await the head of a response while the request's body is on its way.

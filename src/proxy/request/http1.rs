@@ -82,12 +82,12 @@ impl Answers {
 }
 
 /// Serve one request of an HTTP/1.1 connection.
-pub(in crate::proxy) async fn serve_http1(
+pub(in crate::proxy) fn serve_http1(
     site: Arc<Site>,
-    guard: Arc<ConnectionGuard>,
+    guard: &Arc<ConnectionGuard>,
     answers: Arc<Answers>,
     request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> + use<> {
     let (mut parts, incoming) = request.into_parts();
     answers.ask(parts.extensions.remove());
     let web = site.speaks_web().then(|| Web::take(&mut parts)).flatten();
@@ -96,15 +96,18 @@ pub(in crate::proxy) async fn serve_http1(
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
     site.log(&parts, &mut exchange);
-    let answering = Answering {
-        site: &site,
-        exchange,
-        answers: &answers,
-        web,
-    };
-    let mut reply = answering.answer(parts, incoming).await;
-    finish_head(&mut reply, &answers, version, is_head);
-    Ok(reply)
+    // A block for the same reason as in `forward`: the engine moves this future.
+    async move {
+        let answering = Answering {
+            site: &site,
+            exchange,
+            answers: &answers,
+            web,
+        };
+        let mut reply = answering.answer(parts, incoming).await;
+        finish_head(&mut reply, &answers, version, is_head);
+        Ok(reply)
+    }
 }
 
 pub(super) fn find<'a>(
@@ -140,49 +143,53 @@ struct Answering<'a> {
 }
 
 impl Answering<'_> {
-    async fn answer(mut self, parts: Parts, incoming: Incoming) -> Response<Reply> {
-        if health::is_asked(self.site, &parts, self.exchange.protocol()) {
-            // Boxed: rare, and every exchange would have to have room for it.
-            return Box::pin(self.health(parts, incoming)).await;
-        }
-        let found = find(self.site, &parts, self.exchange.record());
-        match found {
-            Ok(route) => {
-                self.exchange.routed(&route.metrics);
-                self.relay(route, parts, incoming).await
+    fn answer(mut self, parts: Parts, incoming: Incoming) -> impl Future<Output = Response<Reply>> {
+        let asks_health = health::is_asked(self.site, &parts, self.exchange.protocol());
+        async move {
+            if asks_health {
+                // Boxed: rare, and every exchange would have to have room for it.
+                return Box::pin(self.health(parts, incoming)).await;
             }
-            Err((code, says)) => {
-                self.exchange.routed(self.site.unrouted());
-                if code != StatusCode::NOT_FOUND {
-                    // Who sends what is refused as such may not be understood
-                    // any further.
-                    self.answers.retire();
+            let found = find(self.site, &parts, self.exchange.record());
+            match found {
+                Ok(route) => {
+                    self.exchange.routed(&route.metrics);
+                    let outgoing = self.outgoing(route, parts, incoming);
+                    let forwarded = tokio::select! {
+                        biased;
+                        forwarded = forward(route, outgoing, &self.exchange) => forwarded,
+                        () = self.exchange.due() => Err(answer::unanswered(&self.exchange)),
+                    };
+                    self.begun(forwarded, Some(route))
                 }
-                let response = answer::refuse(&mut self.exchange, code, says);
-                self.own(response)
+                Err((code, says)) => self.refuse(code, says),
             }
         }
     }
 
-    async fn relay(self, route: &Route, mut parts: Parts, incoming: Incoming) -> Response<Reply> {
+    /// Who sends what is refused as such may not be understood any further.
+    fn refuse(mut self, code: StatusCode, says: &'static str) -> Response<Reply> {
+        self.exchange.routed(self.site.unrouted());
+        if code != StatusCode::NOT_FOUND {
+            self.answers.retire();
+        }
+        let response = answer::refuse(&mut self.exchange, code, says);
+        self.own(response)
+    }
+
+    fn outgoing(&self, route: &Route, mut parts: Parts, incoming: Incoming) -> Outgoing {
         let websocket = self.exchange.protocol() == Protocol::WebSocket;
-        let record = Arc::clone(self.exchange.record());
+        let record = self.exchange.record();
         // The engine tells a client that waits when the body is first pulled.
-        headers::request(&mut parts, &record, self.site.secure(), websocket);
-        let outgoing = Outgoing {
+        headers::request(&mut parts, record, self.site.secure(), websocket);
+        Outgoing {
             head: parts,
             body: self.body(incoming),
             silence: silence(self.site, self.exchange.protocol()),
             websocket,
-            client: route.names(&record),
+            client: route.names(record),
             notes: self.exchange.notes().cloned(),
-        };
-        let forwarded = tokio::select! {
-            biased;
-            forwarded = forward(route, outgoing, &self.exchange) => forwarded,
-            () = self.exchange.due() => Err(answer::unanswered(&self.exchange)),
-        };
-        self.begun(forwarded, Some(route))
+        }
     }
 
     /// A call to the health service, which no server is asked.

@@ -77,45 +77,56 @@ pub(in crate::proxy) fn serve_http2(
 }
 
 impl Stream {
-    async fn run(mut self, mut parts: Parts, incoming: RecvStream) {
+    fn run(mut self, mut parts: Parts, incoming: RecvStream) -> impl Future<Output = ()> + Send {
         let site = Arc::clone(&self.site);
         site.log(&parts, &mut self.exchange);
         deadline::bound(&mut parts, &mut self.exchange);
-        if health::is_asked(&site, &parts, self.exchange.protocol()) {
-            return Box::pin(self.health(parts, incoming)).await;
-        }
-        let route = match find(&site, &parts, self.exchange.record()) {
-            Ok(route) => route,
-            Err((code, says)) => {
-                self.exchange.routed(site.unrouted());
-                let response = answer::refuse(&mut self.exchange, code, says);
-                self.answer(response);
-                if !incoming.is_end_stream() {
-                    Box::pin(self.hear(Body::Http2(incoming))).await;
-                }
-                return;
+        async move {
+            if health::is_asked(&site, &parts, self.exchange.protocol()) {
+                return Box::pin(self.health(parts, incoming)).await;
             }
-        };
-        self.exchange.routed(&route.metrics);
-        if self.exchange.protocol() == Protocol::WebSocket {
-            // Boxed: rare, and every stream would have to have room for it.
-            return Box::pin(self.websocket(route, parts, incoming)).await;
+            let route = match find(&site, &parts, self.exchange.record()) {
+                Ok(route) => route,
+                Err((code, says)) => {
+                    self.exchange.routed(site.unrouted());
+                    let response = answer::refuse(&mut self.exchange, code, says);
+                    self.answer(response);
+                    if !incoming.is_end_stream() {
+                        Box::pin(self.hear(Body::Http2(incoming))).await;
+                    }
+                    return;
+                }
+            };
+            self.exchange.routed(&route.metrics);
+            if self.exchange.protocol() == Protocol::WebSocket {
+                // Boxed: rare, and every stream would have to have room for it.
+                return Box::pin(self.websocket(route, parts, incoming)).await;
+            }
+            let waits = headers::request(&mut parts, self.exchange.record(), site.secure(), false);
+            if waits && !incoming.is_end_stream() {
+                self.go_on();
+            }
+            let outgoing = Outgoing {
+                head: parts,
+                body: self.body(incoming),
+                silence: silence(&site, self.exchange.protocol()),
+                websocket: false,
+                client: route.names(self.exchange.record()),
+                notes: self.exchange.notes().cloned(),
+            };
+            let begun = {
+                let forwarding = pin!(forward(route, outgoing, &self.exchange));
+                begin(&self.exchange, &mut self.respond, forwarding).await
+            };
+            match begun {
+                None => {}
+                Some(Ok(forwarded)) => {
+                    let set = &route.rule.set_response_headers;
+                    self.relay(forwarded, set).await;
+                }
+                Some(Err(error)) => self.fail(&error),
+            }
         }
-        let waits = headers::request(&mut parts, self.exchange.record(), site.secure(), false);
-        if waits && !incoming.is_end_stream() {
-            self.go_on();
-        }
-        let outgoing = Outgoing {
-            head: parts,
-            body: self.body(incoming),
-            silence: silence(&site, self.exchange.protocol()),
-            websocket: false,
-            client: route.names(self.exchange.record()),
-            notes: self.exchange.notes().cloned(),
-        };
-        let forwarding = forward(route, outgoing, &self.exchange);
-        let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
-        self.begun(begun, &route.rule.set_response_headers).await;
     }
 
     /// The body of the request, as its server is to get it.
@@ -131,15 +142,10 @@ impl Stream {
         }
     }
 
-    async fn begun(mut self, begun: Option<Result<Forwarded>>, set: &Fields) {
-        match begun {
-            None => {}
-            Some(Ok(forwarded)) => self.relay(forwarded, set).await,
-            Some(Err(error)) => {
-                let response = answer::fail(&mut self.exchange, &error);
-                self.answer(response);
-            }
-        }
+    /// No answer can be had.
+    fn fail(mut self, error: &Error) {
+        let response = answer::fail(&mut self.exchange, error);
+        self.answer(response);
     }
 
     /// A call to the health service, which no server is asked.
@@ -150,9 +156,12 @@ impl Stream {
             self.exchange.gives_up(self.exchange.began());
         }
         let record = Arc::clone(self.exchange.record());
-        let answering = health::answer(site, record, &parts, self.body(incoming));
-        let begun = begin(&self.exchange, &mut self.respond, answering).await;
-        self.begun(begun, &[]).await;
+        let answering = pin!(health::answer(site, record, &parts, self.body(incoming)));
+        match begin(&self.exchange, &mut self.respond, answering).await {
+            None => {}
+            Some(Ok(forwarded)) => self.relay(forwarded, &[]).await,
+            Some(Err(error)) => self.fail(&error),
+        }
     }
 
     /// A WebSocket over a stream (RFC 8441).
@@ -169,7 +178,7 @@ impl Stream {
                     client: route.names(self.exchange.record()),
                     notes: self.exchange.notes().cloned(),
                 };
-                let forwarding = forward(route, outgoing, &self.exchange);
+                let forwarding = pin!(forward(route, outgoing, &self.exchange));
                 let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
                 let Some(forwarded) = begun else {
                     return;
@@ -247,7 +256,11 @@ impl Stream {
         }
     }
 
-    async fn relay(mut self, mut forwarded: Forwarded, set: &Fields) {
+    fn relay(
+        mut self,
+        mut forwarded: Forwarded,
+        set: &Fields,
+    ) -> impl Future<Output = ()> + Send + use<> {
         self.exchange.answered(forwarded.head.status.as_u16());
         if self.exchange.protocol() == Protocol::Grpc {
             forwarded.say_grpc(self.web.as_deref());
@@ -263,46 +276,55 @@ impl Stream {
         note_response(&head, &body, &self.exchange);
         let events = Events::of(&head.headers);
         let over = body.is_end_stream();
-        let Ok(sink) = self
-            .respond
-            .send_response(Response::from_parts(head, ()), over)
-        else {
-            return;
-        };
-        if over {
-            return self.done(carrier).await;
-        }
+        let response = Response::from_parts(head, ());
+        let sent = self.respond.send_response(response, over);
         let patience = self.site.listener().limits.send_idle;
-        let mut pump = Pump::new(body, sink, patience).with_events(events);
-        let end = match self.transfer(&mut pump, &mut carrier).await {
-            Some(end) => end,
-            // Boxed: rare, and every stream would have to have room for it.
-            None if pump.end_in_order(|| self.last_word()) => {
-                match Box::pin(self.last_piece(&mut pump, &mut carrier)).await {
-                    Some(End::Done) if self.web.is_some() => return self.ended(),
-                    Some(end) => end,
-                    // Without a word: that is what the guard takes for a cut.
-                    None => return pump.reset(Reason::CANCEL),
-                }
+        async move {
+            let Ok(sink) = sent else {
+                return;
+            };
+            if over {
+                return self.done(carrier).await;
             }
-            None => return self.farewell(&mut pump),
-        };
-        match end {
-            End::Done => self.done(carrier).await,
-            End::BetweenEvents => self.told(Farewell::EventStream),
-            End::Refused => {}
-            End::Stalled => pump.reset(Reason::CANCEL),
-            End::Broken(error) if self.lost(&error) => pump.farewell(grpc::lost()),
-            End::Broken(error) => pump.reset(reason(&error)),
+            let mut pump = Pump::new(body, sink, patience).with_events(events);
+            match self.carry(&mut pump, &mut carrier).await {
+                Some(End::Done) => self.done(carrier).await,
+                Some(End::BetweenEvents) => self.told(Farewell::EventStream),
+                Some(End::Refused) | None => {}
+                Some(End::Stalled) => pump.reset(Reason::CANCEL),
+                Some(End::Broken(error)) if self.lost(&error) => pump.farewell(grpc::lost()),
+                Some(End::Broken(error)) => pump.reset(reason(&error)),
+            }
         }
+    }
+
+    /// Carry both bodies to the response's end; `None` if the deadline came
+    /// first, and the client was told.
+    async fn carry(&mut self, pump: &mut Pump, carrier: &mut Carrier) -> Option<End> {
+        let end = self.transfer(pump, carrier).await;
+        if end.is_some() {
+            return end;
+        }
+        if !pump.end_in_order(|| self.last_word()) {
+            self.farewell(pump);
+            return None;
+        }
+        // Boxed: rare, and every stream would have to have room for it.
+        match Box::pin(self.last_piece(pump, carrier)).await {
+            Some(End::Done) if self.web.is_some() => self.ended(),
+            Some(end) => return Some(end),
+            // Without a word: that is what the guard takes for a cut.
+            None => pump.reset(Reason::CANCEL),
+        }
+        None
     }
 
     /// The answer is out.
     async fn done(self, carrier: Carrier) {
-        let Some(rest) = carrier.done_early() else {
-            return;
-        };
-        self.hear(rest).await;
+        if let Some(rest) = carrier.done_early() {
+            // Boxed: rare, and every stream would have to have room for it.
+            Box::pin(self.hear(rest)).await;
+        }
     }
 
     /// The exchange is over, but its client still sends.
@@ -339,7 +361,7 @@ impl Stream {
         self.exchange.protocol() == Protocol::Grpc && self.web.is_none() && !said
     }
 
-    fn farewell(self, pump: &mut Pump) {
+    fn farewell(&mut self, pump: &mut Pump) {
         if self.exchange.protocol() == Protocol::Grpc {
             pump.farewell(self.last_word());
             self.ended();
@@ -359,13 +381,13 @@ impl Stream {
     }
 
     /// The call has had its last word.
-    fn ended(self) {
+    fn ended(&mut self) {
         if self.exchange.is_due() {
             self.told(Farewell::GrpcTrailers);
         }
     }
 
-    fn told(mut self, farewell: Farewell) {
+    fn told(&mut self, farewell: Farewell) {
         self.exchange.conclude(Outcome::Farewelled(farewell));
     }
 }
@@ -374,9 +396,8 @@ impl Stream {
 async fn begin(
     exchange: &RequestGuard,
     respond: &mut SendResponse<Bytes>,
-    forwarding: impl Future<Output = Result<Forwarded>>,
+    mut forwarding: Pin<&mut impl Future<Output = Result<Forwarded>>>,
 ) -> Option<Result<Forwarded>> {
-    let mut forwarding = pin!(forwarding);
     let mut due = pin!(exchange.due());
     let begun = poll_fn(|cx| {
         if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {

@@ -14,6 +14,7 @@ use super::idle::Sender;
 use super::pool::Pool;
 use crate::proxy::Error;
 use crate::proxy::body::Body;
+use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -52,14 +53,15 @@ impl Http1Lease {
     /// # Errors
     /// [`SendError`]: no response came. It has the request back if the
     /// connection had ended before anything of it was written.
-    pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response),
-            Err(mut failed) => Err(SendError {
-                request: failed.take_message().map(Box::new),
-                error: Error::Http1(failed.into_error()),
-            }),
-        }
+    pub fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        let sent = self.sender.try_send_request(request);
+        sent.map_err(|mut failed| SendError {
+            request: failed.take_message().map(Box::new),
+            error: Error::Http1(failed.into_error()),
+        })
     }
 
     /// Give the connection back for another exchange. To be called only when

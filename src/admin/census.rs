@@ -1,12 +1,14 @@
-//! How many are there: connections and exchanges, by listener.
+//! How many connections are there, by listener, protocol and state.
 //!
 //! A scrape looks at every connection, and with ten thousand of them what it
-//! does for each is what it costs. So one look counts everything, into arrays.
+//! does for each is what it costs. So one look counts everything, into arrays,
+//! and where connections lie; none is held on to.
 //!
-//! Invariant: every connection is counted once. Absent: names of metrics.
+//! Invariant: every connection is counted once. Absent: names of metrics, and
+//! what is in flight, which the books have.
 
 use crate::drain::Protocol;
-use crate::proxy::registry::{Record, State};
+use crate::proxy::registry::{Record, Registry, State};
 use std::sync::Arc;
 
 /// The protocols that a connection may have, and none known yet.
@@ -17,7 +19,6 @@ const SPOKEN: usize = Protocol::ALL.len() + 1;
 pub(super) struct Count {
     pub(super) listener: Arc<str>,
     connections: [[u64; State::ALL.len()]; SPOKEN],
-    in_flight: [u64; Protocol::ALL.len()],
 }
 
 impl Count {
@@ -25,18 +26,12 @@ impl Count {
         Self {
             listener: Arc::clone(listener),
             connections: Default::default(),
-            in_flight: Default::default(),
         }
     }
 
     fn add(&mut self, record: &Record) {
         let spoken = record.protocol().map_or(SPOKEN - 1, |one| one as usize);
         self.connections[spoken][record.state() as usize] += 1;
-        if record.in_flight() > 0 {
-            for protocol in Protocol::ALL {
-                self.in_flight[protocol as usize] += u64::from(record.in_flight_of(protocol));
-            }
-        }
     }
 
     /// Connections on which this is spoken, or nothing that is known yet.
@@ -44,30 +39,28 @@ impl Count {
         let spoken = spoken.map_or(SPOKEN - 1, |one| one as usize);
         self.connections[spoken][state as usize]
     }
-
-    pub(super) fn in_flight(&self, protocol: Protocol) -> u64 {
-        self.in_flight[protocol as usize]
-    }
 }
 
-/// Count `records` by listener: these first, then others that have any.
-pub(super) fn census(listeners: &[Arc<str>], records: &[Arc<Record>]) -> Vec<Count> {
+/// Count every connection by its listener: these first, then others that have
+/// any.
+pub(super) fn census(listeners: &[Arc<str>], registry: &Registry) -> Vec<Count> {
     let mut counts: Vec<Count> = Vec::new();
     for listener in listeners {
         if counts.iter().all(|count| count.listener != *listener) {
             counts.push(Count::none(listener));
         }
     }
-    for record in records {
+    registry.look(|record| {
         let listener = record.listener();
-        let of =
-            |count: &Count| Arc::ptr_eq(&count.listener, listener) || count.listener == *listener;
-        let known = counts.iter().position(of);
+        let same = |count: &Count| Arc::ptr_eq(&count.listener, listener);
+        let alike = |count: &Count| count.listener == *listener;
+        let known = counts.iter().position(same);
+        let known = known.or_else(|| counts.iter().position(alike));
         let index = known.unwrap_or_else(|| {
             counts.push(Count::none(listener));
             counts.len() - 1
         });
         counts[index].add(record);
-    }
+    });
     counts
 }

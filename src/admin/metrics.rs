@@ -7,6 +7,9 @@
 //!
 //! Deliberately absent: counters by route (see `telemetry::metrics`).
 
+mod books;
+mod drain;
+
 use super::Admin;
 use super::census::{Count, census};
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
@@ -26,12 +29,11 @@ impl Admin {
     }
 
     pub(super) fn families(&self) -> Vec<Family> {
-        let counts = census(&self.listener_names(), &self.registry.records());
-        vec![
+        let counts = census(&self.listener_names(), &self.registry);
+        let mut families = vec![
             self.phase_family(),
             self.ready_family(),
             Self::connections_family(&counts),
-            Self::in_flight_family(&counts),
             self.drained_family(),
             self.farewells_family(),
             self.cuts_family(),
@@ -43,7 +45,10 @@ impl Admin {
             self.server_told_family(),
             build_family(),
             lost_lines_family(),
-        ]
+        ];
+        families.extend(self.books_families());
+        families.extend(self.drain_families());
+        families
     }
 
     fn phase_family(&self) -> Family {
@@ -107,27 +112,6 @@ impl Admin {
         let status = self.control.status();
         let listeners = status.listeners.iter();
         listeners.map(|one| Arc::clone(&one.name)).collect()
-    }
-
-    fn in_flight_family(counts: &[Count]) -> Family {
-        let mut family = Family::gauge(
-            "ebbtide_requests_in_flight",
-            "Started, unfinished requests, streams and tunnels",
-        )
-        .labelled(&["listener", "protocol"])
-        .answers(
-            "sum by (protocol) (ebbtide_requests_in_flight and on (instance) ebbtide_ready == 0)",
-        );
-        for count in counts {
-            for protocol in Protocol::ALL {
-                let labels = [
-                    ("listener", count.listener.to_string()),
-                    ("protocol", protocol.as_str().to_owned()),
-                ];
-                family.add(labels, count.in_flight(protocol));
-            }
-        }
-        family
     }
 
     fn drained_family(&self) -> Family {
@@ -228,7 +212,7 @@ impl Admin {
     fn servers_family(&self) -> Family {
         let mut family = Family::gauge(
             "ebbtide_upstream_server_up",
-            "Whether a server is given traffic",
+            "Whether the last health verdict on a server was good; 1 without checks",
         )
         .labelled(&["upstream", "server"])
         .answers("sum by (upstream) (ebbtide_upstream_server_up) / count by (upstream) (ebbtide_upstream_server_up) < 0.5");

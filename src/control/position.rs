@@ -6,10 +6,13 @@
 
 use super::server::ServerName;
 use super::{Predecessor, ServerStatus};
-use crate::drain::{Machine, Phase, Plan, Receipt, Stage, StageSpan, Timestamp, Trigger};
+use crate::drain::{
+    CUT_LIMIT, Machine, Phase, Plan, REFUSE_LIMIT, Receipt, Stage, StageSpan, Timestamp, Trigger,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How far something is on its way: the process, or one of its listeners.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -71,6 +74,37 @@ impl Position {
     #[must_use]
     pub fn draining(&self) -> bool {
         self.started.is_some() && self.phase != Phase::Terminated
+    }
+
+    /// When the stage that this listener of a `process` is in is to be over,
+    /// by the plan that is followed; `None` unless it is being drained. One
+    /// that waits for others has as long as the process.
+    #[must_use]
+    pub fn stage_ends(&self, process: &Self) -> Option<Timestamp> {
+        let stage = self.stage.filter(|_| self.draining())?;
+        let mut spans = self.stages.iter().rev();
+        let last = spans.find(|span| span.stage == stage);
+        let began = last.map(|span| span.began).or(self.started)?;
+        let waits = self.refused.is_none() && process.refused.is_some() && process.draining();
+        // Of several protocols the first to be told begins the next stage.
+        let deadline = self.refused.unwrap_or(began) + self.plan.shortest_finish();
+        match stage {
+            Stage::Announce if waits => process.latest,
+            Stage::Announce => Some(began + self.plan.announce),
+            Stage::Refuse => Some(began + REFUSE_LIMIT),
+            Stage::Retire => Some(began + self.plan.spread),
+            Stage::Finish => Some(deadline),
+            Stage::Farewell => Some(deadline + self.plan.farewell),
+            Stage::Cut => Some(self.latest.unwrap_or(began + CUT_LIMIT)),
+        }
+    }
+
+    /// How long the drain under way may take from its beginning to its end,
+    /// by its plan, with what was given on top and the time that cutting
+    /// takes; `None` if none has begun.
+    #[must_use]
+    pub fn planned(&self) -> Option<Duration> {
+        Some(self.latest?.saturating_since(self.started?))
     }
 }
 
@@ -135,5 +169,79 @@ impl Status {
         let named = self.servers.iter().filter(|one| one.name == *name);
         // Of several that were removed, the last.
         named.max_by_key(|one| !one.removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::{Event, Group, Whom};
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_start(Duration::from_secs(seconds))
+    }
+
+    fn process(group: &Group) -> Position {
+        Position {
+            phase: group.phase(),
+            stage: group.stage(),
+            started: group.started(),
+            refused: group.refused(),
+            latest: group.latest(),
+            ..Position::new(group.followed())
+        }
+    }
+
+    #[test]
+    fn each_stage_ends_when_the_plan_says() {
+        let mut machine = Machine::new(Plan::default());
+        machine.handle(Event::Reached(Phase::Active), at(1));
+        let ends = |machine: &Machine| {
+            let own = Position::of(machine);
+            own.stage_ends(&own).map(Timestamp::since_start)
+        };
+        assert_eq!(ends(&machine), None, "nothing is drained");
+        machine.handle(Event::Drain(Trigger::Sigterm), at(100));
+        let seconds = Duration::from_secs;
+        // The defaults: announce 5, spread 2, finish 10 or 20, farewell 2.
+        for (stage, event, now, end) in [
+            (Stage::Announce, Event::Elapsed, 100, seconds(105)),
+            (
+                Stage::Refuse,
+                Event::Elapsed,
+                105,
+                seconds(105) + REFUSE_LIMIT,
+            ),
+            (Stage::Retire, Event::Refused, 105, seconds(107)),
+            (Stage::Finish, Event::Elapsed, 107, seconds(115)),
+            (Stage::Farewell, Event::Elapsed, 115, seconds(117)),
+            (Stage::Cut, Event::Elapsed, 117, seconds(127) + CUT_LIMIT),
+        ] {
+            machine.handle(event, at(now));
+            assert_eq!(machine.stage(), Some(stage));
+            assert_eq!(ends(&machine), Some(end), "{stage:?}");
+        }
+        let planned = Position::of(&machine).planned();
+        assert_eq!(planned, Some(seconds(27) + CUT_LIMIT));
+        machine.handle(Event::Quiescent, at(127));
+        assert_eq!(ends(&machine), None, "it is over");
+    }
+
+    #[test]
+    fn one_that_waits_for_others_has_as_long_as_the_process() {
+        let mut group = Group::new(Plan::default());
+        group.add("grpc".into(), Vec::new());
+        let web = group.add("web".into(), vec!["grpc".into()]);
+        group.handle(Whom::Process, Event::Reached(Phase::Active), at(1));
+        group.handle(Whom::Process, Event::Drain(Trigger::Sigterm), at(100));
+        let ends = |group: &Group| {
+            let web = group.member(web).expect("there").machine();
+            Position::of(web).stage_ends(&process(group))
+        };
+        assert_eq!(ends(&group), Some(at(105)), "all announce");
+        group.handle(Whom::Process, Event::Elapsed, at(106));
+        assert_eq!(ends(&group), group.latest(), "its turn may come late");
+        let both = Duration::from_secs(5 + 2 * 22) + CUT_LIMIT * 2;
+        assert_eq!(process(&group).planned(), Some(both));
     }
 }

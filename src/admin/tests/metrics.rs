@@ -5,7 +5,7 @@ use crate::admin::Admin;
 use crate::control::{self, Status};
 use crate::drain::{Orders, Plan, Protocol};
 use crate::proxy::registry::Registry;
-use crate::telemetry::metrics::{Family, Metrics};
+use crate::telemetry::metrics::{Family, Format, Metrics};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,104 @@ async fn who_does_not_ask_for_openmetrics_gets_text() {
     assert!(!answer.body.contains("# EOF"));
 }
 
+/// The value of each series whose line begins so.
+fn values(text: &str, beginning: &str) -> Vec<f64> {
+    let lines = text.lines().filter(|line| line.starts_with(beginning));
+    let value = |line: &str| line.rsplit_once(' ')?.1.parse().ok();
+    lines.filter_map(value).collect()
+}
+
+#[tokio::test]
+async fn a_drain_says_where_it_stands_and_until_when() {
+    let house = House::open(None).await;
+    let before = house.get("/metrics").await.body;
+    let deadline = "ebbtide_drain_stage_deadline_timestamp_seconds{";
+    assert_eq!(values(&before, "ebbtide_drain_stage{"), [0.0; 6]);
+    assert_eq!(values(&before, deadline), [0.0]);
+    assert_eq!(values(&before, "ebbtide_drain_planned_seconds "), [0.0]);
+    house.post("/v1/drain", "").await;
+    let text = house.get("/metrics").await.body;
+    let stage = "ebbtide_drain_stage{listener=\"web\",stage=\"announce\"} 1";
+    assert!(text.lines().any(|line| line == stage), "{text}");
+    let all: f64 = values(&text, "ebbtide_drain_stage{").iter().sum();
+    assert!((all - 1.0).abs() < f64::EPSILON, "{text}");
+    // The plan of the house announces for an hour.
+    let ends = values(&text, deadline)[0] - crate::clock::unix().as_secs_f64();
+    assert!(ends > 3_500.0 && ends < 3_601.0, "{ends}");
+    let lasted = "ebbtide_drain_stage_duration_seconds{stage=\"announce\"}";
+    assert!(values(&text, lasted)[0] > 0.0, "{text}");
+}
+
+/// Traffic on every core: nothing may end before it was opened, and what is in
+/// flight is what has not ended, in every scrape.
+#[test]
+fn the_books_balance_in_every_scrape() {
+    let (admin, registry) = admin();
+    let web = registry.scope("web".into(), Orders::default());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let sums = |text: &str, name: &str| values(text, name).iter().sum::<f64>();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for port in 0..5_000 {
+                let guard = registry.enter(&web, ([192, 0, 2, 7], port).into());
+                let _one = guard.begin(Protocol::Http2);
+                let _other = guard.begin(Protocol::Grpc);
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !done.load(std::sync::atomic::Ordering::Acquire) {
+            let text = admin.metrics_text(Format::Text);
+            let opened = sums(&text, "ebbtide_requests_opened_total{");
+            let closed = sums(&text, "ebbtide_requests_closed_total{");
+            let in_flight = sums(&text, "ebbtide_requests_in_flight{");
+            assert!((opened - closed - in_flight).abs() < 0.5, "{text}");
+            let opened = sums(&text, "ebbtide_connections_opened_total{");
+            assert!(opened >= sums(&text, "ebbtide_connections_closed_total{"));
+        }
+    });
+    let text = admin.metrics_text(Format::Text);
+    for (name, count) in [("requests", 10_000.0), ("connections", 5_000.0)] {
+        for end in ["opened", "closed"] {
+            let all = sums(&text, &format!("ebbtide_{name}_{end}_total{{"));
+            assert!((all - count).abs() < 0.5, "{name} {end}: {all}");
+        }
+    }
+    assert!(sums(&text, "ebbtide_connections{").abs() < 0.5);
+}
+
+/// A reload may take a listener away and put it back while it is being drained.
+#[test]
+fn listeners_of_one_name_are_one_series() {
+    let (admin, registry) = admin();
+    for _ in 0..2 {
+        let scope = registry.scope("web".into(), Orders::default());
+        drop(registry.enter(&scope, ([192, 0, 2, 7], 1).into()));
+    }
+    let text = admin.metrics_text(Format::OpenMetrics);
+    schema::check_exposition(&text);
+    let line = "ebbtide_connections_closed_total{listener=\"web\",outcome=\"finished\"} 2";
+    assert!(text.lines().any(|one| one == line), "{text}");
+}
+
+/// An interface to a process with two listeners of one name.
+fn admin() -> (Arc<Admin>, Arc<Registry>) {
+    let mut status = Status::new(Plan::default());
+    for port in [8080, 8081] {
+        status.listeners.push(control::ListenerStatus {
+            name: "web".into(),
+            address: ([127, 0, 0, 1], port).into(),
+            position: status.process.clone(),
+            receipt: None,
+        });
+    }
+    let (control, _inbox) = control::channel(status);
+    let registry = Registry::new();
+    let doorman = crate::admin::Doorman::default();
+    let metrics = Metrics::new();
+    let admin = Admin::new(control, Arc::clone(&registry), Vec::new(), metrics, doorman);
+    (admin, registry)
+}
+
 /// Every family, each with a sample.
 fn families() -> Vec<Family> {
     let mut status = Status::new(Plan::default());
@@ -96,20 +194,26 @@ fn families() -> Vec<Family> {
     metrics.families(admin.families())
 }
 
-/// The names that dashboards rely on.
-const FIXED: [&str; 12] = [
-    "app_lifecycle_shutdown_start_timestamp_seconds",
-    "app_connections_drained",
-    "app_shutdown_duration_seconds",
-    "ebbtide_phase",
-    "ebbtide_connections",
-    "ebbtide_requests_in_flight",
-    "ebbtide_requests",
-    "ebbtide_request_duration_seconds",
-    "ebbtide_farewells",
-    "ebbtide_cuts",
-    "ebbtide_reload",
-    "ebbtide_upstream_server_up",
+/// The names that dashboards rely on, and their labels.
+const FIXED: [(&str, &[&str]); 12] = [
+    ("app_lifecycle_shutdown_start_timestamp_seconds", &[]),
+    ("app_connections_drained", &["status"]),
+    ("app_shutdown_duration_seconds", &[]),
+    ("ebbtide_phase", &["phase"]),
+    ("ebbtide_connections", &["listener", "protocol", "state"]),
+    ("ebbtide_requests_in_flight", &["listener", "protocol"]),
+    (
+        "ebbtide_requests",
+        &["listener", "route", "upstream", "protocol", "code"],
+    ),
+    (
+        "ebbtide_request_duration_seconds",
+        &["listener", "route", "upstream", "protocol"],
+    ),
+    ("ebbtide_farewells", &["kind"]),
+    ("ebbtide_cuts", &["protocol", "reason"]),
+    ("ebbtide_reload", &["result"]),
+    ("ebbtide_upstream_server_up", &["upstream", "server"]),
 ];
 
 /// `docs/metrics.md` is what the code says. Run with `EBBTIDE_BLESS=1` to write
@@ -119,8 +223,9 @@ async fn the_page_on_metrics_says_what_there_is() {
     let families = families();
     families.iter().for_each(Family::check_labels);
     let names: Vec<&str> = families.iter().map(Family::name).collect();
-    for name in FIXED {
-        assert!(names.contains(&name), "{name} is gone");
+    for (name, labels) in FIXED {
+        let family = families.iter().find(|family| family.name() == name);
+        assert_eq!(family.map(Family::labels), Some(labels), "{name}");
     }
     for name in &names {
         assert_eq!(

@@ -145,7 +145,7 @@ impl Conductor {
             };
             self.occasion(Occasion::Reload, Some(outcome), None);
         }
-        self.admin.metrics.reloaded(result);
+        self.admin.metrics.reloaded(result, !reload.dry_run);
         if self.reloads.is_idle() {
             let refused = done
                 .as_ref()

@@ -65,18 +65,25 @@ struct Ran {
 
 impl Hooks {
     pub(super) fn new(hooks: &[Hook], metrics: &Arc<Metrics>) -> Self {
-        Self {
-            known: hooks.iter().cloned().map(Arc::new).collect(),
+        let mut new = Self {
+            known: Vec::new(),
             running: JoinSet::new(),
             metrics: Arc::clone(metrics),
             turn: Turn::default(),
             drain: None,
-        }
+        };
+        new.replace(hooks);
+        new
     }
 
     /// Run others from now on; those that run already run on.
     pub(super) fn replace(&mut self, hooks: &[Hook]) {
         self.known = hooks.iter().cloned().map(Arc::new).collect();
+        for hook in hooks {
+            for end in [HookEnd::Done, HookEnd::Failed, HookEnd::Timeout] {
+                self.metrics.hook_may_end(hook.on.word(), end.as_str());
+            }
+        }
     }
 
     /// A drain begins.

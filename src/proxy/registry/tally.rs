@@ -209,12 +209,41 @@ impl Tally {
     }
 
     pub(super) fn sums(&self) -> Ledger {
-        let sum = |counters: &[AtomicU64]| counters.iter().map(|one| one.load(Relaxed)).sum();
+        let sum = |counters: &[AtomicU64]| counters.iter().map(|one| one.load(SeqCst)).sum();
+        // Ends first, as in `open`: nothing ends that was not opened.
+        let (finished, farewelled) = (self.finished.load(SeqCst), sum(&self.farewells));
+        let cut = sum(&self.cuts);
         Ledger {
-            opened: self.opened.load(Relaxed),
-            finished: self.finished.load(Relaxed),
-            farewelled: sum(&self.farewells),
-            cut: sum(&self.cuts),
+            opened: self.opened.load(SeqCst),
+            finished,
+            farewelled,
+            cut,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn at_no_instant_has_more_ended_than_was_opened() {
+        let tally = Tally::default();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..200_000 {
+                    tally.opened();
+                    tally.closed(Outcome::Finished);
+                }
+                done.store(true, SeqCst);
+            });
+            while !done.load(SeqCst) {
+                let sums = tally.sums();
+                assert!(sums.opened >= sums.closed(), "{sums:?}");
+            }
+        });
+        assert!(tally.sums().balanced());
     }
 }

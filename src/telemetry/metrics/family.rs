@@ -241,6 +241,10 @@ impl Family {
         self.name
     }
 
+    pub(crate) fn labels(&self) -> &'static [&'static str] {
+        self.labels
+    }
+
     /// That each sample has the labels that it is said to have.
     pub(crate) fn check_labels(&self) {
         for (labels, _) in &self.samples {

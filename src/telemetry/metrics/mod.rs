@@ -24,7 +24,7 @@ pub use route::RouteMetrics;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// In which format a scrape is written.
@@ -59,9 +59,11 @@ impl Format {
     }
 }
 
-/// The upper bounds of the buckets for the duration of a drain, in seconds.
-const SHUTDOWN_BOUNDS: [f64; 12] = [
-    0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0,
+/// The upper bounds of the buckets for the duration of a drain, in seconds:
+/// finest where plans put their deadlines, up to the patience of a handover.
+const SHUTDOWN_BOUNDS: [f64; 19] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 120.0,
+    300.0, 600.0, 3600.0,
 ];
 
 /// How a reload can end.
@@ -86,6 +88,8 @@ pub struct Metrics {
     /// Microseconds.
     shutdown_took: AtomicU64,
     reloads: [AtomicU64; RELOADS.len()],
+    /// Whether the config of the last reload was bad.
+    reload_failed: AtomicBool,
     /// By what started it, and how it ended.
     hooks: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -97,6 +101,7 @@ impl Default for Metrics {
             shutdown_started: AtomicU64::new(NEVER),
             shutdown_took: AtomicU64::new(NEVER),
             reloads: Default::default(),
+            reload_failed: AtomicBool::new(false),
             hooks: Mutex::default(),
         }
     }
@@ -144,10 +149,22 @@ impl Metrics {
         self.shutdown_took.store(micros(took), Relaxed);
     }
 
-    /// Count a reload by its result; an unknown one counts as failed.
-    pub fn reloaded(&self, result: &str) {
+    /// Count a reload by its result; an unknown one counts as failed. One that
+    /// was not `asked_in_earnest`, or was refused for what the process does,
+    /// says nothing of the config in the file.
+    pub fn reloaded(&self, result: &str, asked_in_earnest: bool) {
         let known = RELOADS.iter().position(|one| *one == result);
         self.reloads[known.unwrap_or(RELOADS.len() - 1)].fetch_add(1, Relaxed);
+        if asked_in_earnest && result != "refused" {
+            let good = matches!(result, "applied" | "unchanged");
+            self.reload_failed.store(!good, Relaxed);
+        }
+    }
+
+    /// Have a series at zero for hooks of this occasion that end so: the first
+    /// one could not be seen to come otherwise.
+    pub fn hook_may_end(&self, on: &'static str, end: &'static str) {
+        self.hooks.lock().entry((on, end)).or_default();
     }
 
     /// Count a hook by the occasion that started it and how it ended.
@@ -168,6 +185,7 @@ impl Metrics {
             self.started_family(),
             self.took_family(),
             self.reloads_family(),
+            self.reload_good_family(),
             self.hooks_family(),
         ];
         let routes = self.routes.lock().clone();
@@ -196,6 +214,17 @@ impl Metrics {
         for (result, count) in RELOADS.iter().zip(&self.reloads) {
             family.add([("result", (*result).to_owned())], count.load(Relaxed));
         }
+        family
+    }
+
+    fn reload_good_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_reload_successful",
+            "Whether the config of the last reload is in force; 0 if it was wrong, or could not \
+             be. Dry runs, and reloads that were refused, do not count",
+        )
+        .answers("ebbtide_reload_successful == 0");
+        family.add([], u64::from(!self.reload_failed.load(Relaxed)));
         family
     }
 

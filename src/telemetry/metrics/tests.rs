@@ -109,9 +109,36 @@ fn derived_families_follow_and_their_labels_are_escaped() {
 }
 
 #[test]
+fn the_last_reload_says_whether_its_config_is_in_force() {
+    let metrics = Metrics::new();
+    let good = || {
+        let text = metrics.encode(Vec::new(), Format::Text);
+        lines(&text, "ebbtide_reload_successful ")
+    };
+    assert_eq!(good(), ["ebbtide_reload_successful 1"], "there was none");
+    for (result, in_earnest, expected) in [
+        ("invalid", false, "1"),
+        ("invalid", true, "0"),
+        ("refused", true, "0"),
+        ("dry_run", false, "0"),
+        ("unchanged", true, "1"),
+        ("failed", true, "0"),
+        ("applied", true, "1"),
+        ("refused", true, "1"),
+        ("unheard of", true, "0"),
+    ] {
+        metrics.reloaded(result, in_earnest);
+        let line = format!("ebbtide_reload_successful {expected}");
+        assert_eq!(good(), [line], "{result}");
+    }
+}
+
+#[test]
 fn hooks_are_counted_by_occasion_and_end() {
     let metrics = Metrics::new();
+    metrics.hook_may_end("announce", "failed");
     metrics.hook_ended("announce", "done");
+    metrics.hook_may_end("announce", "done");
     metrics.hook_ended("announce", "done");
     metrics.hook_ended("reload", "timeout");
     assert_eq!(
@@ -121,6 +148,7 @@ fn hooks_are_counted_by_occasion_and_end() {
         ),
         [
             "ebbtide_hooks_total{on=\"announce\",result=\"done\"} 2",
+            "ebbtide_hooks_total{on=\"announce\",result=\"failed\"} 0",
             "ebbtide_hooks_total{on=\"reload\",result=\"timeout\"} 1",
         ]
     );

@@ -15,7 +15,7 @@ SEED      ?= 1
 SEEDS     ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench drain-storm check arena release needs needs-lints
+.PHONY: help demo test soak bench bench-scrape drain-storm check arena release needs needs-lints
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -32,6 +32,9 @@ soak: needs ## a million simulated drains, or SEEDS of them; a bad seed is named
 
 bench: needs ## exit overhead of a drain, in milliseconds
 	$(CARGO) bench --bench drain
+
+bench-scrape: needs ## CPU time of a scrape with 10,000 connections open
+	$(CARGO) bench --bench scrape
 
 drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
 	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm

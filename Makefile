@@ -15,7 +15,7 @@ SEED      ?= 1
 SEEDS     ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench bench-scrape drain-storm check arena release needs needs-lints
+.PHONY: help demo test test-full test-prometheus soak bench bench-scrape drain-storm check arena release needs needs-lints needs-prometheus
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -26,6 +26,14 @@ demo: needs ## embedded backends, mixed load, a live drain and its receipt
 
 test: needs ## every test
 	$(CARGO) test
+
+# What `make test` leaves to those who have the programs that it needs: add to it.
+FULL = test-prometheus
+
+test-full: test $(FULL) ## every test, also those that need programs of others
+
+test-prometheus: needs needs-prometheus ## rules and dashboard, against a real Prometheus
+	$(CARGO) test --test prometheus
 
 soak: needs ## a million simulated drains, or SEEDS of them; a bad seed is named
 	EBBTIDE_SEEDS=$(SEEDS) $(CARGO) test --profile soak --test sim every_seed -- --nocapture
@@ -42,6 +50,7 @@ drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be los
 check: needs needs-lints ## format, lints, documentation and manifests, all warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --test prometheus -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	$(CARGO) test --quiet --test config -- kubernetes:: systemd::
 
@@ -72,6 +81,19 @@ needs:
 	echo "make: installing$$missing" >&2; \
 	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# The tests run a Prometheus of their own; Debian's package would start another.
+needs-prometheus:
+	@command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1 && exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "make: install prometheus and promtool first" >&2; exit 1; }; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install prometheus" >&2; exit 1; }; \
+	  as_root=sudo; \
+	fi; \
+	echo "make: installing prometheus" >&2; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	  apt-get install -y -qq --no-install-recommends prometheus >/dev/null
 
 needs-lints:
 	@for component in fmt clippy; do \

@@ -245,3 +245,33 @@ fn the_pod_may_do_what_it_needs_and_no_more() {
     assert_eq!(*pod.spec("securityContext.runAsNonRoot"), true);
     assert!(pod.config.receipt.is_none(), "there is nowhere to write");
 }
+
+/// Prometheus finds pods by what the Deployment says, brings the token that the
+/// config wants, and comes once more while they linger.
+#[test]
+fn prometheus_finds_the_pods_and_sees_their_end() {
+    let pod = Pod::new();
+    let config: Value =
+        serde_yaml::from_str(&repository_text("conf/prometheus/kubernetes.yml")).expect("YAML");
+    let job = at(&config, "scrape_configs.0");
+    let template = at(&pod.deployment, "spec.template.metadata");
+    let annotations = at(template, "annotations");
+    assert_eq!(text(job, "kubernetes_sd_configs.0.role"), "pod");
+    let keeps = |source: &str| {
+        let mut rules = list(job, "relabel_configs").iter();
+        let kept = rules.find(|rule| text(rule, "source_labels.0").ends_with(source));
+        let kept = kept.unwrap_or_else(|| panic!("nothing looks at {source}"));
+        assert_eq!(text(kept, "action"), "keep");
+        text(kept, "regex").to_owned()
+    };
+    let name = &at(template, "labels")["app.kubernetes.io/name"];
+    assert_eq!(*name, keeps("label_app_kubernetes_io_name"));
+    let scrape = &annotations["prometheus.io/scrape"];
+    assert_eq!(*scrape, keeps("annotation_prometheus_io_scrape"));
+    let port = pod.port(&keeps("container_port_name"));
+    assert_eq!(annotations["prometheus.io/port"], port.to_string());
+    assert_eq!(annotations["prometheus.io/path"], "/metrics");
+    assert!(job.get("authorization").is_some(), "the config has a token");
+    let every = ebbtide::config::duration(text(job, "scrape_interval")).expect("a time");
+    assert!(pod.config.admin.linger > every, "the last scrape comes");
+}

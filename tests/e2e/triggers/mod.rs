@@ -6,6 +6,7 @@ mod command;
 mod consul;
 mod hooks;
 mod logs;
+mod metrics;
 mod signals;
 mod startup;
 

@@ -13,7 +13,9 @@ mod drain;
 use super::Admin;
 use super::census::{Count, census};
 use crate::drain::{CutReason, Farewell, Phase, Protocol};
-use crate::proxy::registry::{Berth, Drained, Gate, HandshakeFlaw, HeaderFlaw, Scope, State};
+use crate::proxy::registry::{
+    Berth, Drained, Gate, HandshakeFlaw, HeaderFlaw, Limit, Scope, State,
+};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
@@ -39,6 +41,7 @@ impl Admin {
             self.cuts_family(),
             self.headers_family(),
             self.handshakes_family(),
+            self.limited_family(),
             self.servers_family(),
             self.server_draining_family(),
             self.server_in_flight_family(),
@@ -184,6 +187,20 @@ impl Admin {
         for flaw in HandshakeFlaw::ALL {
             let label = ("reason", flaw.as_str());
             self.by_listener(&mut family, label, |scope| scope.handshakes_failed(flaw));
+        }
+        family
+    }
+
+    fn limited_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_limited",
+            "How often a limit refused, ended or held up what a client wanted, by the limit",
+        )
+        .labelled(&["listener", "reason"])
+        .answers("sum by (listener, reason) (increase(ebbtide_limited_total[10m])) > 0");
+        for limit in Limit::ALL {
+            let label = ("reason", limit.as_str());
+            self.by_listener(&mut family, label, |scope| scope.limited_count(limit));
         }
         family
     }

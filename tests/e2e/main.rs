@@ -5,6 +5,7 @@ mod edge;
 mod grpc;
 mod handover;
 mod harness;
+mod limits;
 mod proxied;
 mod proxy;
 mod reload;

@@ -11,7 +11,7 @@
 
 use super::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::{Notes, forget_claims};
+use crate::proxy::registry::{Limit, Notes, Record, forget_claims};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
@@ -49,10 +49,26 @@ pub struct Progress(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     upload: AtomicU8,
-    /// How long the client may send nothing.
-    limit: Option<Duration>,
+    silence: Option<Silence>,
     lent: Mutex<Lent>,
     sender: AtomicWaker,
+}
+
+/// How long a client may send nothing of a body.
+#[derive(Debug)]
+pub struct Silence {
+    limit: Duration,
+    record: Arc<Record>,
+}
+
+impl Silence {
+    /// For so long, which is never zero; where `record` is, it is counted if
+    /// it does.
+    #[must_use]
+    pub fn new(limit: Duration, record: &Arc<Record>) -> Self {
+        let record = Arc::clone(record);
+        Self { limit, record }
+    }
 }
 
 /// The body, and what of it was sent already.
@@ -196,15 +212,15 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Watch a body; `limit` is how long the client may send nothing.
-    pub fn over(body: Body, limit: Option<Duration>) -> (Body, Progress) {
+    /// Watch a body, also for its client's silence.
+    pub fn over(body: Body, silence: Option<Silence>) -> (Body, Progress) {
         let lent = Lent {
             body,
             ..Lent::default()
         };
         let progress = Progress(Arc::new(Shared {
             upload: AtomicU8::new(Upload::Running as u8),
-            limit: limit.filter(|limit| !limit.is_zero()),
+            silence,
             lent: Mutex::new(lent),
             sender: AtomicWaker::new(),
         }));
@@ -263,13 +279,14 @@ impl Watched {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let Some(limit) = self.progress.0.limit else {
+        let Some(Silence { limit, record }) = &self.progress.0.silence else {
             return Poll::Pending;
         };
         let silence = self
             .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(*limit)));
         ready!(silence.as_mut().poll(cx));
+        record.scope().limited(Limit::BodyIdle);
         self.progress.set(Upload::Stalled);
         Poll::Ready(Some(Err(Error::Timeout("the request body"))))
     }

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: any knowledge of what the bytes mean.
 
-use crate::proxy::registry::{Record, State};
+use crate::proxy::registry::{Limit, Record, State};
 use bytes::{Buf, Bytes, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use socket2::SockRef;
@@ -43,6 +43,8 @@ pub(in crate::proxy) struct Edge {
     /// It carries a tunnel, whose last movement is noted.
     tunnel: bool,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// That the client stopped reading was counted.
+    gave_up: bool,
     linger: Option<Duration>,
     lingering: Option<Linger>,
 }
@@ -70,6 +72,7 @@ impl Edge {
             send_idle,
             tunnel: false,
             stalled: None,
+            gave_up: false,
             linger: None,
             lingering: None,
         }
@@ -200,6 +203,10 @@ impl Edge {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
+        if !self.gave_up {
+            self.gave_up = true;
+            self.record.scope().limited(Limit::SendIdle);
+        }
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client stopped reading",

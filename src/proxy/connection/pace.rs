@@ -11,7 +11,7 @@
 use super::rhythm::Rhythm;
 use crate::config::Listener;
 use crate::drain::{Orders, Protocol, Timestamp};
-use crate::proxy::registry::{Record, State};
+use crate::proxy::registry::{Limit, Record, Scope, State};
 use std::time::Duration;
 
 /// How long the answer to a retirement (the PING of RFC 9113, section 6.8) is
@@ -25,16 +25,34 @@ const TAKEN_BACK_MOST: u64 = 500;
 /// What the loop is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::proxy) enum Act {
-    /// Tell the client to send no more requests here.
-    Retire,
-    /// Close: nothing is in flight.
-    Close,
+    /// Tell the client to send no more requests here, for the sake of this
+    /// limit or of a drain.
+    Retire(Option<Limit>),
+    /// Close: nothing is in flight. Likewise.
+    Close(Option<Limit>),
     /// Answer 408 to a head that came too slowly, and close.
     TooSlow,
     /// The drain's word to a half-open connection, and close.
     Farewell,
     /// Close by force.
     Cut,
+}
+
+impl Act {
+    /// Count the limit that it is done for, if it is one.
+    pub(in crate::proxy) fn count(self, scope: &Scope) {
+        if let Self::Retire(Some(limit)) | Self::Close(Some(limit)) = self {
+            scope.limited(limit);
+        }
+    }
+
+    /// What is left of it once the client of a half-open connection was told.
+    pub(in crate::proxy) fn told(self) -> Self {
+        match self {
+            Self::Farewell => Self::Close(None),
+            act => act,
+        }
+    }
 }
 
 /// What the decision depends on.
@@ -95,25 +113,23 @@ pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due 
     if view.over {
         return Some((Timestamp::ZERO, Act::Cut));
     }
-    let limit = match view.state {
-        State::Accepted => view.accepted + limits.idle,
-        _ => view.since + limits.limits.head_time,
+    let (at, limit) = match view.state {
+        State::Accepted => (view.accepted + limits.idle, Limit::Idle),
+        _ => (view.since + limits.limits.head_time, Limit::HandshakeTime),
     };
-    let due = Some((limit, Act::Close));
+    let due = Some((at, Act::Close(Some(limit))));
     earlier(due, orders.half_open_until(view.accepted), Act::Farewell)
 }
 
 /// When this connection is retired: by the drain, or by its age.
-fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Option<Timestamp> {
+fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Due {
     let aged = (!limits.max_age.is_zero()).then(|| {
         // Up to a tenth later, or connections of one moment leave as one.
         let part = u32::try_from(view.id % 64).unwrap_or_default();
         view.accepted + limits.max_age + limits.max_age / 640 * part
     });
-    match (orders.retire_at(view.id), aged) {
-        (Some(drain), Some(aged)) => Some(drain.min(aged)),
-        (drain, aged) => drain.or(aged),
-    }
+    let due = earlier(None, orders.retire_at(view.id), Act::Retire(None));
+    earlier(due, aged, Act::Retire(Some(Limit::MaxAge)))
 }
 
 /// An HTTP/1 connection.
@@ -123,7 +139,7 @@ pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
     }
     let mut due = None;
     if view.retired.is_none() {
-        due = earlier(due, retirement(view, limits, orders), Act::Retire);
+        due = retirement(view, limits, orders);
     }
     if view.busy {
         return due;
@@ -146,8 +162,9 @@ pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
         }
         state if state.half_open() => earlier_of(due, half_open(view, limits, orders)),
         _ => {
-            due = earlier(due, Some(view.since + limits.idle), Act::Close);
-            earlier(due, window(view, orders), Act::Close)
+            let idle = Some(view.since + limits.idle);
+            due = earlier(due, idle, Act::Close(Some(Limit::Idle)));
+            earlier(due, window(view, orders), Act::Close(None))
         }
     }
 }
@@ -168,16 +185,17 @@ pub(super) fn http2(view: &View, limits: &Listener, orders: &Orders) -> Due {
         return Some((Timestamp::ZERO, Act::Cut));
     }
     let Some(retired) = view.retired else {
-        let due = earlier(None, retirement(view, limits, orders), Act::Retire);
+        let due = retirement(view, limits, orders);
         if view.busy {
             return due;
         }
-        return earlier(due, Some(view.since + limits.idle), Act::Retire);
+        let idle = Some(view.since + limits.idle);
+        return earlier(due, idle, Act::Retire(Some(Limit::Idle)));
     };
     if view.busy {
         return None;
     }
-    Some((retired.max(view.since) + GOAWAY_LIMIT, Act::Close))
+    Some((retired.max(view.since) + GOAWAY_LIMIT, Act::Close(None)))
 }
 
 /// Whether a client takes back so many of its requests, and at once, that

@@ -25,7 +25,19 @@ pub(super) fn of(error: &io::Error) -> HandshakeFlaw {
     }
 }
 
-/// The same of an error of the library.
+/// Whether a message of the handshake was longer than may be.
+pub(super) fn is_overlong(error: &Error) -> bool {
+    let message = InvalidMessage::HandshakePayloadTooLarge;
+    *error == Error::InvalidMessage(message)
+}
+
+/// The same of what a socket says.
+pub(super) fn is_overlong_in(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.is_some_and(is_overlong)
+}
+
+/// The flaw behind an error of the library.
 pub(super) fn of_tls(error: &Error) -> HandshakeFlaw {
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => HandshakeFlaw::NotTls,

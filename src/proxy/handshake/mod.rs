@@ -20,7 +20,7 @@ mod tls;
 pub(super) use tls::server_config;
 
 use super::connection::{Act, Edge, PREFACE, Spoken, Transport, bounded, serve, unread};
-use super::registry::{ConnectionGuard, HandshakeFlaw, State};
+use super::registry::{ConnectionGuard, HandshakeFlaw, Limit, State};
 use super::request::{Site, Sites};
 use crate::config::Serves;
 use crate::drain::{Farewell, Outcome};
@@ -67,7 +67,7 @@ pub(super) async fn run(sites: Arc<Sites>, guard: ConnectionGuard, socket: TcpSt
         Err(Ended::Due(Act::Farewell)) => {
             guard.conclude(Outcome::Farewelled(Farewell::Fin));
         }
-        Err(Ended::Due(_)) => {}
+        Err(Ended::Due(act)) => act.count(guard.scope()),
         Err(Ended::Broken(error)) => {
             tracing::debug!(connection = guard.id, peer = %guard.client.socket(), %error, "handshake failed");
         }
@@ -126,7 +126,7 @@ async fn first_byte(site: &Site, guard: &ConnectionGuard, socket: &TcpStream) ->
             Ok(seen) => return Ok(seen.map(drop)?),
             // The runtime learns of bytes a turn later than the kernel. What
             // came in time is heard, as far as this side can tell.
-            Err(Act::Farewell | Act::Close) if unread(socket) => tokio::task::yield_now().await,
+            Err(Act::Farewell | Act::Close(_)) if unread(socket) => tokio::task::yield_now().await,
             Err(act) => return Err(act.into()),
         }
     }
@@ -193,6 +193,9 @@ async fn shake_hands(
         Ok(Ok(())) => Ok(shaking.into_stream(config).await?),
         Ok(Err(error)) => {
             guard.scope().handshake_failed(flaw::of(&error));
+            if flaw::is_overlong_in(&error) {
+                guard.scope().limited(Limit::Hello);
+            }
             // The alert that says why must not be destroyed by a reset, and
             // who spoke no TLS may have more to say.
             if error.kind() == io::ErrorKind::InvalidData {
@@ -208,7 +211,7 @@ async fn shake_hands(
                 _ => guard.scope().handshake_failed(HandshakeFlaw::Timeout),
             }
             part(site, guard, shaking.into_socket(), Duration::ZERO).await;
-            Err(Act::Close.into())
+            Err(act.told().into())
         }
     }
 }

@@ -11,7 +11,7 @@ use super::shake::CANCEL;
 use super::{Act, Ended, LINGER, bounded, first_byte, flaw, part};
 use crate::drain::{Farewell, Outcome};
 use crate::proxy::connection::unread;
-use crate::proxy::registry::{ConnectionGuard, HandshakeFlaw, State};
+use crate::proxy::registry::{ConnectionGuard, HandshakeFlaw, Limit, State};
 use crate::proxy::request::Site;
 use bytes::Bytes;
 use std::io;
@@ -53,7 +53,7 @@ pub(super) async fn ask(
                 return Err(error.into());
             }
             // As of a first byte: what came in time is heard.
-            Err(Act::Farewell | Act::Close) if unread(&socket) => tokio::task::yield_now().await,
+            Err(Act::Farewell | Act::Close(_)) if unread(&socket) => tokio::task::yield_now().await,
             Err(act) => return Err(call_off(site, guard, (socket, &hello), act).await),
         }
     };
@@ -87,7 +87,12 @@ pub(super) async fn ask(
             "it speaks no TLS, and no route takes that".to_owned(),
             Vec::new(),
         ),
-        Said::Broken(error, told) => (flaw::of_tls(&error), error.to_string(), told),
+        Said::Broken(error, told) => {
+            if flaw::is_overlong(&error) {
+                guard.scope().limited(Limit::Hello);
+            }
+            (flaw::of_tls(&error), error.to_string(), told)
+        }
     };
     guard.scope().handshake_failed(failed);
     // It fits an empty socket buffer; a peer that is gone needs none.
@@ -121,5 +126,5 @@ async fn call_off(
         _ => guard.scope().handshake_failed(HandshakeFlaw::Timeout),
     }
     part(site, guard, socket, Duration::ZERO).await;
-    Act::Close.into()
+    act.told().into()
 }

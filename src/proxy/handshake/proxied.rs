@@ -15,7 +15,7 @@ use super::proxy_header::{Flaw, Header, Refused, Said};
 use super::{Act, Ended, LINGER, first_byte, part};
 use crate::clock;
 use crate::proxy::connection::{bounded, unread};
-use crate::proxy::registry::{ConnectionGuard, HeaderFlaw, State};
+use crate::proxy::registry::{ConnectionGuard, HeaderFlaw, Limit, State};
 use crate::proxy::request::Site;
 use crate::telemetry::Burst;
 use std::fmt;
@@ -58,9 +58,9 @@ pub(super) async fn receive(
                 return Err(error.into());
             }
             // As of a first byte: what came in time is heard.
-            Err(Act::Farewell | Act::Close) if unread(&socket) => tokio::task::yield_now().await,
+            Err(Act::Farewell | Act::Close(_)) if unread(&socket) => tokio::task::yield_now().await,
             Err(act) => {
-                if act == Act::Close && header.seen() > 0 {
+                if matches!(act, Act::Close(_)) && header.seen() > 0 {
                     refuse(guard, HeaderFlaw::Incomplete, &"its time was over");
                 }
                 return Err(act.into());
@@ -70,12 +70,15 @@ pub(super) async fn receive(
     let flaw = match refused.flaw {
         Flaw::Missing => HeaderFlaw::Missing,
         Flaw::Malformed => HeaderFlaw::Malformed,
-        Flaw::Overlong => HeaderFlaw::Overlong,
+        Flaw::Overlong => {
+            guard.scope().limited(Limit::ProxyHeader);
+            HeaderFlaw::Overlong
+        }
     };
     refuse(guard, flaw, &refused);
     // What it sends further must not answer the FIN with a reset.
     part(site, guard, socket, LINGER).await;
-    Err(Act::Close.into())
+    Err(Act::Close(None).into())
 }
 
 /// Wait for bytes of the header; `None` if it is not whole with them.

@@ -127,7 +127,7 @@ impl Port {
             registry,
         };
         let enter = |stream, peer, permit| door.enter(stream, peer, permit);
-        let mut queue = Queue::new(socket, door.scope.listener(), enter)?;
+        let mut queue = Queue::new(socket, &door.scope, enter)?;
         tokio::select! {
             () = queue.admit(Some(&room)) => {}
             () = door.until(Orders::draining) => {}

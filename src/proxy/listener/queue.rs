@@ -20,6 +20,7 @@
 
 use super::{BACKLOG, Room, half_done};
 use crate::clock;
+use crate::proxy::registry::{Limit, Scope};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -49,7 +50,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A listening socket, and what becomes of who is accepted on it.
 pub(super) struct Queue<'a, F> {
     socket: tokio::net::TcpListener,
-    listener: &'a str,
+    scope: &'a Scope,
     enter: F,
     /// Accepted, and waiting for room.
     in_hand: Option<(TcpStream, SocketAddr)>,
@@ -65,10 +66,10 @@ where
     ///
     /// # Errors
     /// When the runtime cannot watch it.
-    pub(super) fn new(socket: TcpListener, listener: &'a str, enter: F) -> io::Result<Self> {
+    pub(super) fn new(socket: TcpListener, scope: &'a Scope, enter: F) -> io::Result<Self> {
         Ok(Self {
             socket: tokio::net::TcpListener::from_std(socket)?,
-            listener,
+            scope,
             enter,
             in_hand: None,
             taken: 0,
@@ -79,7 +80,9 @@ where
     pub(super) async fn admit(&mut self, room: Option<&Room>) {
         loop {
             if let Err(error) = self.admit_one(room).await {
-                tracing::warn!(listener = self.listener, %error, "cannot accept; backing off");
+                self.scope.limited(Limit::Descriptors);
+                let listener = &**self.scope.listener();
+                tracing::warn!(listener, %error, "cannot accept; backing off");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -95,7 +98,13 @@ where
             Err(error) => return Err(error),
         }
         let permit = match room {
-            Some(room) => room.enter().await,
+            Some(room) => match room.try_enter() {
+                Some(place) => Some(place),
+                None => {
+                    self.scope.limited(Limit::Connections);
+                    room.enter().await
+                }
+            },
             None => None,
         };
         self.pass_in(permit);
@@ -118,13 +127,13 @@ where
             Ok(socket) => {
                 let last = Last {
                     socket,
-                    listener: self.listener,
+                    listener: self.scope.listener(),
                     enter: self.enter,
                 };
                 last.empty(pin!(hopeless)).await;
             }
             Err(error) => {
-                let listener = self.listener;
+                let listener = &**self.scope.listener();
                 tracing::error!(listener, %error, "connections in the accept queue are lost");
             }
         }

@@ -35,6 +35,12 @@ impl Room {
         })
     }
 
+    /// A place, if one is free now. It is free again when what is returned is
+    /// dropped.
+    pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     /// Wait for a place. It is free again when what is returned is dropped.
     pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).acquire_owned().await.ok()

@@ -11,6 +11,7 @@
 
 use super::flaw::{Failed, HandshakeFlaw};
 use super::guard::AcceptGuard;
+use super::limit::{Limit, Limited};
 use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
@@ -34,6 +35,7 @@ pub struct Scope {
     released: Arc<Notify>,
     pub(super) books: Books,
     handshakes: Failed,
+    limited: Limited,
     /// Who does not heed what its drain tells; touched in a drain only.
     pub(super) watch: Mutex<Watch>,
 }
@@ -50,6 +52,7 @@ impl Scope {
             released,
             books: Books::default(),
             handshakes: Failed::default(),
+            limited: Limited::default(),
             watch: Mutex::default(),
         }
     }
@@ -109,6 +112,17 @@ impl Scope {
     #[must_use]
     pub fn handshakes_failed(&self, flaw: HandshakeFlaw) -> u64 {
         self.handshakes.count(flaw)
+    }
+
+    /// A limit was reached.
+    pub(in crate::proxy) fn limited(&self, limit: Limit) {
+        self.limited.note(limit);
+    }
+
+    /// How often it was, since the scope began.
+    #[must_use]
+    pub fn limited_count(&self, limit: Limit) -> u64 {
+        self.limited.count(limit)
     }
 
     /// Announce a socket that is about to accept.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::RequestGuard;
+use crate::proxy::registry::{Limit, Record, RequestGuard};
 use crate::telemetry::Burst;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -75,12 +75,23 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
     }
 }
 
+/// Count the limit that a status of our own stands for, if it does for one.
+pub(super) fn count(record: &Record, code: StatusCode) {
+    let limit = match code {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Limit::Headers,
+        StatusCode::LOOP_DETECTED => Limit::Hops,
+        _ => return,
+    };
+    record.scope().limited(limit);
+}
+
 /// Answer with a status of our own.
 pub(super) fn refuse(
     exchange: &mut RequestGuard,
     code: StatusCode,
     says: &'static str,
 ) -> Response<Body> {
+    count(exchange.record(), code);
     say(exchange, code, says, None)
 }
 

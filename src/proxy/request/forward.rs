@@ -12,7 +12,7 @@ use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
 use super::{answered, grpc, headers};
-use crate::proxy::body::{Body, Progress, Rein, Upload, Watched};
+use crate::proxy::body::{Body, Progress, Rein, Silence, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
@@ -189,6 +189,7 @@ fn send(
     let (body, progress) = match body {
         Body::Empty => (Body::Empty, None),
         body => {
+            let silence = silence.map(|limit| Silence::new(limit, exchange.record()));
             let (body, progress) = Watched::over(body, silence);
             progress.count(notes.clone());
             (body, Some(progress))

@@ -18,11 +18,11 @@
 use super::forward::{Carrier, Forwarded};
 use super::route::Site;
 use super::sites::Sites;
-use super::{grpc, head};
+use super::{answer, grpc, head};
 use crate::drain::{Orders, Protocol};
 use crate::proxy::body::{Body, Made, Pulled};
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::Record;
+use crate::proxy::registry::{Limit, Record};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::health_message::{self as message, Serving};
 use bytes::{Bytes, BytesMut};
@@ -69,12 +69,19 @@ pub(super) async fn answer(
     body: Body,
 ) -> Result<Forwarded> {
     let host = head::fields(head, site.listener().limits.headers).and_then(|()| head::host(head));
-    let Ok(host) = host else {
-        return Ok(status(grpc::INTERNAL, "the head of the request is wrong"));
+    let host = match host {
+        Ok(host) => host,
+        Err((code, _)) => {
+            answer::count(&record, code);
+            return Ok(status(grpc::INTERNAL, "the head of the request is wrong"));
+        }
     };
     let limit = site.listener().limits.body_idle;
-    let read = timeout(limit, read(body)).await;
-    let Some(asked) = read.unwrap_or(Err(Error::Timeout("the request body")))? else {
+    let Ok(read) = timeout(limit, read(body)).await else {
+        record.scope().limited(Limit::BodyIdle);
+        return Err(Error::Timeout("the request body"));
+    };
+    let Some(asked) = read? else {
         return Ok(status(grpc::RESOURCE_EXHAUSTED, "the request is too large"));
     };
     if asked.first().is_some_and(|compressed| *compressed != 0) {

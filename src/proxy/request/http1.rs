@@ -332,7 +332,8 @@ pub(super) fn note_response(head: &http::response::Parts, body: &Body, exchange:
 /// How long a request's body may be silent: gRPC streams for as long as they
 /// like.
 pub(super) fn silence(site: &Site, protocol: Protocol) -> Option<std::time::Duration> {
-    (protocol != Protocol::Grpc).then_some(site.listener().limits.body_idle)
+    let limit = site.listener().limits.body_idle;
+    (protocol != Protocol::Grpc && !limit.is_zero()).then_some(limit)
 }
 
 /// The engine sends only trailers that were announced; gRPC servers announce

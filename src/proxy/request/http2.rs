@@ -18,7 +18,7 @@ use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use crate::proxy::registry::{ConnectionGuard, Limit, RequestGuard};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -291,7 +291,10 @@ impl Stream {
                 Some(End::Done) => self.done(carrier).await,
                 Some(End::BetweenEvents) => self.told(Farewell::EventStream),
                 Some(End::Refused) | None => {}
-                Some(End::Stalled) => pump.reset(Reason::CANCEL),
+                Some(End::Stalled) => {
+                    self.guard.scope().limited(Limit::SendIdle);
+                    pump.reset(Reason::CANCEL);
+                }
                 Some(End::Broken(error)) if self.lost(&error) => pump.farewell(grpc::lost()),
                 Some(End::Broken(error)) => pump.reset(reason(&error)),
             }

@@ -15,32 +15,59 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+use crate::proxy::registry::Limit;
 use chunk::Chunk;
 use head::Head;
 
-/// Why a request is refused; the code is the status that says so.
+/// Why a request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
 pub(super) enum Refusal {
     /// Not to be read in one way only.
-    Malformed = 400,
+    Malformed,
     /// The head did not arrive in time.
-    TooSlow = 408,
+    TooSlow,
     /// The declared body is beyond any limit.
-    TooLarge = 413,
+    TooLarge,
     /// The request line is longer than the head may be.
-    TargetTooLong = 414,
-    /// The head is too large, or has too many fields.
-    HeadTooLarge = 431,
+    TargetTooLong,
+    /// The head is too large.
+    HeadTooLarge,
+    /// The head has too many fields.
+    TooManyFields,
     /// A transfer coding that is not implemented.
-    UnknownCoding = 501,
+    UnknownCoding,
     /// A half-read head was overtaken by a drain.
-    Draining = 503,
+    Draining,
     /// A version that is not HTTP/1.0 or HTTP/1.1.
-    Version = 505,
+    Version,
 }
 
 impl Refusal {
+    /// The status that says so.
+    const fn code(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::TooSlow => 408,
+            Self::TooLarge => 413,
+            Self::TargetTooLong => 414,
+            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::UnknownCoding => 501,
+            Self::Draining => 503,
+            Self::Version => 505,
+        }
+    }
+
+    /// The limit that was reached, where it is one.
+    pub(super) const fn limit(self) -> Option<Limit> {
+        match self {
+            Self::TooSlow => Some(Limit::HeadTime),
+            Self::TooLarge => Some(Limit::Body),
+            Self::TargetTooLong | Self::HeadTooLarge => Some(Limit::Head),
+            Self::TooManyFields => Some(Limit::Headers),
+            Self::Malformed | Self::UnknownCoding | Self::Draining | Self::Version => None,
+        }
+    }
+
     /// The whole answer, ready to be written.
     pub(super) fn answer(self) -> String {
         let (reason, says) = match self {
@@ -54,6 +81,10 @@ impl Refusal {
             Self::HeadTooLarge => (
                 "Request Header Fields Too Large",
                 "the request head is too large",
+            ),
+            Self::TooManyFields => (
+                "Request Header Fields Too Large",
+                "the request has too many header fields",
             ),
             Self::UnknownCoding => ("Not Implemented", "the transfer coding is not supported"),
             Self::Draining => (
@@ -70,7 +101,7 @@ impl Refusal {
         format!(
             "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{retry}Connection: close\r\n\r\n{says}\n",
             says.len() + 1,
-            code = self as u16,
+            code = self.code(),
         )
     }
 }

@@ -134,7 +134,10 @@ impl Gate {
                         return Poll::Pending;
                     }
                     // The engine has begun the exchange, and fails it.
-                    Step::Refuse(_) => {
+                    Step::Refuse(refusal) => {
+                        if let Some(limit) = refusal.limit() {
+                            self.edge.record().scope().limited(limit);
+                        }
                         return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                     }
                     Step::More => {}

@@ -82,7 +82,7 @@ impl Loop {
         loop {
             gate = match self.engine(gate).await {
                 // A request came between the decision and now: serve it.
-                Left::Taken(Act::Close | Act::Farewell, gate)
+                Left::Taken(Act::Close(_) | Act::Farewell, gate)
                     if !gate.mid_request() && gate.unread() =>
                 {
                     gate
@@ -145,7 +145,10 @@ impl Loop {
             let due = pace::http1(&view, self.sites.look().listener(), orders);
             match self.alarm.poll(cx, due) {
                 None => return Poll::Pending,
-                Some(Act::Retire) => self.retire(),
+                Some(act @ Act::Retire(_)) => {
+                    act.count(self.guard.scope());
+                    self.retire();
+                }
                 Some(act) => return Poll::Ready(Some(act)),
             }
         }
@@ -198,9 +201,10 @@ impl Loop {
     /// The connection was idle or half-open, and its time has come.
     async fn taken(&self, act: Act, gate: Gate) {
         let half_head = self.guard.state() == State::Head;
+        act.count(self.guard.scope());
         match act {
             Act::Cut => drop(gate),
-            Act::Retire | Act::Close => close(gate, false).await,
+            Act::Retire(_) | Act::Close(_) => close(gate, false).await,
             Act::TooSlow => refuse(gate, Refusal::TooSlow).await,
             Act::Farewell if half_head => {
                 self.guard.conclude(Outcome::Farewelled(Farewell::HalfHead));
@@ -267,6 +271,9 @@ async fn refuse(gate: Gate, refusal: Refusal) {
     let draining = refusal == Refusal::Draining;
     edge.set_linger(if draining { LAST_LINGER } else { LINGER });
     let record = Arc::clone(edge.record());
+    if let Some(limit) = refusal.limit() {
+        record.scope().limited(limit);
+    }
     let answer = refusal.answer();
     let sent = edge.write_all(answer.as_bytes());
     let sent = tokio::select! {

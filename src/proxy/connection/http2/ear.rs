@@ -8,7 +8,8 @@
 //! does not heed (RFC 9113, sections 4.1, 5.1.1 and 6.8).
 //!
 //! Here, too, a client is heard that sends too many PINGs (see `keepalive`), and
-//! told why it must go.
+//! told why it must go; and what the engine refuses by itself is noticed (see
+//! `refused`).
 //!
 //! Invariant: before a connection retires nothing is looked at but PINGs, and
 //! never is a byte changed or held, but in that last word. Deliberately absent:
@@ -17,6 +18,7 @@
 use super::calm::with_why;
 use super::keepalive::Manners;
 use super::pong::{PONG, PongLast};
+use super::refused::Refused;
 use crate::clock;
 use crate::drain::Timestamp;
 use crate::proxy::registry::ConnectionGuard;
@@ -24,7 +26,7 @@ use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -129,15 +131,22 @@ pub(super) struct Word {
     given: AtomicBool,
     /// The client sends too many PINGs.
     rude: AtomicBool,
+    /// The last stream that was accepted.
+    accepted: AtomicU32,
     ear: Mutex<Option<(Ear, Timestamp)>>,
 }
 
 impl Word {
-    /// The client was told to leave, at `told`, after its stream `last`.
-    pub(super) fn give(&self, last: u32, told: Timestamp) {
+    /// This stream was accepted; nothing has been said on it.
+    pub(super) fn accept(&self, stream: u32) {
+        self.accepted.store(stream, Relaxed);
+    }
+
+    /// The client was told to leave, at `told`.
+    pub(super) fn give(&self, told: Timestamp) {
         let mut ear = self.ear.lock();
         if ear.is_none() {
-            *ear = Some((Ear::new(last), told));
+            *ear = Some((Ear::new(self.accepted.load(Relaxed)), told));
         }
         self.given.store(true, Relaxed);
     }
@@ -166,6 +175,7 @@ pub(super) struct Overheard {
     least: Duration,
     /// What goes out in place of the engine's last bytes.
     parting: Vec<u8>,
+    refused: Refused,
 }
 
 impl Overheard {
@@ -182,6 +192,7 @@ impl Overheard {
             manners: Manners::default(),
             least,
             parting: Vec::new(),
+            refused: Refused::default(),
         }
     }
 
@@ -212,6 +223,18 @@ impl Overheard {
             self.parting.drain(..written);
         }
         Poll::Ready(Ok(buf.len()))
+    }
+
+    /// So many of these bytes have gone out.
+    fn said(&mut self, written: usize, bufs: &[IoSlice<'_>]) {
+        let accepted = self.word.accepted.load(Relaxed);
+        let mut left = written;
+        for buf in bufs {
+            let some = left.min(buf.len());
+            let limited = |limit| self.guard.scope().limited(limit);
+            self.refused.follow(&buf[..some], accepted, limited);
+            left -= some;
+        }
     }
 
     fn listen(&self, bytes: &[u8]) {
@@ -255,7 +278,11 @@ impl AsyncWrite for Overheard {
         if this.word.is_rude() {
             return this.poll_parting(cx, buf);
         }
-        Pin::new(&mut this.edge).poll_write(cx, buf)
+        let poll = Pin::new(&mut this.edge).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = poll {
+            this.said(written, &[IoSlice::new(buf)]);
+        }
+        poll
     }
 
     fn poll_write_vectored(
@@ -268,7 +295,11 @@ impl AsyncWrite for Overheard {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return this.poll_parting(cx, first.map_or(&[], |buf| buf));
         }
-        Pin::new(&mut this.edge).poll_write_vectored(cx, bufs)
+        let poll = Pin::new(&mut this.edge).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(written)) = poll {
+            this.said(written, bufs);
+        }
+        poll
     }
 
     fn is_write_vectored(&self) -> bool {

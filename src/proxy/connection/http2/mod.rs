@@ -15,6 +15,7 @@ mod ear;
 mod keepalive;
 mod pong;
 mod preface;
+mod refused;
 
 pub(in crate::proxy) use preface::PREFACE;
 
@@ -26,7 +27,7 @@ use super::websocket;
 use crate::clock;
 use crate::config::Limits;
 use crate::drain::{Farewell, Outcome, Timestamp};
-use crate::proxy::registry::{ConnectionGuard, Heard, State};
+use crate::proxy::registry::{ConnectionGuard, Heard, Limit, State};
 use crate::proxy::request::{Agreed, Sites, StreamEnd, serve_http2};
 use bytes::Bytes;
 use ear::{Overheard, Word};
@@ -58,8 +59,6 @@ struct Loop {
     retired: Option<Timestamp>,
     closing: bool,
     word: Arc<Word>,
-    /// The last stream that was accepted.
-    last: u32,
     heard: Heard,
     alarm: Alarm,
     keeper: Keeper,
@@ -80,8 +79,9 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
         Ok(Err(error)) => return no_preface(&guard, &error),
         Err(Act::Cut) => return,
         Err(act) => {
-            if act == Act::Farewell {
-                guard.conclude(Outcome::Farewelled(Farewell::Fin));
+            match act {
+                Act::Farewell => guard.conclude(Outcome::Farewelled(Farewell::Fin)),
+                act => act.count(guard.scope()),
             }
             return edge.close().await;
         }
@@ -97,7 +97,7 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,
         Ok(Err(error)) => return no_preface(&guard, &error),
-        Err(_) => return,
+        Err(act) => return act.count(guard.scope()),
     };
     guard.enter(State::Idle);
     let mut this = Loop {
@@ -107,7 +107,6 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
         retired: None,
         closing: false,
         word,
-        last: 0,
         alarm: Alarm::default(),
         keeper: Keeper::default(),
         look: Alarm::default(),
@@ -149,6 +148,12 @@ fn settings(limits: &Limits) -> Builder {
     builder
 }
 
+/// Whether the engine ended the connection for what its client sent too much
+/// of.
+fn is_flood(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+}
+
 impl Loop {
     fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Connection<Overheard, Bytes>) -> Poll<()> {
         // Enlisted before the orders are read, or new ones go unnoticed.
@@ -158,33 +163,36 @@ impl Loop {
                 match accepted {
                     Some(Ok((request, respond))) => self.stream(request, respond),
                     Some(Err(error)) => {
+                        if is_flood(&error) {
+                            self.guard.scope().limited(Limit::Frames);
+                        }
                         tracing::debug!(connection = self.guard.id, %error, "HTTP/2 connection ended");
                         return Poll::Ready(());
                     }
                     None => return Poll::Ready(()),
                 }
             }
-            if !self.closing && pace::restless(&self.guard) {
-                tracing::warn!(connection = self.guard.id, peer = %self.guard.client.address(), "too many requests taken back");
-                self.closing = true;
-                conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                continue;
-            }
-            if !self.closing && self.word.is_rude() {
-                tracing::warn!(connection = self.guard.id, peer = %self.guard.client.address(), "too many PINGs");
+            if let Some(limit) = self.offends() {
+                let peer = self.guard.client.address();
+                tracing::warn!(connection = self.guard.id, %peer, limit = limit.as_str(), "told to calm down");
+                self.guard.scope().limited(limit);
                 self.closing = true;
                 conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
             match self.poll_due(cx, conn.has_streams()) {
-                None if self.is_gone(cx, conn.has_streams()) => return Poll::Ready(()),
+                None if self.is_gone(cx, conn.has_streams()) => {
+                    self.guard.scope().limited(Limit::Keepalive);
+                    return Poll::Ready(());
+                }
                 None => return Poll::Pending,
-                Some(Act::Retire) => {
+                Some(act @ Act::Retire(_)) => {
+                    act.count(self.guard.scope());
                     self.guard.retire();
                     conn.graceful_shutdown();
                 }
                 // Only with nothing in flight: this resets what there is.
-                Some(Act::Close) if !self.closing => {
+                Some(Act::Close(_)) if !self.closing => {
                     self.closing = true;
                     conn.abrupt_shutdown(Reason::NO_ERROR);
                 }
@@ -193,7 +201,18 @@ impl Loop {
             // What was said must be polled to be sent.
             let now = clock::now();
             self.retired = Some(now);
-            self.word.give(self.last, now);
+            self.word.give(now);
+        }
+    }
+
+    /// What the client does too often, if anything, and was not told yet.
+    fn offends(&self) -> Option<Limit> {
+        if self.closing {
+            None
+        } else if pace::restless(&self.guard) {
+            Some(Limit::Resets)
+        } else {
+            self.word.is_rude().then_some(Limit::Pings)
         }
     }
 
@@ -241,7 +260,7 @@ impl Loop {
     /// The exchange is entered in the registry before its task first runs:
     /// in between, the connection would seem idle.
     fn stream(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        self.last = u32::from(respond.stream_id());
+        self.word.accept(u32::from(respond.stream_id()));
         if let Some(told) = self.retired
             && !self.word.answered()
         {

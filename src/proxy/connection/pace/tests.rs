@@ -62,7 +62,7 @@ fn calm() -> Orders {
 fn idle_and_head_have_limits_of_their_own() {
     let limits = listener();
     let idle = http1(&view(State::Idle), &limits, &calm());
-    assert_eq!(idle, Some((at(62_000), Act::Close)));
+    assert_eq!(idle, Some((at(62_000), Act::Close(Some(Limit::Idle)))));
     let head = http1(&view(State::Head), &limits, &calm());
     assert_eq!(head, Some((at(12_000), Act::TooSlow)));
 }
@@ -77,7 +77,7 @@ fn what_is_in_flight_is_left_alone() {
     let due = http1(&busy, &listener(), &orders);
     assert_eq!(
         due,
-        Some((at(5_000), Act::Retire)),
+        Some((at(5_000), Act::Retire(None))),
         "but told to come no more"
     );
     busy.retired = Some(at(5_000));
@@ -93,12 +93,12 @@ fn one_that_answered_lately_gets_the_last_request_window() {
     late.since = at(4_900);
     assert_eq!(
         http1(&late, &listener(), &orders),
-        Some((at(5_900), Act::Close))
+        Some((at(5_900), Act::Close(None)))
     );
     late.since = at(1_000);
     assert_eq!(
         http1(&late, &listener(), &orders),
-        Some((at(5_000), Act::Close))
+        Some((at(5_000), Act::Close(None)))
     );
 }
 
@@ -114,9 +114,9 @@ fn a_client_with_a_rhythm_is_awaited_within_finish() {
         late.since = at(5_000);
         http1(&late, &listener(), &orders)
     };
-    assert_eq!(closed(20_000), Some((at(6_250), Act::Close)));
-    assert_eq!(closed(1_100), Some((at(6_100), Act::Close)));
-    assert_eq!(closed(900), Some((at(6_000), Act::Close)));
+    assert_eq!(closed(20_000), Some((at(6_250), Act::Close(None))));
+    assert_eq!(closed(1_100), Some((at(6_100), Act::Close(None))));
+    assert_eq!(closed(900), Some((at(6_000), Act::Close(None))));
 }
 
 #[test]
@@ -172,6 +172,6 @@ fn a_retired_http2_connection_is_not_awaited_for_ever() {
     quiet.retired = Some(at(5_000));
     assert_eq!(
         http2(&quiet, &listener(), &orders),
-        Some((at(6_000), Act::Close))
+        Some((at(6_000), Act::Close(None)))
     );
 }

@@ -2,7 +2,8 @@
 
 use super::super::{Queue, socket};
 use super::*;
-use crate::drain::AcceptFilter;
+use crate::drain::{AcceptFilter, Orders};
+use crate::proxy::registry::Registry;
 use socket2::{SockFilter, Socket};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -50,7 +51,8 @@ fn clients(address: SocketAddr, count: usize) -> (Vec<TcpStream>, BTreeSet<Socke
 async fn emptied(sockets: Vec<TcpListener>) -> BTreeSet<SocketAddr> {
     let accepted = RefCell::<BTreeSet<SocketAddr>>::default();
     let enter = |_, peer, _| assert!(accepted.borrow_mut().insert(peer), "twice");
-    let queue = |socket| Queue::new(socket, "web", enter).expect("watched");
+    let scope = Registry::new().scope("web".into(), Orders::default());
+    let queue = |socket| Queue::new(socket, &scope, enter).expect("watched");
     let queues: Vec<_> = sockets.into_iter().map(queue).collect();
     let ends = queues
         .into_iter()

@@ -3,7 +3,8 @@
 use super::super::bind;
 use super::super::gates::tests::drop_last_segments;
 use super::*;
-use crate::drain::AcceptFilter;
+use crate::drain::{AcceptFilter, Orders};
+use crate::proxy::registry::Registry;
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream as Client;
 use std::path::Path;
@@ -22,6 +23,10 @@ routes = [{ upstream = "site" }]
 servers = ["127.0.0.1:1"]
 "#;
 
+fn scope() -> Arc<Scope> {
+    Registry::new().scope("web".into(), Orders::default())
+}
+
 fn listening() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     listener.set_nonblocking(true).expect("set");
@@ -33,7 +38,8 @@ fn listening() -> (TcpListener, SocketAddr) {
 async fn emptied(listener: TcpListener, meanwhile: impl Future<Output = ()>) -> Vec<SocketAddr> {
     let accepted = RefCell::<Vec<SocketAddr>>::default();
     let enter = |_, peer, _| accepted.borrow_mut().push(peer);
-    let queue = Queue::new(listener, "web", enter).expect("watched");
+    let scope = scope();
+    let queue = Queue::new(listener, &scope, enter).expect("watched");
     tokio::join!(queue.empty(std::future::pending()), meanwhile);
     accepted.into_inner()
 }
@@ -80,10 +86,10 @@ async fn closed_under_a_storm() -> (usize, usize) {
         let (address, began) = (bound.address, Arc::clone(&began));
         std::thread::spawn(move || storm(address, &began))
     });
-    let accepted = Cell::new(0);
+    let (accepted, scope) = (Cell::new(0), scope());
     let enter = |_, _, _| accepted.set(accepted.get() + 1);
     let mut queue =
-        || Queue::new(bound.sockets.pop().expect("two"), "web", enter).expect("watched");
+        || Queue::new(bound.sockets.pop().expect("two"), &scope, enter).expect("watched");
     let mut queues = [queue(), queue()];
     began.wait();
     while accepted.get() < 100 {
@@ -107,13 +113,13 @@ async fn no_connection_is_lost_in_a_storm() {
 
 #[tokio::test]
 async fn room_is_not_taken_by_who_has_nobody_to_accept() {
-    let room = Room::new(1);
+    let (room, scope) = (Room::new(1), scope());
     let ((idle, _), (busy, address)) = (listening(), listening());
     let came = Notify::new();
     let nobody = |_, _, _| unreachable!("nobody connects there");
     let somebody = |_, _, _| came.notify_one();
-    let mut idle = Queue::new(idle, "web", nobody).expect("watched");
-    let mut busy = Queue::new(busy, "web", somebody).expect("watched");
+    let mut idle = Queue::new(idle, &scope, nobody).expect("watched");
+    let mut busy = Queue::new(busy, &scope, somebody).expect("watched");
     let comes = async {
         tokio::task::yield_now().await;
         let _client = TcpStream::connect(address).await.expect("connected");

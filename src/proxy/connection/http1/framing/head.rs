@@ -68,7 +68,7 @@ impl Head {
         if self.request_line {
             self.fields += 1;
             if self.fields > max_fields {
-                return Err(Refusal::HeadTooLarge);
+                return Err(Refusal::TooManyFields);
             }
             return self.field(line);
         }

@@ -176,7 +176,7 @@ fn limits_hold() {
     let wide = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 1100]].concat();
     assert_eq!(both(&wide), Err(Refusal::HeadTooLarge));
     let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: y\r\n".repeat(11)].concat();
-    assert_eq!(both(&many), Err(Refusal::HeadTooLarge));
+    assert_eq!(both(&many), Err(Refusal::TooManyFields));
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! Which limits were reached: what a listener has refused, ended or made wait.
+//!
+//! One counter for each [`Limit`], bumped where the limit acts, so that whoever
+//! looks at `ebbtide_limited_total` knows which key of the config it is about.
+//! What was wrong with a PROXY header or a TLS handshake is another question,
+//! and counted beside it (see `HeaderFlaw`, `HandshakeFlaw`).
+//!
+//! Invariant: the reasons are a fixed list, never taken from a client; each
+//! stands in the table of `docs/limits.md`, which a test holds.
+//!
+//! Deliberately absent: the limits themselves, and what an offender is told.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Makes the enum, its list and its labels of one table.
+macro_rules! limits {
+    ($($(#[$doc:meta])+ $name:ident = $label:literal,)+) => {
+        /// A limit of the proxy, as metrics call it: by its key in the config,
+        /// where it has one.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Limit {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Limit {
+            /// Every limit.
+            pub const ALL: [Self; [$($label),+].len()] = [$(Self::$name),+];
+
+            /// The label's value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)+
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    /// The listener had as many connections as it may: one more waited.
+    Connections = "connections",
+    /// The process had no descriptor or no memory left to accept with.
+    Descriptors = "descriptors",
+    /// A PROXY header was longer than may be.
+    ProxyHeader = "proxy_header",
+    /// A `ClientHello` was longer than may be.
+    Hello = "hello",
+    /// A PROXY header, a TLS handshake or a preface was not whole in time.
+    HandshakeTime = "handshake_time",
+    /// A connection had nothing in flight for too long.
+    Idle = "idle",
+    /// A connection was retired for its age.
+    MaxAge = "max_age",
+    /// A request's head was too large.
+    Head = "head",
+    /// A request had too many header fields.
+    Headers = "headers",
+    /// A request's head was not whole in time.
+    HeadTime = "head_time",
+    /// A request's body was larger than may be.
+    Body = "body",
+    /// A request's body paused for too long.
+    BodyIdle = "body_idle",
+    /// A client took nothing of what it was sent for too long.
+    SendIdle = "send_idle",
+    /// A client opened more streams at once than it may.
+    Streams = "streams",
+    /// A client took back too many requests at once.
+    Resets = "resets",
+    /// A client sent too many PINGs.
+    Pings = "pings",
+    /// A client did not answer a PING.
+    Keepalive = "keepalive",
+    /// A client sent frames of HTTP/2 that are allowed, but not so many.
+    Frames = "frames",
+    /// A request had been through this proxy too often.
+    Hops = "hops",
+}
+
+/// How often each was reached.
+#[derive(Debug)]
+pub(super) struct Limited([AtomicU64; Limit::ALL.len()]);
+
+impl Default for Limited {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Limit::ALL.len()])
+    }
+}
+
+impl Limited {
+    pub(super) fn note(&self, limit: Limit) {
+        self.0[limit as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count(&self, limit: Limit) -> u64 {
+        self.0[limit as usize].load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_counted_by_its_own_name() {
+        let limited = Limited::default();
+        limited.note(Limit::HeadTime);
+        limited.note(Limit::HeadTime);
+        for limit in Limit::ALL {
+            let count = if limit == Limit::HeadTime { 2 } else { 0 };
+            assert_eq!(limited.count(limit), count, "{}", limit.as_str());
+            let named = |other: &&Limit| other.as_str() == limit.as_str();
+            assert_eq!(Limit::ALL.iter().filter(named).count(), 1);
+        }
+    }
+
+    /// The table names the reasons in its last column.
+    #[test]
+    fn the_page_on_limits_has_every_reason() {
+        let page = include_str!("../../../docs/limits.md");
+        let rows = page.lines().filter(|line| line.starts_with('|'));
+        let reasons = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+        let mut named: Vec<&str> = reasons
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        named.sort_unstable();
+        named.dedup();
+        let mut known: Vec<&str> = Limit::ALL.iter().map(|limit| limit.as_str()).collect();
+        known.sort_unstable();
+        assert_eq!(named, known);
+    }
+}

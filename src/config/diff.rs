@@ -92,6 +92,10 @@ impl Diff {
             ),
             ("`admin.tls`", old.admin.tls != new.admin.tls),
             ("`process.watch`", old.process.watch != new.process.watch),
+            (
+                "`process.connections`",
+                old.process.connections != new.process.connections,
+            ),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);

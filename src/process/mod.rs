@@ -349,7 +349,7 @@ fn posts(
     let mut shares = Vec::new();
     for (listener, bound) in listeners.iter().zip(bound) {
         let sites = setup.sites(listener, None)?;
-        let (post, own) = Post::new(listener, bound, sites, registry, group);
+        let (post, own) = Post::new(listener, bound, sites, (registry, &setup.room), group);
         posts.push(post);
         shares.push(own);
     }

@@ -9,7 +9,7 @@ use super::books::{Opening, Whole};
 use crate::config::Listener;
 use crate::control::{ListenerStatus, Position};
 use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt};
-use crate::proxy::listener::{Bound, Gates, Port, Room};
+use crate::proxy::listener::{Bound, Gates, Port, Room, Rooms};
 use crate::proxy::registry::{Registry, Scope};
 use crate::proxy::request::{Site, Sites};
 use std::io;
@@ -43,7 +43,7 @@ impl Post {
         listener: &Listener,
         bound: Bound,
         sites: Vec<Site>,
-        registry: &Arc<Registry>,
+        (registry, process): (&Arc<Registry>, &Arc<Room>),
         group: &mut Group,
     ) -> (Self, Vec<Port>) {
         let name = &listener.name;
@@ -65,7 +65,10 @@ impl Post {
         let share = |(socket, sites): (TcpListener, &Arc<Sites>)| Port {
             socket,
             sites: Arc::clone(sites),
-            room: Arc::clone(&post.room),
+            rooms: Rooms {
+                own: Arc::clone(&post.room),
+                process: Arc::clone(process),
+            },
             registry: Arc::clone(registry),
             accepting: post.scope.accepting(),
             scope: Arc::clone(&post.scope),

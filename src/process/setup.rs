@@ -10,12 +10,14 @@
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
 use crate::config::{self, AccessForm, Config, Listener, LogFormat};
+use crate::proxy::listener::{Room, by_descriptors};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
 use crate::proxy::request::Site;
 use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,15 @@ struct Supply {
     checks: Option<AbortHandle>,
 }
 
+/// How many connections of clients there may be: as it is written, or by the
+/// descriptors that the process may have.
+fn connections(config: &Config) -> usize {
+    match config.process.connections {
+        0 => by_descriptors(getrlimit(Resource::Nofile).current),
+        written => written,
+    }
+}
+
 /// All that one config asks for.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -36,6 +47,8 @@ pub(super) struct Setup {
     supplies: Vec<Supply>,
     metrics: Arc<Metrics>,
     registry: Arc<Registry>,
+    /// How many connections of clients there may be in all.
+    pub(super) room: Arc<Room>,
     pub(super) workers: usize,
 }
 
@@ -47,19 +60,20 @@ impl Setup {
         registry: &Arc<Registry>,
         workers: usize,
     ) -> proxy::Result<Self> {
-        Self::build(config, (metrics, registry), workers, &[])
+        let room = Room::new(connections(&config));
+        Self::build(config, (metrics, registry, &room), workers, &[])
     }
 
     /// Build what another config asks for.
     pub(super) fn next(&self, config: Arc<Config>) -> proxy::Result<Self> {
         let before: Vec<_> = self.config.upstreams.iter().zip(&self.supplies).collect();
-        let counts = (&self.metrics, &self.registry);
+        let counts = (&self.metrics, &self.registry, &self.room);
         Self::build(config, counts, self.workers, &before)
     }
 
     fn build(
         config: Arc<Config>,
-        (metrics, registry): (&Arc<Metrics>, &Arc<Registry>),
+        (metrics, registry, room): (&Arc<Metrics>, &Arc<Registry>, &Arc<Room>),
         workers: usize,
         before: &[(&config::Upstream, &Supply)],
     ) -> proxy::Result<Self> {
@@ -84,9 +98,15 @@ impl Setup {
             supplies: supplies.collect::<proxy::Result<_>>()?,
             metrics: Arc::clone(metrics),
             registry: Arc::clone(registry),
+            room: Arc::clone(room),
             workers,
             config,
         })
+    }
+
+    /// Move the limit on all connections to what the config asks for.
+    pub(super) fn set_room(&self) {
+        self.room.set_limit(connections(&self.config));
     }
 
     /// Every upstream, in the order of the config.

@@ -24,7 +24,9 @@ const HEADERS: (u64, u64) = (1, 10_000);
 /// Stream identifiers have 31 bits, half of them the client's (RFC 9113,
 /// section 5.1.1).
 const STREAMS: (u64, u64) = (1, (1 << 30) - 1);
-const CONNECTIONS: (u64, u64) = (0, u32::MAX as u64);
+pub(super) const CONNECTIONS: (u64, u64) = (0, u32::MAX as u64);
+/// Turns are given out by the microsecond.
+const RATE: (u64, u64) = (0, 1_000_000);
 
 impl Check<'_> {
     pub(super) fn listeners(
@@ -186,6 +188,20 @@ impl Check<'_> {
             CONNECTIONS,
             default.connections,
         );
+        let many = |name, key, default| self.number(name, key, CONNECTIONS, default);
+        let per_client = many("per_client", written.per_client, default.per_client);
+        let handshakes = many("handshakes", written.handshakes, default.handshakes);
+        let rate = |name, key, default| self.number(name, key, RATE, default);
+        let handshake_rate = rate(
+            "handshake_rate",
+            written.handshake_rate,
+            default.handshake_rate,
+        );
+        let client_handshake_rate = rate(
+            "client_handshake_rate",
+            written.client_handshake_rate,
+            default.client_handshake_rate,
+        );
         let head_time = self.time("head_time", written.head_time, default.head_time);
         let body_idle = self.time("body_idle", written.body_idle, default.body_idle);
         let send_idle = self.time("send_idle", written.send_idle, default.send_idle);
@@ -194,6 +210,10 @@ impl Check<'_> {
             headers: headers?,
             streams: streams?,
             connections: connections?,
+            per_client: per_client?,
+            handshakes: handshakes?,
+            handshake_rate: handshake_rate?,
+            client_handshake_rate: client_handshake_rate?,
             head_time: head_time?,
             body_idle: body_idle?,
             send_idle: send_idle?,

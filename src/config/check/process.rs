@@ -11,6 +11,7 @@ use super::super::model::{LogFile, LogFormat, Logs, Process};
 use super::super::read::{At, OneOf, Time, nearest, value_or};
 use super::super::report::{Fault, Reported, quote};
 use super::Check;
+use super::listener::CONNECTIONS;
 use std::fs;
 use std::time::Duration;
 
@@ -39,10 +40,12 @@ impl Check<'_> {
     pub(super) fn process(&self, written: Option<At<file::Process>>) -> Result<Process, Reported> {
         let written = value_or(written, file::Process::default())?;
         let workers = self.number("workers", written.workers, (0, MOST_WORKERS), 0);
+        let connections = self.number("connections", written.connections, CONNECTIONS, 0);
         let watch = value_or(written.watch, Time(Duration::ZERO));
         let logs = value_or(written.logs, file::Logs::default()).and_then(|logs| self.logs(logs));
         Ok(Process {
             workers: workers?,
+            connections: connections?,
             watch: watch?.0,
             logs: logs?,
         })

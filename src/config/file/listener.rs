@@ -190,9 +190,24 @@ pub(in crate::config) struct Limits {
     /// Concurrent streams on one HTTP/2 connection.
     #[schemars(extend("default" = 128))]
     pub(in crate::config) streams: Option<At<u64>>,
-    /// Open connections on the listener; 0 is no limit.
+    /// Open connections on the listener; 0 is no limit but that of the process.
     #[schemars(extend("default" = 0))]
     pub(in crate::config) connections: Option<At<u64>>,
+    /// Open connections of one client, by IPv4 address or IPv6 /64; one more is
+    /// closed. 0 is no limit, and clients on this machine have none.
+    #[schemars(extend("default" = 4096))]
+    pub(in crate::config) per_client: Option<At<u64>>,
+    /// Half-open connections on the listener: those that have not been able to
+    /// carry a request yet. For one more the oldest is closed. 0 is no limit.
+    #[schemars(extend("default" = 16384))]
+    pub(in crate::config) handshakes: Option<At<u64>>,
+    /// TLS handshakes that may begin in a second; more wait for their turn. 0
+    /// is no limit.
+    #[schemars(extend("default" = 4000))]
+    pub(in crate::config) handshake_rate: Option<At<u64>>,
+    /// The same of one client, told apart as in `per_client`.
+    #[schemars(extend("default" = 200))]
+    pub(in crate::config) client_handshake_rate: Option<At<u64>>,
     /// From the first byte of a request head to its last.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) head_time: Option<At<Time>>,
@@ -211,6 +226,10 @@ impl Read for Limits {
             headers: table.key("headers"),
             streams: table.key("streams"),
             connections: table.key("connections"),
+            per_client: table.key("per_client"),
+            handshakes: table.key("handshakes"),
+            handshake_rate: table.key("handshake_rate"),
+            client_handshake_rate: table.key("client_handshake_rate"),
             head_time: table.key("head_time"),
             body_idle: table.key("body_idle"),
             send_idle: table.key("send_idle"),

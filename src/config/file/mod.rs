@@ -73,6 +73,10 @@ pub(super) struct Process {
     /// Worker threads; 0 is one per core.
     #[schemars(extend("default" = 0))]
     pub(super) workers: Option<At<u64>>,
+    /// Open connections of clients on all listeners together; 0 is half of the
+    /// descriptors that the process may have, since each may need one to a server.
+    #[schemars(extend("default" = 0))]
+    pub(super) connections: Option<At<u64>>,
     /// How often the config and the files that it names are looked at; when they
     /// have changed, it is read anew. 0 is never.
     #[schemars(extend("default" = "0s"))]
@@ -85,6 +89,7 @@ impl Read for Process {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         node.table("`[process]`", |table| Self {
             workers: table.key("workers"),
+            connections: table.key("connections"),
             watch: table.key("watch"),
             logs: table.key("logs"),
         })

@@ -206,6 +206,14 @@ pub struct Limits {
     pub streams: u32,
     /// Open connections on the listener; 0 is no limit.
     pub connections: usize,
+    /// Open connections of one client; 0 is no limit.
+    pub per_client: usize,
+    /// Connections that have not carried a request yet; 0 is no limit.
+    pub handshakes: usize,
+    /// TLS handshakes that may begin in a second; 0 is no limit.
+    pub handshake_rate: u32,
+    /// The same of one client; 0 is no limit.
+    pub client_handshake_rate: u32,
     /// From the first byte of a request head to its last.
     pub head_time: Duration,
     /// The longest pause in a request body.
@@ -221,6 +229,10 @@ impl Default for Limits {
             headers: 100,
             streams: 128,
             connections: 0,
+            per_client: 4096,
+            handshakes: 16_384,
+            handshake_rate: 4_000,
+            client_handshake_rate: 200,
             head_time: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
             send_idle: Duration::from_secs(30),

@@ -159,6 +159,9 @@ pub enum HandoverSocket {
 pub struct Process {
     /// Worker threads, one runtime each; 0 means one per core.
     pub workers: usize,
+    /// Open connections of clients, on all listeners; 0 means by the number of
+    /// descriptors.
+    pub connections: usize,
     /// How often the files of the config are looked at; zero is never.
     pub watch: Duration,
     /// How and where it logs.

@@ -83,6 +83,7 @@ impl Conductor {
         let gone = planned.servers;
         self.setup.close_all_but(&planned.setup);
         self.setup = planned.setup;
+        self.setup.set_room();
         self.setup.watch_health();
         for id in planned.removed {
             if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {
@@ -110,7 +111,13 @@ impl Conductor {
     fn open(&mut self, listener: &Listener, bound: Bound, sites: Vec<Site>) {
         let registry = &self.admin.registry;
         let address = bound.address;
-        let (post, share) = Post::new(listener, bound, sites, registry, &mut self.group);
+        let (post, share) = Post::new(
+            listener,
+            bound,
+            sites,
+            (registry, &self.setup.room),
+            &mut self.group,
+        );
         tracing::info!(event = "listening", listener = %listener.name, %address);
         self.systemd.store(&listener.name, post.sockets());
         self.posts.push(post);

@@ -67,6 +67,8 @@ pub(super) struct View {
     pub(super) busy: bool,
     /// Whether nothing on it may be left.
     pub(super) over: bool,
+    /// The limit for which it is to leave while it is half-open.
+    pub(super) shed: Option<Limit>,
     /// When the client was told to send no more requests.
     pub(super) retired: Option<Timestamp>,
     /// When its client tends to come.
@@ -83,6 +85,7 @@ impl View {
             requests: record.requests(),
             busy: streams || record.blocked() || record.in_flight() > 0,
             over: record.is_over(),
+            shed: record.shed_for(),
             retired,
             rhythm: Rhythm::default(),
         }
@@ -112,6 +115,9 @@ fn earlier_of(one: Due, other: Due) -> Due {
 pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due {
     if view.over {
         return Some((Timestamp::ZERO, Act::Cut));
+    }
+    if let Some(limit) = view.shed {
+        return Some((Timestamp::ZERO, Act::Close(Some(limit))));
     }
     let (at, limit) = match view.state {
         State::Accepted => (view.accepted + limits.idle, Limit::Idle),
@@ -145,6 +151,9 @@ pub(super) fn http1(view: &View, limits: &Listener, orders: &Orders) -> Due {
         return due;
     }
     match view.state {
+        State::Head if view.requests == 0 && view.shed.is_some() => {
+            Some((Timestamp::ZERO, Act::Close(view.shed)))
+        }
         State::Head => {
             // The first head counts from the accept, a later one from its
             // first byte: an old connection is not a slow one.

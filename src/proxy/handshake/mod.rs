@@ -86,6 +86,10 @@ async fn open(
     if site.listener().proxy_protocol.expected_from(peer) {
         socket = Box::pin(proxied::receive(site, guard, socket)).await?;
     }
+    if !guard.admit(site.listener().limits.per_client) {
+        part(site, guard, socket, Duration::ZERO).await;
+        return Err(Act::Close(Some(Limit::PerClient)).into());
+    }
     match site.tls() {
         Some(config) => open_tls(site, guard, socket, Arc::clone(config)).await,
         None => open_plain(site, guard, socket).await,
@@ -188,7 +192,7 @@ async fn shake_hands(
     config: Arc<ServerConfig>,
 ) -> Result<TlsStream<TcpStream>, Ended> {
     let mut shaking = Shaking::new(socket);
-    let shaken = bounded(guard, site.listener(), shaking.finish(&config)).await;
+    let shaken = shake_in_turn(site, guard, &mut shaking, &config).await;
     match shaken {
         Ok(Ok(())) => Ok(shaking.into_stream(config).await?),
         Ok(Err(error)) => {
@@ -208,12 +212,36 @@ async fn shake_hands(
             shaking.call_off();
             match act {
                 Act::Farewell => guard.conclude(Outcome::Farewelled(Farewell::TlsAlert)),
-                _ => guard.scope().handshake_failed(HandshakeFlaw::Timeout),
+                Act::Close(Some(Limit::HandshakeTime)) => {
+                    guard.scope().handshake_failed(HandshakeFlaw::Timeout);
+                }
+                // Not the client's fault, and counted as that limit's.
+                _ => {}
             }
             part(site, guard, shaking.into_socket(), Duration::ZERO).await;
             Err(act.told().into())
         }
     }
+}
+
+/// Wait for its turn, and shake hands: both within the handshake's time.
+async fn shake_in_turn(
+    site: &Site,
+    guard: &ConnectionGuard,
+    shaking: &mut Shaking,
+    config: &Arc<ServerConfig>,
+) -> Result<io::Result<()>, Act> {
+    let listener = site.listener();
+    // Half of its time is for the handshake itself.
+    let turn = guard.handshake_turn(&listener.limits, listener.limits.head_time / 2);
+    let wait = turn.map_err(|limit| Act::Close(Some(limit)))?;
+    let shake = async {
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        shaking.finish(config).await
+    };
+    bounded(guard, listener, shake).await
 }
 
 /// Close once the peer has what it was sent.

@@ -123,7 +123,10 @@ async fn call_off(
     let _ = socket.try_write(&CANCEL);
     match act {
         Act::Farewell => guard.conclude(Outcome::Farewelled(Farewell::TlsAlert)),
-        _ => guard.scope().handshake_failed(HandshakeFlaw::Timeout),
+        Act::Close(Some(Limit::HandshakeTime)) => {
+            guard.scope().handshake_failed(HandshakeFlaw::Timeout);
+        }
+        _ => {}
     }
     part(site, guard, socket, Duration::ZERO).await;
     act.told().into()

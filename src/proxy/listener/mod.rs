@@ -19,7 +19,7 @@ mod room;
 
 pub use adopt::{adopt, borrow};
 pub use gates::Gates;
-pub use room::Room;
+pub use room::{Place, Room, Rooms, by_descriptors};
 
 use super::error::{Error, Result};
 use super::handshake;
@@ -33,7 +33,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Connections that may wait to be accepted, per socket; the kernel's own
 /// limit (`net.core.somaxconn`) may be lower.
@@ -96,8 +95,8 @@ pub struct Port {
     pub socket: TcpListener,
     /// Where its requests go.
     pub sites: Arc<Sites>,
-    /// Shared by all workers: how many connections the listener may have.
-    pub room: Arc<Room>,
+    /// Shared by all workers: how many connections there may be.
+    pub rooms: Rooms,
     /// What they belong to.
     pub scope: Arc<Scope>,
     /// Where its connections are entered.
@@ -116,7 +115,7 @@ impl Port {
         let Self {
             socket,
             sites,
-            room,
+            rooms,
             scope,
             registry,
             accepting,
@@ -126,10 +125,10 @@ impl Port {
             scope,
             registry,
         };
-        let enter = |stream, peer, permit| door.enter(stream, peer, permit);
+        let enter = |stream, peer, place| door.enter(stream, peer, place);
         let mut queue = Queue::new(socket, &door.scope, enter)?;
         tokio::select! {
-            () = queue.admit(Some(&room)) => {}
+            () = queue.admit(Some(&rooms)) => {}
             () = door.until(Orders::draining) => {}
         }
         if door.scope.orders().handed_over {
@@ -164,14 +163,16 @@ impl Door {
         }
     }
 
-    fn enter(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    fn enter(&self, stream: TcpStream, peer: SocketAddr, place: Option<Place>) {
         let guard = self.registry.enter(&self.scope, peer);
+        let handshakes = self.sites.look().listener().limits.handshakes;
+        self.scope.hold_half_open(handshakes);
         // Answers are written whole; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let sites = Arc::clone(&self.sites);
         tokio::spawn(async move {
             handshake::run(sites, guard, stream).await;
-            drop(permit);
+            drop(place);
         });
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! Deliberately absent: what becomes of a connection.
 
-use super::{BACKLOG, Room, half_done};
+use super::{BACKLOG, Place, Rooms, half_done};
 use crate::clock;
 use crate::proxy::registry::{Limit, Scope};
 use pingora_core::protocols::l4::ext::get_tcp_info;
@@ -28,7 +28,6 @@ use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long new connections are held off at least: a segment that was being
 /// taken in when the filter came is known to the kernel by then.
@@ -60,7 +59,7 @@ pub(super) struct Queue<'a, F> {
 
 impl<'a, F> Queue<'a, F>
 where
-    F: Fn(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>),
+    F: Fn(TcpStream, SocketAddr, Option<Place>),
 {
     /// Take over a socket that does not block.
     ///
@@ -77,9 +76,9 @@ where
     }
 
     /// Accept for ever; a full listener leaves clients in the kernel's queue.
-    pub(super) async fn admit(&mut self, room: Option<&Room>) {
+    pub(super) async fn admit(&mut self, rooms: Option<&Rooms>) {
         loop {
-            if let Err(error) = self.admit_one(room).await {
+            if let Err(error) = self.admit_one(rooms).await {
                 self.scope.limited(Limit::Descriptors);
                 let listener = &**self.scope.listener();
                 tracing::warn!(listener, %error, "cannot accept; backing off");
@@ -88,7 +87,7 @@ where
         }
     }
 
-    async fn admit_one(&mut self, room: Option<&Room>) -> io::Result<()> {
+    async fn admit_one(&mut self, rooms: Option<&Rooms>) -> io::Result<()> {
         match self.socket.accept().await {
             Ok(accepted) => {
                 self.taken += 1;
@@ -97,23 +96,17 @@ where
             Err(error) if of_one_connection(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let permit = match room {
-            Some(room) => match room.try_enter() {
-                Some(place) => Some(place),
-                None => {
-                    self.scope.limited(Limit::Connections);
-                    room.enter().await
-                }
-            },
+        let place = match rooms {
+            Some(rooms) => rooms.enter(self.scope).await,
             None => None,
         };
-        self.pass_in(permit);
+        self.pass_in(place);
         Ok(())
     }
 
-    fn pass_in(&mut self, permit: Option<OwnedSemaphorePermit>) {
+    fn pass_in(&mut self, place: Option<Place>) {
         if let Some((stream, peer)) = self.in_hand.take() {
-            (self.enter)(stream, peer, permit);
+            (self.enter)(stream, peer, place);
         }
     }
 
@@ -181,7 +174,7 @@ struct Last<'a, F> {
 
 impl<F> Last<'_, F>
 where
-    F: Fn(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>),
+    F: Fn(TcpStream, SocketAddr, Option<Place>),
 {
     async fn empty<H: Future<Output = ()>>(self, mut hopeless: Pin<&mut H>) {
         let mut said = false;

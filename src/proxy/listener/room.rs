@@ -1,4 +1,5 @@
-//! How many connections a listener may have, and a limit that can move.
+//! How many connections a listener and the process may have, and limits that
+//! can move.
 //!
 //! Invariant: once as many have left as a lower limit asks for, no more are
 //! there than it allows; nobody is sent away for it.
@@ -6,6 +7,7 @@
 //! Deliberately absent: who waits. A client waits in the accept queue, or in
 //! the hand of the one that accepted it.
 
+use crate::proxy::registry::{Limit, Scope};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,14 +37,13 @@ impl Room {
         })
     }
 
-    /// A place, if one is free now. It is free again when what is returned is
-    /// dropped.
-    pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
-    /// Wait for a place. It is free again when what is returned is dropped.
-    pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+    /// Wait for a place; `full` is called if there is none now. It is free
+    /// again when what is returned is dropped.
+    async fn enter(&self, full: impl FnOnce()) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        full();
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
@@ -68,10 +69,87 @@ impl Room {
     }
 }
 
+/// Where a connection needs a place: at its listener, and in the process.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    /// Of the listener, shared by its workers.
+    pub own: Arc<Room>,
+    /// Of the process, shared by its listeners.
+    pub process: Arc<Room>,
+}
+
+/// What a connection takes up, as long as this is there.
+#[derive(Debug)]
+pub struct Place {
+    _own: OwnedSemaphorePermit,
+    _process: OwnedSemaphorePermit,
+}
+
+impl Rooms {
+    /// Wait for a place; who must is counted in `scope`. Its listener's comes
+    /// first: who waits there takes nothing of what others need.
+    pub(super) async fn enter(&self, scope: &Scope) -> Option<Place> {
+        let own = self.own.enter(|| scope.limited(Limit::Connections)).await?;
+        let full = || scope.limited(Limit::ProcessConnections);
+        Some(Place {
+            _own: own,
+            _process: self.process.enter(full).await?,
+        })
+    }
+}
+
+/// Descriptors that are nobody's connection: sockets that listen, logs, the
+/// admin interface and its reserve, health checks.
+const OTHERS: u64 = 128;
+
+/// How many connections of clients a process may have that may open so many
+/// descriptors; `None` is any number. Each may need one more, to a server.
+#[must_use]
+pub fn by_descriptors(most: Option<u64>) -> usize {
+    let Some(most) = most else {
+        return 0;
+    };
+    let for_clients = most.saturating_sub(OTHERS.min(most / 2)) / 2;
+    usize::try_from(for_clients.max(1)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+
+    #[test]
+    fn half_of_the_descriptors_are_for_clients_and_some_for_neither() {
+        assert_eq!(by_descriptors(Some(1_048_576)), 524_224);
+        assert_eq!(by_descriptors(Some(1_024)), 448);
+        assert_eq!(by_descriptors(Some(64)), 16);
+        assert_eq!(by_descriptors(Some(0)), 1);
+        assert_eq!(by_descriptors(None), 0, "no limit");
+    }
+
+    #[tokio::test]
+    async fn a_full_process_holds_up_every_listener_and_a_full_listener_only_itself() {
+        let process = Room::new(2);
+        let [web, db] = [(); 2].map(|()| Rooms {
+            own: Room::new(1),
+            process: Arc::clone(&process),
+        });
+        let registry = crate::proxy::registry::Registry::new();
+        let scope = registry.scope("web".into(), crate::drain::Orders::default());
+        let first = web.enter(&scope).await;
+        assert!(web.enter(&scope).now_or_never().is_none(), "it is full");
+        assert_eq!(scope.limited_count(Limit::Connections), 1);
+        let second = db.enter(&scope).now_or_never().flatten();
+        assert!(second.is_some(), "the other is not");
+        let third = Rooms {
+            own: Room::new(0),
+            process,
+        };
+        assert!(third.enter(&scope).now_or_never().is_none());
+        assert_eq!(scope.limited_count(Limit::ProcessConnections), 1);
+        drop(first);
+        assert!(third.enter(&scope).now_or_never().flatten().is_some());
+    }
 
     async fn settle() {
         for _ in 0..8 {
@@ -82,33 +160,36 @@ mod tests {
     #[tokio::test]
     async fn a_limit_moves_both_ways() {
         let room = Room::new(2);
-        let one = room.enter().await.expect("a place");
-        let two = room.enter().await.expect("a place");
-        assert!(room.enter().now_or_never().is_none());
+        let one = room.enter(|| ()).await.expect("a place");
+        let two = room.enter(|| ()).await.expect("a place");
+        assert!(room.enter(|| ()).now_or_never().is_none());
         room.set_limit(3);
-        let three = room.enter().await.expect("a place");
+        let three = room.enter(|| ()).await.expect("a place");
         room.set_limit(1);
         settle().await;
         drop((one, two));
         settle().await;
-        assert!(room.enter().now_or_never().is_none(), "one is there still");
+        assert!(
+            room.enter(|| ()).now_or_never().is_none(),
+            "one is there still"
+        );
         drop(three);
         settle().await;
-        let last = room.enter().now_or_never().flatten();
+        let last = room.enter(|| ()).now_or_never().flatten();
         assert!(last.is_some());
         room.set_limit(0);
-        assert!(room.enter().now_or_never().flatten().is_some());
+        assert!(room.enter(|| ()).now_or_never().flatten().is_some());
     }
 
     #[tokio::test]
     async fn without_a_limit_a_limit_can_come() {
         let room = Room::new(0);
-        let there = [room.enter().await, room.enter().await];
+        let there = [room.enter(|| ()).await, room.enter(|| ()).await];
         room.set_limit(1);
         settle().await;
-        assert!(room.enter().now_or_never().is_none());
+        assert!(room.enter(|| ()).now_or_never().is_none());
         drop(there);
         settle().await;
-        assert!(room.enter().now_or_never().flatten().is_some());
+        assert!(room.enter(|| ()).now_or_never().flatten().is_some());
     }
 }

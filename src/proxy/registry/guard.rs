@@ -355,6 +355,10 @@ impl Registry {
 
     fn leave(&self, record: &Arc<Record>) {
         self.live.remove(&record.id);
+        record.open_up();
+        if let Some(who) = record.counted.get() {
+            record.scope.crowd.leave(*who);
+        }
         if record.is_over() && record.state() != State::Closing {
             record.conclude(Outcome::Cut(cut_reason(record)));
         }

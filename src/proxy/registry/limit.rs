@@ -27,6 +27,10 @@ macro_rules! limits {
             /// Every limit.
             pub const ALL: [Self; [$($label),+].len()] = [$(Self::$name),+];
 
+            pub(super) fn from_u8(value: u8) -> Option<Self> {
+                Self::ALL.get(usize::from(value)).copied()
+            }
+
             /// The label's value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -41,6 +45,16 @@ macro_rules! limits {
 limits! {
     /// The listener had as many connections as it may: one more waited.
     Connections = "connections",
+    /// The process had as many connections as it may: one more waited.
+    ProcessConnections = "process_connections",
+    /// A client had as many connections as it may.
+    PerClient = "per_client",
+    /// Too many connections were half-open: the oldest was closed.
+    Handshakes = "handshakes",
+    /// A TLS handshake waited for its turn, or got none.
+    HandshakeRate = "handshake_rate",
+    /// The same for the sake of its client's other ones.
+    ClientHandshakeRate = "client_handshake_rate",
     /// The process had no descriptor or no memory left to accept with.
     Descriptors = "descriptors",
     /// A PROXY header was longer than may be.

@@ -15,14 +15,18 @@
 //! than an atomic counter.
 
 mod access;
+mod admit;
 mod berth;
 mod client;
+mod crowd;
 mod exchange;
 mod flaw;
 mod foretold;
 mod guard;
+mod half_open;
 mod limit;
 mod outcome;
+mod paced;
 mod record;
 mod scope;
 mod tally;
@@ -162,6 +166,7 @@ impl Registry {
         let record = Arc::new(Record::new(id, Arc::clone(scope), peer));
         scope.hold();
         scope.books.connections.opened();
+        scope.half_open.enter(&record);
         self.live.insert(id, Arc::clone(&record));
         // Entered first, asked second: orders given in between reach it here.
         let orders = scope.orders();

@@ -9,6 +9,7 @@
 //! through the scope's orders, and its own task does it.
 
 use super::client::Client;
+use super::crowd::Who;
 use super::exchange::{Exchanges, Marks, Place};
 use super::outcome::{decode, encode};
 use super::scope::Scope;
@@ -16,8 +17,8 @@ use crate::clock;
 use crate::drain::{Doing, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp};
 use futures_util::task::AtomicWaker;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 /// Where a connection stands. The first five are half-open: not yet able to
@@ -122,6 +123,12 @@ pub struct Record {
     /// In microseconds; 0 is never.
     ends: AtomicU64,
     hopeless: AtomicU64,
+    /// It has been able to carry a request, or is not counted as half-open.
+    pub(super) opened: AtomicBool,
+    /// The limit for which it is told to leave while it is half-open.
+    pub(super) shed: AtomicU8,
+    /// As whose connection it is counted.
+    pub(super) counted: OnceLock<Who>,
     farewell: AtomicU8,
     cut: AtomicU8,
     worst: AtomicU8,
@@ -154,6 +161,9 @@ impl Record {
             retired: AtomicBool::new(false),
             ends: AtomicU64::new(0),
             hopeless: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
+            shed: AtomicU8::new(UNKNOWN),
+            counted: OnceLock::new(),
             farewell: AtomicU8::new(0),
             cut: AtomicU8::new(0),
             worst: AtomicU8::new(0),
@@ -210,6 +220,9 @@ impl Record {
         if before != state as u8 {
             if state == State::Closing {
                 self.left.store(before, Relaxed);
+            }
+            if !state.half_open() && State::from_u8(before).half_open() {
+                self.open_up();
             }
             self.since.store(micros(clock::now()), Relaxed);
         }

@@ -9,9 +9,12 @@
 //!
 //! Deliberately absent: deciding anything. Orders come from `drain`.
 
+use super::crowd::Crowd;
 use super::flaw::{Failed, HandshakeFlaw};
 use super::guard::AcceptGuard;
+use super::half_open::HalfOpen;
 use super::limit::{Limit, Limited};
+use super::paced::{ClientTurns, Turns};
 use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
@@ -36,6 +39,12 @@ pub struct Scope {
     pub(super) books: Books,
     handshakes: Failed,
     limited: Limited,
+    /// Who has how many connections.
+    pub(super) crowd: Crowd,
+    pub(super) half_open: HalfOpen,
+    /// Those of TLS handshakes, of all clients and of each.
+    pub(super) turns: Turns,
+    pub(super) client_turns: ClientTurns,
     /// Who does not heed what its drain tells; touched in a drain only.
     pub(super) watch: Mutex<Watch>,
 }
@@ -53,6 +62,10 @@ impl Scope {
             books: Books::default(),
             handshakes: Failed::default(),
             limited: Limited::default(),
+            crowd: Crowd::default(),
+            half_open: HalfOpen::default(),
+            turns: Turns::default(),
+            client_turns: ClientTurns::default(),
             watch: Mutex::default(),
         }
     }

@@ -137,8 +137,10 @@ async fn what_the_http2_engine_refuses_by_itself_is_counted() {
     );
     scene.until_limited("streams", 1).await;
     desk.release();
-    for stream in [1, 3] {
-        assert_eq!(client.answer(stream).await, b"held");
+    let mut ended = 0;
+    while ended < 2 {
+        let frame = client.frame().await.expect("a frame");
+        ended += usize::from(frame.kind == Frame::DATA && frame.flags & Frame::END_STREAM != 0);
     }
     let long = "y".repeat(120);
     let names: Vec<String> = (0..70).map(|at| format!("x-{at}")).collect();

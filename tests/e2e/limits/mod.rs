@@ -2,6 +2,8 @@
 //! limit; whoever is honest beside it is served as before.
 
 mod counted;
+mod crowds;
+mod handshakes;
 
 use crate::drain::scene::{Plan, ended};
 use crate::support::clients::{Frames, Raw, connect};
@@ -59,6 +61,16 @@ impl Scene {
             }
         };
         within(&format!("{count} times {reason}"), reached).await;
+    }
+
+    /// Wait until it was reached at all.
+    async fn until_reached(&self, reason: &str) {
+        let reached = async {
+            while self.limited(reason).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(reason, reached).await;
     }
 
     /// Whoever comes next is served.

@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     UnknownCoding,
     /// A half-read head was overtaken by a drain.
     Draining,
+    /// A half-read head had to make room for others.
+    Crowded,
     /// A version that is not HTTP/1.0 or HTTP/1.1.
     Version,
 }
@@ -52,7 +54,7 @@ impl Refusal {
             Self::TargetTooLong => 414,
             Self::HeadTooLarge | Self::TooManyFields => 431,
             Self::UnknownCoding => 501,
-            Self::Draining => 503,
+            Self::Draining | Self::Crowded => 503,
             Self::Version => 505,
         }
     }
@@ -64,7 +66,11 @@ impl Refusal {
             Self::TooLarge => Some(Limit::Body),
             Self::TargetTooLong | Self::HeadTooLarge => Some(Limit::Head),
             Self::TooManyFields => Some(Limit::Headers),
-            Self::Malformed | Self::UnknownCoding | Self::Draining | Self::Version => None,
+            Self::Malformed
+            | Self::UnknownCoding
+            | Self::Draining
+            | Self::Crowded
+            | Self::Version => None,
         }
     }
 
@@ -91,9 +97,13 @@ impl Refusal {
                 "Service Unavailable",
                 "this proxy is draining; try again elsewhere",
             ),
+            Self::Crowded => (
+                "Service Unavailable",
+                "too many connections are waiting; send the whole request at once",
+            ),
             Self::Version => ("HTTP Version Not Supported", "speak HTTP/1.1 or HTTP/1.0"),
         };
-        let retry = if self == Self::Draining {
+        let retry = if self.code() == 503 {
             "Retry-After: 1\r\n"
         } else {
             ""

@@ -204,6 +204,7 @@ impl Loop {
         act.count(self.guard.scope());
         match act {
             Act::Cut => drop(gate),
+            Act::Close(Some(_)) if half_head => refuse(gate, Refusal::Crowded).await,
             Act::Retire(_) | Act::Close(_) => close(gate, false).await,
             Act::TooSlow => refuse(gate, Refusal::TooSlow).await,
             Act::Farewell if half_head => {

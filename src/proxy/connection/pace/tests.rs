@@ -33,6 +33,7 @@ fn view(state: State) -> View {
         requests: 3,
         busy: false,
         over: false,
+        shed: None,
         retired: None,
         rhythm: Rhythm::default(),
     }
@@ -65,6 +66,25 @@ fn idle_and_head_have_limits_of_their_own() {
     assert_eq!(idle, Some((at(62_000), Act::Close(Some(Limit::Idle)))));
     let head = http1(&view(State::Head), &limits, &calm());
     assert_eq!(head, Some((at(12_000), Act::TooSlow)));
+}
+
+#[test]
+fn who_is_told_to_leave_does_so_only_while_it_is_half_open() {
+    let told = |state, requests| {
+        let mut told = view(state);
+        (told.shed, told.requests) = (Some(Limit::Handshakes), requests);
+        http1(&told, &listener(), &calm())
+    };
+    let now = Some((Timestamp::ZERO, Act::Close(Some(Limit::Handshakes))));
+    for state in [State::Accepted, State::ProxyHeader, State::Head] {
+        assert_eq!(told(state, 0), now, "{state:?}");
+    }
+    let idle = Some((at(62_000), Act::Close(Some(Limit::Idle))));
+    assert_eq!(told(State::Idle, 1), idle);
+    assert_eq!(told(State::Head, 1), Some((at(12_000), Act::TooSlow)));
+    let mut half_open = view(State::TlsHandshake);
+    half_open.shed = Some(Limit::Handshakes);
+    assert_eq!(super::half_open(&half_open, &listener(), &calm()), now);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The end of an accept queue, over real sockets.
 
-use super::super::bind;
 use super::super::gates::tests::drop_last_segments;
+use super::super::{Room, bind};
 use super::*;
 use crate::drain::{AcceptFilter, Orders};
 use crate::proxy::registry::Registry;
@@ -25,6 +25,13 @@ servers = ["127.0.0.1:1"]
 
 fn scope() -> Arc<Scope> {
     Registry::new().scope("web".into(), Orders::default())
+}
+
+fn rooms(limit: usize) -> Rooms {
+    Rooms {
+        own: Room::new(limit),
+        process: Room::new(0),
+    }
 }
 
 fn listening() -> (TcpListener, SocketAddr) {
@@ -80,7 +87,7 @@ async fn closed_under_a_storm() -> (usize, usize) {
     let config = crate::config::parse(Path::new("test.toml"), CONFIG).expect("good");
     let listener = &config.listeners[0];
     let mut bound = bind(listener, 2).expect("bound");
-    let room = Room::new(0);
+    let room = rooms(0);
     let began = Arc::new(Barrier::new(3));
     let storms = [(); 2].map(|()| {
         let (address, began) = (bound.address, Arc::clone(&began));
@@ -113,7 +120,7 @@ async fn no_connection_is_lost_in_a_storm() {
 
 #[tokio::test]
 async fn room_is_not_taken_by_who_has_nobody_to_accept() {
-    let (room, scope) = (Room::new(1), scope());
+    let (room, scope) = (rooms(1), scope());
     let ((idle, _), (busy, address)) = (listening(), listening());
     let came = Notify::new();
     let nobody = |_, _, _| unreachable!("nobody connects there");

@@ -42,6 +42,8 @@ impl Admin {
             self.headers_family(),
             self.handshakes_family(),
             self.limited_family(),
+            self.memory_family(),
+            self.memory_limit_family(),
             self.servers_family(),
             self.server_draining_family(),
             self.server_in_flight_family(),
@@ -202,6 +204,26 @@ impl Admin {
             let label = ("reason", limit.as_str());
             self.by_listener(&mut family, label, |scope| scope.limited_count(limit));
         }
+        family
+    }
+
+    fn memory_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_memory_bytes",
+            "Resident memory of the process, as `process.memory` bounds it",
+        )
+        .answers("ebbtide_memory_bytes / ebbtide_memory_limit_bytes > 0.9");
+        family.add([], self.registry.memory().0);
+        family
+    }
+
+    fn memory_limit_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_memory_limit_bytes",
+            "The memory from which on nothing new is let in",
+        )
+        .answers("ebbtide_memory_limit_bytes");
+        family.add([], self.registry.memory().1);
         family
     }
 

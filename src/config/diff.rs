@@ -96,6 +96,7 @@ impl Diff {
                 "`process.connections`",
                 old.process.connections != new.process.connections,
             ),
+            ("`process.memory`", old.process.memory != new.process.memory),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);

@@ -17,6 +17,7 @@ mod foresight;
 mod handover;
 mod hooks;
 mod keeper;
+mod memory;
 mod post;
 mod reload;
 mod setup;
@@ -273,6 +274,10 @@ impl Process {
             ..
         } = self;
         let ran = runtime.block_on(async move {
+            tokio::spawn(memory::watch(
+                Arc::clone(&admin.registry),
+                Arc::clone(&setup.memory),
+            ));
             let (desk, listeners) = tokio::sync::mpsc::channel(1);
             let serving = tokio::spawn(Arc::clone(&admin).serve(listeners));
             let hold = door.as_ref().and_then(|_| admin_listener.hold().ok());

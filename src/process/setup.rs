@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
+use super::memory;
 use crate::config::{self, AccessForm, Config, Listener, LogFormat};
 use crate::proxy::listener::{Room, by_descriptors};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
@@ -21,6 +22,7 @@ use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::task::AbortHandle;
 
 /// One upstream, and each worker's pool of connections to it.
@@ -30,6 +32,13 @@ struct Supply {
     pools: Vec<Arc<Pool>>,
     checks: Option<AbortHandle>,
 }
+
+/// What one setup hands on to the next.
+type Shared<'a> = (
+    &'a Arc<Metrics>,
+    &'a Arc<Registry>,
+    (&'a Arc<Room>, &'a Arc<AtomicU64>),
+);
 
 /// How many connections of clients there may be: as it is written, or by the
 /// descriptors that the process may have.
@@ -49,6 +58,8 @@ pub(super) struct Setup {
     registry: Arc<Registry>,
     /// How many connections of clients there may be in all.
     pub(super) room: Arc<Room>,
+    /// Bytes of memory from which on nothing new is let in.
+    pub(super) memory: Arc<AtomicU64>,
     pub(super) workers: usize,
 }
 
@@ -61,19 +72,22 @@ impl Setup {
         workers: usize,
     ) -> proxy::Result<Self> {
         let room = Room::new(connections(&config));
-        Self::build(config, (metrics, registry, &room), workers, &[])
+        let memory = Arc::new(AtomicU64::new(memory::limit(config.process.memory)));
+        let counts = (metrics, registry, (&room, &memory));
+        Self::build(config, counts, workers, &[])
     }
 
     /// Build what another config asks for.
     pub(super) fn next(&self, config: Arc<Config>) -> proxy::Result<Self> {
         let before: Vec<_> = self.config.upstreams.iter().zip(&self.supplies).collect();
-        let counts = (&self.metrics, &self.registry, &self.room);
+        let limits = (&self.room, &self.memory);
+        let counts = (&self.metrics, &self.registry, limits);
         Self::build(config, counts, self.workers, &before)
     }
 
     fn build(
         config: Arc<Config>,
-        (metrics, registry, room): (&Arc<Metrics>, &Arc<Registry>, &Arc<Room>),
+        (metrics, registry, (room, memory)): Shared<'_>,
         workers: usize,
         before: &[(&config::Upstream, &Supply)],
     ) -> proxy::Result<Self> {
@@ -99,14 +113,17 @@ impl Setup {
             metrics: Arc::clone(metrics),
             registry: Arc::clone(registry),
             room: Arc::clone(room),
+            memory: Arc::clone(memory),
             workers,
             config,
         })
     }
 
-    /// Move the limit on all connections to what the config asks for.
-    pub(super) fn set_room(&self) {
+    /// Move the limits of the process to what the config asks for.
+    pub(super) fn set_limits(&self) {
         self.room.set_limit(connections(&self.config));
+        let memory = memory::limit(self.config.process.memory);
+        self.memory.store(memory, Relaxed);
     }
 
     /// Every upstream, in the order of the config.

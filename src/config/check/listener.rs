@@ -25,6 +25,7 @@ const HEADERS: (u64, u64) = (1, 10_000);
 /// section 5.1.1).
 const STREAMS: (u64, u64) = (1, (1 << 30) - 1);
 pub(super) const CONNECTIONS: (u64, u64) = (0, u32::MAX as u64);
+const REQUESTS: (u64, u64) = (0, u32::MAX as u64);
 /// Turns are given out by the microsecond.
 const RATE: (u64, u64) = (0, 1_000_000);
 
@@ -202,6 +203,7 @@ impl Check<'_> {
             written.client_handshake_rate,
             default.client_handshake_rate,
         );
+        let requests = self.number("requests", written.requests, REQUESTS, default.requests);
         let head_time = self.time("head_time", written.head_time, default.head_time);
         let body_idle = self.time("body_idle", written.body_idle, default.body_idle);
         let send_idle = self.time("send_idle", written.send_idle, default.send_idle);
@@ -214,6 +216,7 @@ impl Check<'_> {
             handshakes: handshakes?,
             handshake_rate: handshake_rate?,
             client_handshake_rate: client_handshake_rate?,
+            requests: requests?,
             head_time: head_time?,
             body_idle: body_idle?,
             send_idle: send_idle?,

@@ -8,7 +8,7 @@
 
 use super::super::file;
 use super::super::model::{LogFile, LogFormat, Logs, Process};
-use super::super::read::{At, OneOf, Time, nearest, value_or};
+use super::super::read::{At, OneOf, Size, Time, nearest, value_or};
 use super::super::report::{Fault, Reported, quote};
 use super::Check;
 use super::listener::CONNECTIONS;
@@ -41,11 +41,13 @@ impl Check<'_> {
         let written = value_or(written, file::Process::default())?;
         let workers = self.number("workers", written.workers, (0, MOST_WORKERS), 0);
         let connections = self.number("connections", written.connections, CONNECTIONS, 0);
+        let memory = value_or(written.memory, Size(0));
         let watch = value_or(written.watch, Time(Duration::ZERO));
         let logs = value_or(written.logs, file::Logs::default()).and_then(|logs| self.logs(logs));
         Ok(Process {
             workers: workers?,
             connections: connections?,
+            memory: memory?.0,
             watch: watch?.0,
             logs: logs?,
         })

@@ -208,6 +208,10 @@ pub(in crate::config) struct Limits {
     /// The same of one client, told apart as in `per_client`.
     #[schemars(extend("default" = 200))]
     pub(in crate::config) client_handshake_rate: Option<At<u64>>,
+    /// Requests on one connection, after which it is retired, jittered; 0 is
+    /// any number.
+    #[schemars(extend("default" = 100_000))]
+    pub(in crate::config) requests: Option<At<u64>>,
     /// From the first byte of a request head to its last.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) head_time: Option<At<Time>>,
@@ -230,6 +234,7 @@ impl Read for Limits {
             handshakes: table.key("handshakes"),
             handshake_rate: table.key("handshake_rate"),
             client_handshake_rate: table.key("client_handshake_rate"),
+            requests: table.key("requests"),
             head_time: table.key("head_time"),
             body_idle: table.key("body_idle"),
             send_idle: table.key("send_idle"),

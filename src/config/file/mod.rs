@@ -25,7 +25,7 @@ pub(super) use listener::{
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
 
 use super::model::LogFormat;
-use super::read::{At, Named, Node, OneOf, Read, Table, Time};
+use super::read::{At, Named, Node, OneOf, Read, Size, Table, Time};
 use super::report::{Problems, Reported};
 use crate::drain::{Hopeless, LateRequests};
 use schemars::JsonSchema;
@@ -77,6 +77,10 @@ pub(super) struct Process {
     /// descriptors that the process may have, since each may need one to a server.
     #[schemars(extend("default" = 0))]
     pub(super) connections: Option<At<u64>>,
+    /// Memory of the process, from which on nothing new is let in; 0 is four fifths
+    /// of what its control group, or else the machine, has.
+    #[schemars(extend("default" = 0))]
+    pub(super) memory: Option<At<Size>>,
     /// How often the config and the files that it names are looked at; when they
     /// have changed, it is read anew. 0 is never.
     #[schemars(extend("default" = "0s"))]
@@ -90,6 +94,7 @@ impl Read for Process {
         node.table("`[process]`", |table| Self {
             workers: table.key("workers"),
             connections: table.key("connections"),
+            memory: table.key("memory"),
             watch: table.key("watch"),
             logs: table.key("logs"),
         })

@@ -214,6 +214,9 @@ pub struct Limits {
     pub handshake_rate: u32,
     /// The same of one client; 0 is no limit.
     pub client_handshake_rate: u32,
+    /// Requests on one connection, after which it is retired, to be jittered;
+    /// 0 is any number.
+    pub requests: u64,
     /// From the first byte of a request head to its last.
     pub head_time: Duration,
     /// The longest pause in a request body.
@@ -233,6 +236,7 @@ impl Default for Limits {
             handshakes: 16_384,
             handshake_rate: 4_000,
             client_handshake_rate: 200,
+            requests: 100_000,
             head_time: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
             send_idle: Duration::from_secs(30),

@@ -162,6 +162,9 @@ pub struct Process {
     /// Open connections of clients, on all listeners; 0 means by the number of
     /// descriptors.
     pub connections: usize,
+    /// Bytes of memory from which on nothing new is let in; 0 means by the
+    /// system's limits.
+    pub memory: u64,
     /// How often the files of the config are looked at; zero is never.
     pub watch: Duration,
     /// How and where it logs.

@@ -83,7 +83,7 @@ impl Conductor {
         let gone = planned.servers;
         self.setup.close_all_but(&planned.setup);
         self.setup = planned.setup;
-        self.setup.set_room();
+        self.setup.set_limits();
         self.setup.watch_health();
         for id in planned.removed {
             if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {

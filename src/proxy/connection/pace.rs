@@ -127,7 +127,8 @@ pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due 
     earlier(due, orders.half_open_until(view.accepted), Act::Farewell)
 }
 
-/// When this connection is retired: by the drain, or by its age.
+/// When this connection is retired: by the drain, by its age, or by the number
+/// of its requests.
 fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Due {
     let aged = (!limits.max_age.is_zero()).then(|| {
         // Up to a tenth later, or connections of one moment leave as one.
@@ -135,7 +136,17 @@ fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Due {
         view.accepted + limits.max_age + limits.max_age / 640 * part
     });
     let due = earlier(None, orders.retire_at(view.id), Act::Retire(None));
-    earlier(due, aged, Act::Retire(Some(Limit::MaxAge)))
+    let due = earlier(due, aged, Act::Retire(Some(Limit::MaxAge)));
+    let most = limits.limits.requests;
+    // Likewise.
+    if most > 0 && view.requests >= most.saturating_add(most / 640 * (view.id % 64)) {
+        return earlier(
+            due,
+            Some(Timestamp::ZERO),
+            Act::Retire(Some(Limit::Requests)),
+        );
+    }
+    due
 }
 
 /// An HTTP/1 connection.

@@ -97,7 +97,10 @@ where
             Err(error) => return Err(error),
         }
         let place = match rooms {
-            Some(rooms) => rooms.enter(self.scope).await,
+            Some(rooms) => {
+                self.scope.eased().await;
+                rooms.enter(self.scope).await
+            }
             None => None,
         };
         self.pass_in(place);

@@ -150,7 +150,7 @@ mod tests {
         }
         assert_eq!(scope.half_open(), 1);
         assert!(scope.half_open.entries() < 100);
-        scope.shed_half_open(1, Limit::Handshakes);
-        assert_eq!(slow.shed_for(), Some(Limit::Handshakes));
+        scope.shed_half_open(1, Limit::Memory);
+        assert_eq!(slow.shed_for(), Some(Limit::Memory));
     }
 }

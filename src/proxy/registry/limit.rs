@@ -63,10 +63,14 @@ limits! {
     Hello = "hello",
     /// A PROXY header, a TLS handshake or a preface was not whole in time.
     HandshakeTime = "handshake_time",
+    /// The process had as much memory as it may: nothing new was let in.
+    Memory = "memory",
     /// A connection had nothing in flight for too long.
     Idle = "idle",
     /// A connection was retired for its age.
     MaxAge = "max_age",
+    /// A connection was retired for the number of its requests.
+    Requests = "requests",
     /// A request's head was too large.
     Head = "head",
     /// A request had too many header fields.

@@ -27,6 +27,7 @@ mod half_open;
 mod limit;
 mod outcome;
 mod paced;
+mod pressure;
 mod record;
 mod scope;
 mod tally;
@@ -49,6 +50,7 @@ use crate::drain::{
 use dashmap::DashMap;
 use foretold::Foretelling;
 use parking_lot::{Mutex, RwLock};
+use pressure::Pressure;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -75,6 +77,7 @@ pub struct Registry {
     told: Mutex<Vec<Told>>,
     told_omitted: AtomicU64,
     foretelling: Foretelling,
+    pressure: Arc<Pressure>,
 }
 
 impl Registry {
@@ -92,6 +95,7 @@ impl Registry {
             told: Mutex::new(Vec::new()),
             told_omitted: AtomicU64::new(0),
             foretelling: Foretelling::default(),
+            pressure: Arc::default(),
         })
     }
 
@@ -99,7 +103,8 @@ impl Registry {
     /// the table does: what was counted must not be forgotten.
     pub fn scope(&self, listener: Arc<str>, orders: Orders) -> Arc<Scope> {
         let released = Arc::clone(&self.released);
-        let scope = Arc::new(Scope::new(listener, orders, released));
+        let shared = (released, Arc::clone(&self.pressure));
+        let scope = Arc::new(Scope::new(listener, orders, shared));
         self.scopes.write().push(Arc::clone(&scope));
         scope
     }

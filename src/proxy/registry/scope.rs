@@ -15,6 +15,7 @@ use super::guard::AcceptGuard;
 use super::half_open::HalfOpen;
 use super::limit::{Limit, Limited};
 use super::paced::{ClientTurns, Turns};
+use super::pressure::Pressure;
 use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
@@ -36,6 +37,7 @@ pub struct Scope {
     acceptors: AtomicUsize,
     /// Shared by all scopes of a registry: told when one has nothing left.
     released: Arc<Notify>,
+    pub(super) pressure: Arc<Pressure>,
     pub(super) books: Books,
     handshakes: Failed,
     limited: Limited,
@@ -50,7 +52,11 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub(super) fn new(listener: Arc<str>, orders: Orders, released: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        listener: Arc<str>,
+        orders: Orders,
+        (released, pressure): (Arc<Notify>, Arc<Pressure>),
+    ) -> Self {
         Self {
             listener,
             orders: RwLock::new(orders),
@@ -59,6 +65,7 @@ impl Scope {
             holders: AtomicUsize::new(0),
             acceptors: AtomicUsize::new(0),
             released,
+            pressure,
             books: Books::default(),
             handshakes: Failed::default(),
             limited: Limited::default(),

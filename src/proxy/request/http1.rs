@@ -16,7 +16,7 @@ use crate::clock;
 use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::{ConnectionGuard, Record, RequestGuard};
+use crate::proxy::registry::{ConnectionGuard, Limit, Record, RequestGuard};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -128,6 +128,11 @@ pub(super) fn find<'a>(
         .ok_or((StatusCode::NOT_FOUND, "no route for this host and path"))?;
     if record.refuses_late() && !route.pool.upstream().is_health_check(path) {
         let says = "this proxy is draining; try again on another connection";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, says));
+    }
+    if record.scope().is_tight() {
+        record.scope().limited(Limit::Memory);
+        let says = "this proxy is short of memory; try again elsewhere";
         return Err((StatusCode::SERVICE_UNAVAILABLE, says));
     }
     Ok(route)

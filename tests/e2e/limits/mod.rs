@@ -4,6 +4,7 @@
 mod counted;
 mod crowds;
 mod handshakes;
+mod memory;
 
 use crate::drain::scene::{Plan, ended};
 use crate::support::clients::{Frames, Raw, connect};

@@ -69,6 +69,27 @@ fn idle_and_head_have_limits_of_their_own() {
 }
 
 #[test]
+fn so_many_requests_retire_a_connection_a_little_sooner_or_later() {
+    let mut limits = listener();
+    limits.limits.requests = 6_400;
+    let retires = |id, requests| {
+        let mut busy = view(State::InFlight);
+        (busy.id, busy.requests, busy.busy) = (id, requests, true);
+        let due = Some((Timestamp::ZERO, Act::Retire(Some(Limit::Requests))));
+        let asked = [http1, http2].map(|ask| ask(&busy, &limits, &calm()));
+        assert_eq!(asked[0], asked[1]);
+        asked[0] == due
+    };
+    assert!(!retires(64, 6_399) && retires(64, 6_400));
+    assert!(!retires(1, 6_409) && retires(1, 6_410));
+    assert!(!retires(127, 7_029) && retires(127, 7_030));
+    limits.limits.requests = 0;
+    let mut many = view(State::InFlight);
+    (many.requests, many.busy) = (u64::MAX, true);
+    assert_eq!(http1(&many, &limits, &calm()), None);
+}
+
+#[test]
 fn who_is_told_to_leave_does_so_only_while_it_is_half_open() {
     let told = |state, requests| {
         let mut told = view(state);

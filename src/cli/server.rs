@@ -117,6 +117,7 @@ mod tests {
     #[test]
     fn progress_is_readable() {
         let mut progress = ServerProgress {
+            trace: None,
             upstream: "site".into(),
             server: "10.0.0.1:80".into(),
             state: ServerState::Draining,

@@ -98,6 +98,7 @@ impl Diff {
             ),
             ("`process.memory`", old.process.memory != new.process.memory),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
+            ("traces", old.process.traces != new.process.traces),
         ];
         let changed = settings.into_iter().filter(|(_, changed)| *changed);
         self.process = changed.map(|(name, _)| name).collect();

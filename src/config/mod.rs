@@ -42,8 +42,8 @@ pub use model::{
     Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
     Certificate, ClientAuth, Config, Handover, HandoverSocket, Health, HealthCheck, Hook, HookRun,
     HostPattern, Keepalive, Limits, Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion,
-    Process, ProxyProtocol, ProxyVersion, Route, Server, ServerAddress, Serves, Upstream,
-    UpstreamHttp, UpstreamId, UpstreamTls,
+    Process, ProxyProtocol, ProxyVersion, Ratio, Route, Server, ServerAddress, Serves, Traces,
+    TracesProtocol, Upstream, UpstreamHttp, UpstreamId, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

@@ -276,6 +276,22 @@ impl Read for u64 {
     }
 }
 
+/// A number that need not be whole.
+impl Read for f64 {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        let text = match node.value.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            _ => return Err(node.wrong_type("a number", &format!("`{} = 0.01`", node.name))),
+        };
+        // What TOML takes for a number and Rust does not.
+        text.parse().map_err(|_| {
+            let what = format!("`{}` cannot be {text}", node.name);
+            node.fault(Fault::new(what, "write a number, e.g. `0.01`"))
+        })
+    }
+}
+
 impl<T: Read> Read for Vec<At<T>> {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         let DeValue::Array(items) = node.value.get_ref() else {

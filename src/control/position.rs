@@ -35,6 +35,8 @@ pub struct Position {
     pub plan: Plan,
     /// The stages that the drain has reached.
     pub stages: Vec<StageSpan>,
+    /// The id of the drain's trace, if traces are sent.
+    pub trace: Option<Arc<str>>,
 }
 
 impl Position {
@@ -51,6 +53,7 @@ impl Position {
             latest: None,
             plan,
             stages: Vec::new(),
+            trace: None,
         }
     }
 
@@ -67,6 +70,16 @@ impl Position {
             latest: machine.latest(),
             plan: *machine.plan(),
             stages: machine.timeline().to_vec(),
+            trace: None,
+        }
+    }
+
+    /// The same in a drain with this trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<&Arc<str>>) -> Self {
+        Self {
+            trace: trace.cloned(),
+            ..self
         }
     }
 

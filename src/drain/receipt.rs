@@ -38,6 +38,9 @@ pub struct Receipt {
     /// The server that was drained, as `upstream/server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// The id of its trace, if traces are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// What started it.
     pub trigger: Trigger,
     /// When it began, in milliseconds since the Unix epoch.
@@ -157,6 +160,8 @@ pub struct Accounts {
     pub compliance: Compliance,
     /// What became of the hooks so far.
     pub hooks: Vec<HookRan>,
+    /// The id of its trace.
+    pub trace: Option<String>,
 }
 
 /// The course that a drain took, or is taking.
@@ -219,6 +224,7 @@ impl Receipt {
         Self {
             listener: course.listener,
             server: course.server,
+            trace: accounts.trace,
             trigger: course.trigger,
             started_unix_ms: u64::try_from(started_unix.as_millis()).unwrap_or(u64::MAX),
             duration_ms: since(until),

@@ -5,19 +5,23 @@
 //!
 //! Deliberately absent: what a receipt says (see `drain`).
 
+use super::recording::Recording;
 use crate::clock;
 use crate::drain::{
     AcceptFilter, Accounts, Course, Foretold, HookRan, Outcome, Receipt, Stage, Watch,
 };
 use crate::proxy::registry::{Registry, Sums};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What had been counted when a drain began.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opening {
     before: Sums,
     /// When it began, since the Unix epoch.
     pub(super) unix: Duration,
+    /// Its trace, if traces are sent.
+    pub(super) recording: Option<Recording>,
 }
 
 /// What was counted and noted of all that the drain was of.
@@ -35,9 +39,18 @@ pub(super) struct Whole {
 
 impl Opening {
     /// A drain begins, over what has these sums.
-    pub(super) fn at(before: Sums) -> Self {
+    pub(super) fn at(before: Sums, recording: Option<Recording>) -> Self {
         let unix = clock::unix();
-        Self { before, unix }
+        Self {
+            before,
+            unix,
+            recording,
+        }
+    }
+
+    /// The id of its trace.
+    pub(super) fn trace(&self) -> Option<&Arc<str>> {
+        self.recording.as_ref().map(Recording::id)
     }
 
     /// The receipt of the drain that took this course.
@@ -63,6 +76,7 @@ impl Opening {
             foretold: whole.foretold,
             hooks: whole.hooks,
             compliance: whole.watch.compliance(course.started, refused),
+            trace: self.trace().map(ToString::to_string),
         };
         Receipt::of(course, self.unix, clock::now(), accounts)
     }
@@ -75,6 +89,7 @@ pub(super) fn completed(receipt: &Receipt, event: &str) {
         event,
         listener = receipt.listener,
         server = receipt.server,
+        trace = receipt.trace,
         duration_ms = whole(receipt.duration_ms),
         connections = receipt.connections.opened,
         opened = exchanges.opened,

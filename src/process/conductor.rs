@@ -14,6 +14,7 @@ mod occasion;
 mod reload;
 mod servers;
 mod service;
+mod traced;
 
 use super::Error;
 use super::books::Opening;
@@ -36,7 +37,6 @@ use crate::drain::{
     Action, Event, Group, MemberId, Phase, Receipt, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
-use crate::telemetry::logs;
 use handover::Succession;
 use servers::Docks;
 use std::sync::Arc;
@@ -160,6 +160,7 @@ impl Conductor {
             // The interface waits for nothing else.
             let _ = desk.send(admin).await;
         }
+        self.setup.send_traces();
         let workers = Workers::start(self.setup.workers)?;
         for share in shares {
             workers.open(share);
@@ -232,6 +233,7 @@ impl Conductor {
             self.keeper.keep(receipt);
             self.keeper.finish().await;
         }
+        self.last_spans().await;
     }
 
     async fn pending_signals(&mut self) {
@@ -289,7 +291,7 @@ impl Conductor {
             Wish::Dump => self.admin.dump(),
             Wish::Reload => self.reload(Reload::by_signal()),
             Wish::Handover => self.hand_over_by_signal(),
-            Wish::Reopen => drop(tokio::spawn(reopen_logs())),
+            Wish::Reopen => drop(tokio::spawn(service::reopen_logs())),
         }
     }
 
@@ -338,9 +340,7 @@ impl Conductor {
                 self.shut(*id);
             }
         }
-        for post in &mut self.posts {
-            post.publish(&self.group, &self.admin.registry);
-        }
+        self.publish_orders();
         self.publish();
         for (whom, action) in actions {
             match whom {
@@ -364,6 +364,9 @@ impl Conductor {
             latest: group.latest(),
             plan: group.followed(),
             stages: group.timeline(),
+            trace: group
+                .started()
+                .and_then(|_| self.opening.as_ref()?.trace().cloned()),
         };
         let listeners = self.posts.iter().filter_map(|post| post.status(group));
         self.inbox.publish(Status {
@@ -379,14 +382,18 @@ impl Conductor {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::EnterPhase(phase) => tracing::info!(event = "phase", phase = phase.as_str()),
+            Action::EnterPhase(phase) => {
+                tracing::info!(
+                    event = "phase",
+                    phase = phase.as_str(),
+                    trace = self.trace()
+                );
+            }
             Action::EnterStage(stage) => self.enter(stage),
             Action::RestoreReadiness => {
                 // The next SIGINT is the first of its drain.
                 self.interrupted = false;
-                self.opening = None;
-                self.admin.metrics.shutdown_cancelled();
-                tracing::info!(event = "drain_cancelled", "ready again");
+                self.taken_back();
                 self.hooks.drain_cancelled();
                 self.occasion(Occasion::Cancelled, None, None);
             }
@@ -403,18 +410,21 @@ impl Conductor {
             return;
         };
         let listener = &**member.name();
+        let trace = self.trace_of(id);
         match action {
             Action::EnterStage(stage) if member.alone() => {
-                tracing::info!(event = "stage", stage = stage.as_str(), listener);
+                tracing::info!(event = "stage", stage = stage.as_str(), listener, trace);
             }
             Action::RestoreReadiness if member.alone() => {
                 tracing::info!(event = "drain_cancelled", listener, "ready again");
             }
             Action::Farewell(protocol) => {
-                tracing::info!(event = "deadline", protocol = protocol.as_str(), listener);
+                let protocol = protocol.as_str();
+                tracing::info!(event = "deadline", protocol, listener, trace);
             }
             Action::Cut(protocol) => {
-                tracing::info!(event = "cut", protocol = protocol.as_str(), listener);
+                let protocol = protocol.as_str();
+                tracing::info!(event = "cut", protocol, listener, trace);
             }
             Action::Terminate if member.alone() => self.listener_terminated(id),
             // Orders have it, or the process says it for all.
@@ -426,7 +436,8 @@ impl Conductor {
         tracing::info!(
             event = "stage",
             stage = stage.as_str(),
-            connections = self.admin.registry.open()
+            connections = self.admin.registry.open(),
+            trace = self.trace(),
         );
         self.occasion(Occasion::Stage(stage), None, None);
     }
@@ -463,18 +474,6 @@ async fn until(deadline: Option<Timestamp>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(clock::instant(at)).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Nobody waits for the disk but this task; it says what came of it.
-async fn reopen_logs() {
-    match logs::reopen().await {
-        Ok(paths) if paths.is_empty() => {
-            let message = "logs go to a stream: nothing to open anew";
-            tracing::info!(event = "logs_reopened", "{message}");
-        }
-        Ok(paths) => tracing::info!(event = "logs_reopened", ?paths),
-        Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
 }
 

@@ -11,6 +11,7 @@
 //! Deliberately absent: who asked.
 
 use super::books::{Opening, Whole};
+use super::recording::Recording;
 use super::reload::name_of;
 use crate::clock;
 use crate::control::{Position, ServerStatus};
@@ -36,9 +37,17 @@ pub(super) struct Dock {
 
 impl Dock {
     /// Drain a server whose gate is shut already.
-    pub(super) fn new(berth: &Arc<Berth>, plan: Plan, by: Trigger) -> Self {
+    pub(super) fn new(
+        berth: &Arc<Berth>,
+        plan: Plan,
+        by: Trigger,
+        recording: Option<Recording>,
+    ) -> Self {
+        berth.record(recording.as_ref().map(Recording::trace).cloned());
+        let opening = Opening::at(berth.sums(), recording);
         tracing::info!(
             event = "server_drain",
+            trace = opening.trace().map(|id| &**id),
             upstream = %berth.upstream(),
             server = %berth.server(),
             trigger = by.as_str(),
@@ -49,7 +58,7 @@ impl Dock {
             drain: ServerDrain::begin(plan, by, clock::now()),
             finish: None,
             removed: by == Trigger::Reload,
-            opening: Opening::at(berth.sums()),
+            opening,
             receipt: None,
         }
     }
@@ -83,7 +92,8 @@ impl Dock {
     pub(super) fn tend(&mut self, held: bool, registry: &Registry) -> bool {
         if self.has_straggler() {
             let plan = *self.drain.machine().plan();
-            let again = Self::new(&self.berth, plan, Trigger::Reload);
+            let recording = self.opening.recording.as_ref().map(Recording::again);
+            let again = Self::new(&self.berth, plan, Trigger::Reload, recording);
             *self = again;
         }
         let now = clock::now();
@@ -104,15 +114,16 @@ impl Dock {
 
     fn act(&mut self, action: Action, registry: &Registry) {
         let (upstream, server) = (&**self.berth.upstream(), &**self.berth.server());
+        let trace = self.opening.trace().map(|id| &**id);
         let there = |protocol: Protocol| self.berth.in_flight_of(protocol) > 0;
         match action {
             Action::Farewell(protocol) if there(protocol) => {
                 let protocol = protocol.as_str();
-                tracing::info!(event = "deadline", protocol, upstream, server);
+                tracing::info!(event = "deadline", protocol, upstream, server, trace);
             }
             Action::Cut(protocol) if there(protocol) => {
                 let protocol = protocol.as_str();
-                tracing::info!(event = "cut", protocol, upstream, server);
+                tracing::info!(event = "cut", protocol, upstream, server, trace);
             }
             Action::Terminate => self.close(registry),
             _ => {}
@@ -136,7 +147,9 @@ impl Dock {
         };
         let receipt = self.opening.receipt(course, registry, whole);
         super::books::completed(&receipt, "server_drained");
-        self.receipt = Some(Arc::new(receipt));
+        let receipt = Arc::new(receipt);
+        self.opening.record(&receipt);
+        self.receipt = Some(receipt);
     }
 
     /// Whether it is the config's, and nobody asked it back.
@@ -153,8 +166,13 @@ impl Dock {
     pub(super) fn open(&self, registry: &Registry) {
         registry.publish_to(&self.berth, Orders::default());
         self.berth.open();
+        if self.receipt.is_none() {
+            self.opening
+                .record_taken_back(None, Some(self.berth.name()));
+        }
         let (upstream, server) = (&**self.berth.upstream(), &**self.berth.server());
-        tracing::info!(event = "server_taken_back", upstream, server);
+        let trace = self.opening.trace().map(|id| &**id);
+        tracing::info!(event = "server_taken_back", upstream, server, trace);
     }
 
     /// Whether a reload took it away, and nobody can be sent to it any more.
@@ -166,7 +184,7 @@ impl Dock {
     pub(super) fn status(&self) -> ServerStatus {
         ServerStatus {
             name: name_of(&self.berth),
-            position: Position::of(self.drain.machine()),
+            position: Position::of(self.drain.machine()).traced(self.opening.trace()),
             returns: self.drain.returns(),
             removed: self.removed,
             receipt: self.receipt.clone(),

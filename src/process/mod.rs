@@ -19,6 +19,7 @@ mod hooks;
 mod keeper;
 mod memory;
 mod post;
+mod recording;
 mod reload;
 mod setup;
 pub mod signal;

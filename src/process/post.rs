@@ -6,6 +6,7 @@
 //! Deliberately absent: its sockets, which the workers have.
 
 use super::books::{Opening, Whole};
+use super::recording::Recording;
 use crate::config::Listener;
 use crate::control::{ListenerStatus, Position};
 use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt};
@@ -32,6 +33,8 @@ pub(super) struct Post {
     /// A reload took it away: it is forgotten once it is over.
     pub(super) removed: bool,
     opening: Option<Opening>,
+    /// It is drained for itself.
+    alone: bool,
     receipt: Option<Arc<Receipt>>,
 }
 
@@ -60,6 +63,7 @@ impl Post {
             refused: false,
             removed: false,
             opening: None,
+            alone: false,
             receipt: None,
         };
         let share = |(socket, sites): (TcpListener, &Arc<Sites>)| Port {
@@ -164,7 +168,14 @@ impl Post {
     }
 
     /// Put the orders of its machine in force.
-    pub(super) fn publish(&mut self, group: &Group, registry: &Registry) {
+    /// The trace is that of the process's drain, if there is one, or a new one
+    /// of its own.
+    pub(super) fn publish(
+        &mut self,
+        group: &Group,
+        registry: &Registry,
+        recording: impl FnOnce() -> Option<Recording>,
+    ) {
         let Some(member) = group.member(self.id) else {
             return;
         };
@@ -173,11 +184,20 @@ impl Post {
         match member.machine().started() {
             Some(_) if self.opening.is_none() => {
                 self.scope.watch_anew();
-                self.opening = Some(Opening::at(self.scope.sums()));
+                let recording = recording();
+                let trace = recording.as_ref().map(Recording::trace);
+                self.scope.record(trace.cloned());
+                self.opening = Some(Opening::at(self.scope.sums(), recording));
             }
-            None => self.opening = None,
+            None => {
+                // A drain of the process is recorded once, and not here.
+                if let Some(opening) = self.opening.take().filter(|_| self.alone) {
+                    opening.record_taken_back(Some(self.scope.listener()), None);
+                }
+            }
             Some(_) => {}
         }
+        self.alone = member.alone();
         let orders = member.machine().orders();
         if self.scope.orders() != orders {
             registry.publish(&self.scope, orders);
@@ -195,9 +215,16 @@ impl Post {
             foretold: Vec::new(),
             hooks: Vec::new(),
         };
-        let receipt = self.opening?.receipt(course, registry, whole);
-        self.receipt = Some(Arc::new(receipt));
-        self.receipt.clone()
+        let opening = self.opening.as_ref()?;
+        let receipt = Arc::new(opening.receipt(course, registry, whole));
+        opening.record(&receipt);
+        self.receipt = Some(Arc::clone(&receipt));
+        Some(receipt)
+    }
+
+    /// The id of its drain's trace.
+    pub(super) fn trace(&self) -> Option<&Arc<str>> {
+        self.opening.as_ref().and_then(Opening::trace)
     }
 
     /// Where it stands.
@@ -206,7 +233,7 @@ impl Post {
         Some(ListenerStatus {
             name: Arc::clone(self.scope.listener()),
             address: self.address,
-            position: Position::of(machine),
+            position: Position::of(machine).traced(self.trace()),
             receipt: self.receipt.clone(),
         })
     }

@@ -10,6 +10,7 @@
 //! Deliberately absent: sockets (see `post`), and threads (see `worker`).
 
 use super::memory;
+use super::recording::Recording;
 use crate::config::{self, AccessForm, Config, Listener, LogFormat};
 use crate::proxy::listener::{Room, by_descriptors};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
@@ -18,6 +19,7 @@ use crate::proxy::upstream::{Pool, Upstream};
 use crate::proxy::{self, tls};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Tracer, Traces};
 use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
@@ -38,6 +40,7 @@ type Shared<'a> = (
     &'a Arc<Metrics>,
     &'a Arc<Registry>,
     (&'a Arc<Room>, &'a Arc<AtomicU64>),
+    &'a Arc<Traces>,
 );
 
 /// How many connections of clients there may be: as it is written, or by the
@@ -60,6 +63,7 @@ pub(super) struct Setup {
     pub(super) room: Arc<Room>,
     /// Bytes of memory from which on nothing new is let in.
     pub(super) memory: Arc<AtomicU64>,
+    pub(super) traces: Arc<Traces>,
     pub(super) workers: usize,
 }
 
@@ -73,21 +77,22 @@ impl Setup {
     ) -> proxy::Result<Self> {
         let room = Room::new(connections(&config));
         let memory = Arc::new(AtomicU64::new(memory::limit(config.process.memory)));
-        let counts = (metrics, registry, (&room, &memory));
-        Self::build(config, counts, workers, &[])
+        let traces = Traces::new(metrics.spans());
+        let shared = (metrics, registry, (&room, &memory), &traces);
+        Self::build(config, shared, workers, &[])
     }
 
     /// Build what another config asks for.
     pub(super) fn next(&self, config: Arc<Config>) -> proxy::Result<Self> {
         let before: Vec<_> = self.config.upstreams.iter().zip(&self.supplies).collect();
         let limits = (&self.room, &self.memory);
-        let counts = (&self.metrics, &self.registry, limits);
-        Self::build(config, counts, self.workers, &before)
+        let shared = (&self.metrics, &self.registry, limits, &self.traces);
+        Self::build(config, shared, self.workers, &before)
     }
 
     fn build(
         config: Arc<Config>,
-        (metrics, registry, (room, memory)): Shared<'_>,
+        (metrics, registry, (room, memory), traces): Shared<'_>,
         workers: usize,
         before: &[(&config::Upstream, &Supply)],
     ) -> proxy::Result<Self> {
@@ -114,6 +119,7 @@ impl Setup {
             registry: Arc::clone(registry),
             room: Arc::clone(room),
             memory: Arc::clone(memory),
+            traces: Arc::clone(traces),
             workers,
             config,
         })
@@ -166,7 +172,7 @@ impl Setup {
             None => tls(listener)?,
         };
         let policy = Arc::new(listener.clone());
-        let access = self.access();
+        let told = (self.access(), self.tracer());
         let site = |worker: usize| {
             let pools: Vec<_> = self.supplies.iter().map(|one| &one.pools[worker]).collect();
             Site::new(
@@ -174,7 +180,7 @@ impl Setup {
                 tls.clone(),
                 &pools,
                 &self.metrics,
-                access.clone(),
+                told.clone(),
             )
         };
         Ok((0..self.workers).map(site).collect())
@@ -195,8 +201,25 @@ impl Setup {
         }))
     }
 
+    /// Which exchanges are recorded, if any.
+    fn tracer(&self) -> Option<Arc<Tracer>> {
+        let settings = self.config.process.traces.as_ref()?;
+        Some(Tracer::new(&self.traces, settings))
+    }
+
+    /// Record a drain that begins, if traces are sent.
+    pub(super) fn recording(&self) -> Option<Recording> {
+        let settings = self.config.process.traces.as_ref();
+        settings.map(|_| Recording::begin(&self.traces))
+    }
+
+    /// Send spans to where the config says, from now on.
+    pub(super) fn send_traces(&self) {
+        self.traces.send_to(self.config.process.traces.as_ref());
+    }
+
     /// Whether a listener that is set as before is served as before: its
-    /// upstreams are the same ones, and it is logged as it was.
+    /// upstreams are the same ones, and it is logged and recorded as it was.
     pub(super) fn serves_alike(&self, before: &Self, listener: &Listener) -> bool {
         let mut ids = listener.serves.routes().iter().map(|route| route.upstream);
         let same = |id: config::UpstreamId| {
@@ -205,7 +228,9 @@ impl Setup {
         };
         let (logs, other) = (&self.config.process.logs, &before.config.process.logs);
         let logged_alike = (&logs.access, logs.format) == (&other.access, other.format);
-        logged_alike && ids.all(same)
+        let ratio = |config: &Config| config.process.traces.as_ref().map(|traces| traces.ratio);
+        let recorded_alike = ratio(&self.config) == ratio(&before.config);
+        logged_alike && recorded_alike && ids.all(same)
     }
 
     /// Watch the health of upstreams that are not watched yet. To be called on

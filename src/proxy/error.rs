@@ -122,3 +122,28 @@ pub enum Error {
     #[error("ended by the drain of its server: {}", .0.as_str())]
     ToldWithServer(Farewell),
 }
+
+impl Error {
+    /// What went wrong, in one word, for traces.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } | Self::Adopt { .. } => "listen",
+            Self::Tls { .. } => "tls",
+            Self::NoServer { .. } => "no_server",
+            Self::Drained { .. } => "drained",
+            Self::Connect { .. } => "connect",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::Http1(_) | Self::Http2(_) | Self::Io(_) => "broken_off",
+            Self::Target => "target",
+            Self::NoWebSocket => "no_websocket",
+            Self::Asked(_) => "handshake",
+            Self::Malformed(_) | Self::Agreed(_) => "malformed",
+            Self::Unwanted => "unwanted",
+            Self::Broken => "client_broke_off",
+            Self::Timeout(_) => "timeout",
+            Self::Expired => "expired",
+            Self::Told(_) | Self::ToldWithServer(_) => "told",
+        }
+    }
+}

@@ -1,7 +1,7 @@
-//! FLOOR 1: what the process tells about itself: metrics and logs.
+//! FLOOR 1: what the process tells about itself: metrics, logs and traces.
 //!
-//! Both are written to from anywhere and read by others: metrics by a scrape,
-//! logs by whoever keeps them. Neither decides anything.
+//! They are written to from anywhere and read by others: metrics by a scrape,
+//! logs by whoever keeps them, traces by a collector. None decides anything.
 //!
 //! Invariant: telling costs the way of the data no lock and no allocation; a
 //! log line that would not be written is not put together either.
@@ -13,6 +13,7 @@
 mod burst;
 pub mod logs;
 pub mod metrics;
+pub mod traces;
 
 pub use burst::Burst;
 

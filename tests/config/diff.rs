@@ -169,3 +169,9 @@ fn what_needs_a_new_process_is_refused_in_words() {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
+
+#[test]
+fn traces_can_change_while_the_process_runs() {
+    let on = "[process.traces]\notlp = \"http://127.0.0.1:4317\"\n[upstream.site]";
+    assert_eq!(said(&[("[upstream.site]", on)]), "changes traces\n");
+}

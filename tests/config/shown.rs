@@ -64,7 +64,7 @@ fn what_is_shown_loads_again_as_the_same_config() {
             (vec![], Vec::<String>::new())
         );
         // What is hidden is the only difference.
-        let hidden = ["hooks", "the admin tokens"];
+        let hidden = ["hooks", "the admin tokens", "traces"];
         let more = diff.process.iter().find(|what| !hidden.contains(what));
         assert_eq!(more, None, "{written}");
         assert_eq!(again.shown, config.shown, "nothing is left to be filled in");
@@ -94,6 +94,7 @@ fn no_secret_is_shown_or_printed() {
         [[hook]]\non = \"announce\"\nhttp = { url = \"http://me:s3cret@127.0.0.1:1/a@b\", \
         headers = { x-consul-token = \"s3cret\" }, body = \"s3cret\" }\n\
         [[hook]]\non = \"refuse\"\nexec = [\"logger\", \"--key\", \"s3cret\"]\n\
+        [process.traces]\notlp = \"http://127.0.0.1:1\"\nheaders = { authorization = \"s3cret\" }\n\
         [[hook]]\non = \"cut\"\nfile = { path = \"a\", content = \"s3cret\" }\n";
     let config = Fixture::new().good(&small(more));
     let shown = config.shown.to_string();
@@ -101,6 +102,7 @@ fn no_secret_is_shown_or_printed() {
     assert_eq!(config.shown["admin"]["token"], "(hidden)");
     assert_eq!(config.shown["admin"]["read_token"], "(hidden)");
     assert!(!format!("{:?}", config.admin).contains("s3cret"));
+    assert!(!format!("{:?}", config.process).contains("s3cret"));
     let expected: Value = json!([
         { "on": "announce", "timeout": "2s",
           "http": { "url": "http://hidden@127.0.0.1:1/a@b", "method": "POST",

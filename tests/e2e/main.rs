@@ -13,5 +13,6 @@ mod servers;
 mod serving;
 mod support;
 mod systemd;
+mod traces;
 mod triggers;
 mod wire;

@@ -55,6 +55,7 @@ pub(crate) const ALLOWED: &[Allowed] = &[
     allowed("abort_handle", "src/", "a method of tokio's task handles"),
     allowed("abort_all(", "src/", "a method of tokio's JoinSet"),
     allowed("abort_on_drop", "src/", "a type of tokio-util"),
+    allowed("Code::Aborted", "src/", "a status of gRPC"),
     allowed(
         "ConnectionAborted",
         "src/",

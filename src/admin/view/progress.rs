@@ -28,6 +28,9 @@ pub struct Progress {
     pub ready: bool,
     /// What started the drain.
     pub trigger: Option<Trigger>,
+    /// The id of its trace, if traces are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Since the drain began.
     pub elapsed_ms: Option<f64>,
     /// When each stage was, counted from the drain's beginning; a stage that
@@ -92,6 +95,7 @@ impl Admin {
             stage: position.stage,
             ready: position.ready,
             trigger: position.trigger,
+            trace: position.trace.as_deref().map(str::to_owned),
             elapsed_ms: position
                 .started
                 .map(|started| fine_millis(now.saturating_since(started))),

@@ -87,6 +87,9 @@ pub struct ServerProgress {
     pub stage: Option<Stage>,
     /// What started the drain.
     pub trigger: Option<Trigger>,
+    /// The id of its trace, if traces are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Since the drain began.
     pub elapsed_ms: Option<f64>,
     /// What is in flight on it, by protocol.
@@ -151,6 +154,7 @@ impl Admin {
             removed: known.is_none(),
             stage: position.and_then(|position| position.stage),
             trigger: position.and_then(|position| position.trigger),
+            trace: position.and_then(|position| Some(position.trace.as_deref()?.to_owned())),
             elapsed_ms: position
                 .and_then(|position| position.started)
                 .map(|started| fine_millis(since(started))),

@@ -25,6 +25,9 @@ pub struct Status {
     pub phase: Phase,
     /// The stage of the drain under way.
     pub stage: Option<Stage>,
+    /// The id of the drain's trace, if traces are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Whether new traffic should be sent here.
     pub ready: bool,
     /// Open connections.
@@ -131,6 +134,7 @@ impl Admin {
             uptime_ms: millis(clock::now().since_start()),
             phase: process.phase,
             stage: process.stage,
+            trace: process.trace.as_deref().map(str::to_owned),
             ready: process.ready,
             connections: records.len() as u64,
             in_flight: in_flight(&records),

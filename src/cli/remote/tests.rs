@@ -195,6 +195,7 @@ fn a_proxy_that_is_not_there_is_named() {
 #[test]
 fn the_status_is_readable() {
     let text = status_text(&Status {
+        trace: None,
         version: "1.2.3".into(),
         pid: 42,
         uptime_ms: 192_000,
@@ -291,6 +292,7 @@ WAITS FOR
 #[test]
 fn progress_is_readable() {
     let mut progress = Progress {
+        trace: None,
         listener: None,
         draining: true,
         phase: Phase::Active,

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(shown("{request.x-tenant}"), "<request.x-tenant>");
         assert_eq!(shown("none"), "'none'");
         assert!(pieces(AccessForm::USUAL_TEXT).is_ok());
-        assert_eq!(AccessField::usual().len(), 20);
+        assert_eq!(AccessField::usual().len(), 21);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod process;
 mod route;
 mod sni;
 mod tls;
+mod traces;
 mod upstream;
 
 pub(super) use access::usual;

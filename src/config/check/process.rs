@@ -44,12 +44,14 @@ impl Check<'_> {
         let memory = value_or(written.memory, Size(0));
         let watch = value_or(written.watch, Time(Duration::ZERO));
         let logs = value_or(written.logs, file::Logs::default()).and_then(|logs| self.logs(logs));
+        let traces = written.traces.map(|traces| self.traces(traces));
         Ok(Process {
             workers: workers?,
             connections: connections?,
             memory: memory?.0,
             watch: watch?.0,
             logs: logs?,
+            traces: traces.transpose()?,
         })
     }
 

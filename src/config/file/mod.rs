@@ -14,6 +14,7 @@ mod access;
 mod admin;
 mod hook;
 mod listener;
+mod traces;
 mod upstream;
 
 pub(super) use access::{Access, AccessTable, Template};
@@ -22,6 +23,7 @@ pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };
+pub(super) use traces::Traces;
 pub(super) use upstream::{Health, Upstream, UpstreamTls};
 
 use super::model::LogFormat;
@@ -87,6 +89,8 @@ pub(super) struct Process {
     pub(super) watch: Option<At<Time>>,
     /// How and where it logs.
     pub(super) logs: Option<At<Logs>>,
+    /// Where it sends traces; without it there are none.
+    pub(super) traces: Option<At<Traces>>,
 }
 
 impl Read for Process {
@@ -97,6 +101,7 @@ impl Read for Process {
             memory: table.key("memory"),
             watch: table.key("watch"),
             logs: table.key("logs"),
+            traces: table.key("traces"),
         })
     }
 }

@@ -91,13 +91,15 @@ pub enum AccessValue {
     Outcome,
     /// Which farewell, or why it was cut.
     What,
+    /// The trace that it is a part of.
+    Trace,
     /// A field of the request's head; the first of its name.
     Request(HeaderName),
 }
 
 impl AccessValue {
     /// Every name but those of a request's own fields.
-    pub const NAMES: [(&'static str, Self); 20] = [
+    pub const NAMES: [(&'static str, Self); 21] = [
         ("time", Self::Time),
         ("connection", Self::Connection),
         ("listener", Self::Listener),
@@ -118,6 +120,7 @@ impl AccessValue {
         ("tries", Self::Tries),
         ("outcome", Self::Outcome),
         ("what", Self::What),
+        ("trace", Self::Trace),
     ];
 
     /// Names for fields of a request's head that operators often want.
@@ -157,7 +160,7 @@ impl AccessField {
     /// The usual fields of a line, as JSON.
     #[must_use]
     pub fn usual() -> Vec<Self> {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 21] = [
             "connection",
             "listener",
             "peer",
@@ -176,6 +179,7 @@ impl AccessField {
             "tries",
             "outcome",
             "what",
+            "trace",
             "request_id",
             "traceparent",
         ];

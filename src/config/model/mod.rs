@@ -17,6 +17,7 @@
 mod access;
 mod hook;
 mod listener;
+mod traces;
 mod upstream;
 
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
@@ -25,6 +26,7 @@ pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
     Route, Serves,
 };
+pub use traces::{Ratio, Traces, TracesProtocol};
 pub use upstream::{
     Balance, Health, HealthCheck, ProxyVersion, Server, ServerAddress, Upstream, UpstreamHttp,
     UpstreamId, UpstreamTls,
@@ -169,6 +171,8 @@ pub struct Process {
     pub watch: Duration,
     /// How and where it logs.
     pub logs: Logs,
+    /// Where traces are sent, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// How and where the process logs.

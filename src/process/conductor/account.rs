@@ -16,8 +16,9 @@ impl Conductor {
         self.hooks.drain_begins();
         self.admin.registry.foretell_anew();
         let registry = &self.admin.registry;
-        let opening = Opening::at(registry.sums());
+        let opening = Opening::at(registry.sums(), self.setup.recording());
         self.admin.metrics.shutdown_started(opening.unix);
+        let trace = opening.trace().cloned();
         self.opening = Some(opening);
         let in_flight: u32 = registry.records().iter().map(|one| one.in_flight()).sum();
         tracing::info!(
@@ -26,6 +27,7 @@ impl Conductor {
             grace_period_ms = millis(self.group.plan().grace),
             active_requests = in_flight,
             pending_tasks = registry.open(),
+            trace = trace.as_deref(),
         );
     }
 
@@ -43,7 +45,7 @@ impl Conductor {
 
     pub(super) fn terminated(&mut self) {
         let registry = &self.admin.registry;
-        let (Some(course), Some(opening)) = (self.group.course(), self.opening) else {
+        let (Some(course), Some(opening)) = (self.group.course(), self.opening.as_ref()) else {
             return;
         };
         let filters = self.posts.iter().filter_map(|post| post.accept_filter);

@@ -63,6 +63,9 @@ impl Conductor {
     fn apply(&mut self, planned: Planned, added: Vec<(Listener, Bound, Vec<Site>)>) {
         let config = Arc::clone(&planned.setup.config);
         self.forget_the_gone();
+        if config.process.traces != self.setup.config.process.traces {
+            planned.setup.send_traces();
+        }
         for (id, listener, sites) in planned.changed {
             self.group.set_after(id, listener.after);
             if let Some(post) = self.posts.iter().find(|post| post.id == id) {

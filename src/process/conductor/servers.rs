@@ -105,7 +105,7 @@ impl Conductor {
         berth.shut();
         self.setup.let_go_of_drained();
         let plan = ServerDrain::plan(self.group.plan(), finish);
-        let mut dock = Dock::new(&berth, plan, Trigger::Api);
+        let mut dock = Dock::new(&berth, plan, Trigger::Api, self.setup.recording());
         dock.finish = finish;
         self.docks.0.push(dock);
         Ok(())
@@ -185,7 +185,8 @@ impl Conductor {
             } else {
                 Duration::ZERO
             };
-            let dock = Dock::new(&berth, Plan { announce, ..plan }, Trigger::Reload);
+            let plan = Plan { announce, ..plan };
+            let dock = Dock::new(&berth, plan, Trigger::Reload, self.setup.recording());
             self.docks.0.push(dock);
         }
         self.tend_servers();

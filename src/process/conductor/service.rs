@@ -11,6 +11,7 @@ use crate::drain::{MemberId, Phase};
 use crate::process::keeper;
 use crate::process::systemd::Standing;
 use crate::process::worker::Workers;
+use crate::telemetry::logs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,5 +82,17 @@ impl Conductor {
                 self.systemd.store(&name, post.sockets());
             }
         }
+    }
+}
+
+/// Nobody waits for the disk but this task; it says what came of it.
+pub(super) async fn reopen_logs() {
+    match logs::reopen().await {
+        Ok(paths) if paths.is_empty() => {
+            let message = "logs go to a stream: nothing to open anew";
+            tracing::info!(event = "logs_reopened", "{message}");
+        }
+        Ok(paths) => tracing::info!(event = "logs_reopened", ?paths),
+        Err(error) => tracing::error!(event = "logs_reopened", "{error}"),
     }
 }

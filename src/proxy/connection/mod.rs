@@ -22,7 +22,7 @@ pub(super) use pace::Act;
 
 use super::registry::{ConnectionGuard, RequestGuard};
 use super::request::{Sites, TcpExchange};
-use super::upstream::{Pool, Tried};
+use super::upstream::{Pool, Tried, Whose};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
@@ -103,10 +103,11 @@ async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upst
     let client = exchange.record().client.ends();
     let mut tried = Tried::default();
     loop {
-        let (stream, server) = pool.dial(client.as_ref(), &mut tried).await?;
+        let whose = Whose::noted(client.as_ref(), exchange.notes().map(|notes| &**notes));
+        let (stream, server) = pool.dial(whose, &mut tried).await?;
         if exchange.board(pool.mooring(server)) {
             if let Some(notes) = exchange.notes() {
-                notes.asks(pool.upstream().server(server));
+                notes.asks(pool.upstream().server(server), None);
             }
             return Ok(stream);
         }

@@ -6,23 +6,17 @@
 //! Invariant: what a client or a server wrote is escaped: a line is one line,
 //! a JSON string ends where its value does, and so does a quoted text.
 
+use super::memo::{Answered, Memo, Way};
 use super::record::Record;
 use crate::clock::{self, Rfc3339};
 use crate::config::{AccessField, AccessForm, AccessPiece, AccessValue};
-use crate::drain::{Outcome, Protocol, Timestamp};
 use crate::telemetry::logs;
-use crate::telemetry::metrics::RouteMetrics;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use parking_lot::Mutex;
+use crate::telemetry::traces::{Parent, TRACEPARENT, TraceId};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-
-/// What stands for the status of an exchange whose client left before it had
-/// one; nginx's word for it.
-pub(super) const CLIENT_LEFT: u16 = 499;
 
 /// Bytes that most lines fit in.
 const LINE: usize = 512;
@@ -46,113 +40,45 @@ impl AccessLog {
         };
         let headers = fields.iter().filter_map(|field| match &field.value {
             AccessValue::Request(header) => Some(header.clone()),
+            AccessValue::Trace => Some(TRACEPARENT),
             _ => None,
         });
         let headers = headers.collect();
         Arc::new(Self { form, headers })
     }
 
-    /// What a line will need of a request.
-    #[must_use]
-    pub fn asked(&self, method: &Method, host: &str, uri: &Uri, fields: &HeaderMap) -> Asked {
-        Asked {
-            method: method.clone(),
-            host: host.into(),
-            uri: uri.clone(),
-            fields: self
-                .headers
-                .iter()
-                .map(|name| fields.get(name).cloned())
-                .collect(),
-        }
+    /// What a line will need of a request's fields.
+    pub(super) fn fields(&self, fields: &HeaderMap) -> Box<[Option<HeaderValue>]> {
+        let headers = self.headers.iter();
+        headers.map(|name| fields.get(name).cloned()).collect()
     }
 }
 
-/// What a line says of the request.
-#[derive(Debug)]
-pub struct Asked {
-    method: Method,
-    host: Box<str>,
-    uri: Uri,
-    /// In the order of [`AccessLog::headers`].
-    fields: Box<[Option<HeaderValue>]>,
-}
-
-/// What is found out on the way of an exchange to its server.
-#[derive(Debug, Default)]
-pub struct Notes {
-    received: AtomicU64,
-    way: Mutex<Way>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Way {
-    server: Option<Arc<str>>,
-    tries: u64,
-    asked: Option<Timestamp>,
-    took: Option<Duration>,
-}
-
-impl Notes {
-    /// So many bytes of the request's body came.
-    pub fn received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// It goes to this server now.
-    pub fn asks(&self, server: &Arc<str>) {
-        let mut way = self.way.lock();
-        way.server = Some(Arc::clone(server));
-        way.tries += 1;
-        way.asked = Some(clock::now());
-        way.took = None;
-    }
-
-    /// The server's response has begun.
-    pub fn answered(&self) {
-        let mut way = self.way.lock();
-        way.took = way.asked.map(|asked| clock::now().saturating_since(asked));
-    }
-}
-
-/// An exchange that gets a line.
-#[derive(Debug)]
-pub(super) struct Access {
-    log: Arc<AccessLog>,
-    asked: Option<Asked>,
-    notes: Arc<Notes>,
-    /// What the connection had carried before.
-    before: [u64; 2],
-}
-
-impl Access {
-    pub(super) fn new(log: &Arc<AccessLog>, asked: Option<Asked>, record: &Record) -> Self {
-        Self {
-            log: Arc::clone(log),
-            asked,
-            notes: Arc::default(),
-            before: carried(record),
-        }
-    }
-
-    pub(super) fn notes(&self) -> &Arc<Notes> {
-        &self.notes
-    }
-
+impl Memo {
+    /// Write the line, if there is one.
     pub(super) fn log(&self, record: &Record, answered: &Answered<'_>) {
-        logs::write_access(self.line(record, answered, clock::unix()));
+        if let Some(log) = &self.log {
+            logs::write_access(self.line(log, record, answered, clock::unix()));
+        }
     }
 
-    fn line(&self, record: &Record, answered: &Answered<'_>, now: Duration) -> Vec<u8> {
+    fn line(
+        &self,
+        log: &AccessLog,
+        record: &Record,
+        answered: &Answered<'_>,
+        now: Duration,
+    ) -> Vec<u8> {
         let line = Line {
-            access: self,
+            log,
+            memo: self,
             record,
             answered,
             now,
-            way: self.notes.way.lock().clone(),
+            way: self.notes.way(),
         };
         let mut text = Vec::with_capacity(LINE);
-        match &self.log.form {
+        match &log.form {
             // Resolved before there is a log.
             AccessForm::Usual => {}
             AccessForm::Json(fields) => line.json(fields, &mut text),
@@ -161,23 +87,6 @@ impl Access {
         text.push(b'\n');
         text
     }
-}
-
-/// Bytes from and to the client.
-fn carried(record: &Record) -> [u64; 2] {
-    [&record.received, &record.sent].map(|count| count.load(Relaxed))
-}
-
-/// What a line says of the end.
-#[derive(Debug)]
-pub(super) struct Answered<'a> {
-    pub(super) protocol: Protocol,
-    pub(super) code: u16,
-    /// Bytes of the response's body.
-    pub(super) sent: u64,
-    pub(super) took: Duration,
-    pub(super) outcome: Outcome,
-    pub(super) route: Option<&'a RouteMetrics>,
 }
 
 /// A value of a field.
@@ -213,7 +122,8 @@ impl From<u64> for Shown<'_> {
 }
 
 struct Line<'a> {
-    access: &'a Access,
+    log: &'a AccessLog,
+    memo: &'a Memo,
     record: &'a Record,
     answered: &'a Answered<'a>,
     now: Duration,
@@ -260,7 +170,7 @@ impl Line<'_> {
     }
 
     fn value(&self, of: &AccessValue) -> Shown<'_> {
-        let asked = self.access.asked.as_ref();
+        let asked = self.memo.asked.as_ref();
         let answered = self.answered;
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         match of {
@@ -295,49 +205,37 @@ impl Line<'_> {
             AccessValue::UpstreamTook => self.way.took.map(micros).into(),
             AccessValue::Tries => self.way.tries.into(),
             AccessValue::Outcome => answered.outcome.as_str().into(),
-            AccessValue::What => what(answered).into(),
-            AccessValue::Request(name) => {
-                let names = &self.access.log.headers;
-                let at = names.iter().position(|known| known == name);
-                let value = at
-                    .zip(asked)
-                    .and_then(|(at, asked)| asked.fields[at].as_ref());
-                value.map_or(Shown::Absent, |value| {
-                    Shown::Text(String::from_utf8_lossy(value.as_bytes()))
-                })
-            }
+            AccessValue::What => answered.what().into(),
+            AccessValue::Trace => self.trace().map(|trace| trace.to_string()).into(),
+            AccessValue::Request(name) => self.field(name).map_or(Shown::Absent, |value| {
+                Shown::Text(String::from_utf8_lossy(value.as_bytes()))
+            }),
         }
     }
 
-    /// Of bodies; through a tunnel that has its connection for itself, what
-    /// that carried. A tunnel on a stream of HTTP/2 is not counted.
     fn bytes(&self) -> Option<[u64; 2]> {
-        match self.answered.protocol {
-            Protocol::Tcp | Protocol::WebSocket => {
-                let alone = self.record.protocol() != Some(Protocol::Http2);
-                let now = carried(self.record);
-                let before = self.access.before;
-                alone.then(|| [0, 1].map(|way| now[way].saturating_sub(before[way])))
-            }
-            _ => {
-                let received = self.access.notes.received.load(Relaxed);
-                Some([received, self.answered.sent])
-            }
+        self.memo.bytes(self.record, self.answered)
+    }
+
+    /// A field of the request's head.
+    fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let at = self.log.headers.iter().position(|known| known == name)?;
+        self.memo.asked.as_ref()?.fields.get(at)?.as_ref()
+    }
+
+    /// The trace in which it is recorded, or else the one that its client named.
+    fn trace(&self) -> Option<TraceId> {
+        if let Some((_, begun)) = &self.memo.trace {
+            return Some(begun.ids.trace);
         }
+        let parent = Parent::read(self.field(&TRACEPARENT)?.as_bytes())?;
+        Some(parent.ids.trace)
     }
 }
 
 /// A name, unless there was none.
 fn named(name: Option<&str>) -> Shown<'_> {
     name.filter(|name| !name.is_empty()).into()
-}
-
-fn what(answered: &Answered<'_>) -> Option<&'static str> {
-    match answered.outcome {
-        Outcome::Farewelled(farewell) => Some(farewell.as_str()),
-        Outcome::Cut(reason) => Some(reason.as_str()),
-        Outcome::Finished => (answered.code == CLIENT_LEFT).then_some("client_left"),
-    }
 }
 
 /// As nginx writes them: what is no plain character, a quote or a backslash is

@@ -17,7 +17,8 @@
 
 use super::tally::{Sums, Tally};
 use crate::drain::{Ledger, Orders, Outcome, Protocol, Protocols, Timestamp};
-use parking_lot::RwLock;
+use crate::telemetry::traces::DrainTrace;
+use parking_lot::{Mutex, RwLock};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -55,6 +56,8 @@ pub struct Berth {
     farewelled: AtomicU64,
     was_cut: AtomicU64,
     released: Arc<Notify>,
+    /// What its drain is recorded as; looked at by who is ended by it.
+    trace: Mutex<Option<Arc<DrainTrace>>>,
     /// How often the gate of any server was moved.
     turns: Arc<watch::Sender<u64>>,
 }
@@ -81,6 +84,7 @@ impl Berth {
             farewelled: AtomicU64::new(0),
             was_cut: AtomicU64::new(0),
             released,
+            trace: Mutex::default(),
             turns,
         }
     }
@@ -194,6 +198,16 @@ impl Berth {
     #[must_use]
     pub fn orders(&self) -> Orders {
         *self.orders.read()
+    }
+
+    /// Note what its drain is recorded as; before the orders that end anybody.
+    pub fn record(&self, trace: Option<Arc<DrainTrace>>) {
+        *self.trace.lock() = trace;
+    }
+
+    /// What its drain is recorded as.
+    pub(super) fn trace(&self) -> Option<Arc<DrainTrace>> {
+        self.trace.lock().clone()
     }
 
     /// Whether exchanges of this protocol are past their deadline here.

@@ -7,9 +7,9 @@
 //! drain's doing is the drain's to answer for.
 
 use super::Registry;
-use super::access::{Access, AccessLog, Answered, Asked, CLIENT_LEFT, Notes};
 use super::berth::Mooring;
 use super::exchange::{Place, Slot};
+use super::memo::{Answered, CLIENT_LEFT, Memo, Notes};
 use super::record::{Record, State};
 use super::scope::Scope;
 use crate::clock;
@@ -74,7 +74,7 @@ pub struct RequestGuard {
     pub(super) outcome: Option<Outcome>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
-    pub(super) access: Option<Box<Access>>,
+    pub(super) memo: Option<Box<Memo>>,
     /// The server that it is on. Locked by its own task alone, once for each
     /// server that it is sent to.
     pub(super) aboard: Mutex<Option<Arc<Mooring>>>,
@@ -199,15 +199,15 @@ impl RequestGuard {
         self.metrics = Some(Arc::clone(metrics));
     }
 
-    /// Note what the access log will say of the request.
-    pub fn log(&mut self, log: &Arc<AccessLog>, asked: Option<Asked>) {
-        self.access = Some(Box::new(Access::new(log, asked, &self.record)));
+    /// Have it told of at its end.
+    pub fn remember(&mut self, memo: Box<Memo>) {
+        self.memo = Some(memo);
     }
 
-    /// Where the access log's line is prepared, if there will be one.
+    /// Where notes are taken of its way, if it will be told of.
     #[must_use]
     pub fn notes(&self) -> Option<&Arc<Notes>> {
-        self.access.as_ref().map(|access| access.notes())
+        self.memo.as_ref().map(|memo| &memo.notes)
     }
 
     /// Note the status that the client was sent.
@@ -285,7 +285,7 @@ impl Drop for RequestGuard {
         if outcome != Outcome::Finished {
             self.tell_of(outcome, aboard.as_deref().filter(|_| for_server));
         }
-        let sent = self.access.as_ref().map(|_| self.slot(Slot::sent_so_far));
+        let sent = self.memo.as_ref().map(|_| self.slot(Slot::sent_so_far));
         let marks = self.record.end(self.protocol, self.place);
         if !marks.none() {
             self.registry
@@ -303,16 +303,18 @@ impl Drop for RequestGuard {
                 metrics.lasted(self.protocol, took);
             }
         }
-        if let Some(access) = &self.access {
+        if let Some(memo) = self.memo.take() {
             let answered = Answered {
                 protocol: self.protocol,
                 code: self.code,
                 sent: sent.unwrap_or_default(),
+                began: self.began,
                 took,
                 outcome,
-                route: self.metrics.as_deref(),
+                route: self.metrics.as_ref(),
             };
-            access.log(&self.record, &answered);
+            memo.log(&self.record, &answered);
+            memo.trace(&self.record, &answered, (aboard.as_deref(), for_server));
         }
         if let Some(server) = aboard {
             // Last: who waits for it finds everything else done.
@@ -348,7 +350,7 @@ impl Registry {
             outcome: None,
             metrics: None,
             code: 0,
-            access: None,
+            memo: None,
             aboard: Mutex::new(None),
         }
     }

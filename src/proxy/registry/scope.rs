@@ -19,6 +19,7 @@ use super::pressure::Pressure;
 use super::tally::{Books, HeaderFlaw, Sums};
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
+use crate::telemetry::traces::DrainTrace;
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +50,15 @@ pub struct Scope {
     pub(super) client_turns: ClientTurns,
     /// Who does not heed what its drain tells; touched in a drain only.
     pub(super) watch: Mutex<Watch>,
+    /// Until when a drain was last under way, in microseconds: 0 for never,
+    /// [`STILL`] while one is.
+    drained: AtomicU64,
+    /// What its drain is recorded as; looked at by who is ended by it.
+    trace: Mutex<Option<Arc<DrainTrace>>>,
 }
+
+/// A drain is under way.
+const STILL: u64 = u64::MAX;
 
 impl Scope {
     pub(super) fn new(
@@ -74,6 +83,8 @@ impl Scope {
             turns: Turns::default(),
             client_turns: ClientTurns::default(),
             watch: Mutex::default(),
+            drained: AtomicU64::new(0),
+            trace: Mutex::default(),
         }
     }
 
@@ -87,6 +98,23 @@ impl Scope {
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.watch.lock().clone()
+    }
+
+    /// Whether a drain was under way at any time since then, announce included.
+    #[must_use]
+    pub fn drained_since(&self, then: Timestamp) -> bool {
+        let until = self.drained.load(Ordering::Relaxed);
+        until > 0 && until >= micros(then)
+    }
+
+    /// Note what its drain is recorded as; before the orders that begin it.
+    pub fn record(&self, trace: Option<Arc<DrainTrace>>) {
+        *self.trace.lock() = trace;
+    }
+
+    /// What its drain is recorded as.
+    pub(super) fn trace(&self) -> Option<Arc<DrainTrace>> {
+        self.trace.lock().clone()
     }
 
     /// Begin to watch anew: its drain begins.
@@ -204,6 +232,12 @@ impl Scope {
 
     /// Put new orders in force. The caller wakes the connections afterwards.
     pub(super) fn store(&self, orders: Orders) {
+        if orders.stage.is_some() {
+            self.drained.store(STILL, Ordering::Relaxed);
+        } else if self.drained.load(Ordering::Relaxed) == STILL {
+            let now = micros(clock::now());
+            self.drained.store(now, Ordering::Relaxed);
+        }
         *self.orders.write() = orders;
         self.version.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
@@ -254,5 +288,36 @@ impl From<&Arc<Scope>> for Heard {
             orders: scope.orders(),
             version,
         }
+    }
+}
+
+fn micros(time: Timestamp) -> u64 {
+    u64::try_from(time.since_start().as_micros()).unwrap_or(STILL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Stage;
+    use std::time::Duration;
+
+    #[test]
+    fn what_lived_during_a_drain_is_told_from_what_came_after() {
+        let scope = Scope::new("web".into(), Orders::default(), <_>::default());
+        let at = Timestamp::from_start;
+        let (early, late) = (at(Duration::ZERO), at(Duration::from_secs(1 << 30)));
+        assert!(!scope.drained_since(early));
+        let announced = Orders {
+            stage: Some(Stage::Announce),
+            ..Orders::default()
+        };
+        scope.store(announced);
+        assert!(scope.drained_since(early) && scope.drained_since(late));
+        scope.store(Orders::default());
+        assert!(
+            scope.drained_since(early),
+            "it was taken back, and yet it was"
+        );
+        assert!(!scope.drained_since(late));
     }
 }

@@ -3,7 +3,7 @@
 //! An error of the floor becomes a status here and nowhere else. The text is
 //! for people and fixed: it never repeats what a client sent.
 
-use super::grpc;
+use super::{grpc, status};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -21,7 +21,7 @@ static FAILURES: Burst = Burst::of(10);
 const RETRY: HeaderValue = HeaderValue::from_static("1");
 
 /// The status and the words for an error.
-fn status(error: &Error) -> (StatusCode, &'static str) {
+fn said(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Told(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -98,7 +98,7 @@ pub(super) fn refuse(
 /// Answer an exchange that cannot be served; one that a drain ended is
 /// concluded as such.
 pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body> {
-    let (code, says) = status(error);
+    let (code, says) = said(error);
     let reset = grpc::reset(error);
     let told = match error {
         Error::Told(farewell) | Error::ToldWithServer(farewell) => Some(*farewell),
@@ -124,8 +124,10 @@ fn say(
 ) -> Response<Body> {
     exchange.answered(code.as_u16());
     if exchange.protocol() == Protocol::Grpc {
-        let status = reset.unwrap_or_else(|| grpc::own(code));
-        return grpc::trailers_only(status, says);
+        let code = reset.unwrap_or_else(|| grpc::own(code));
+        let response = grpc::trailers_only(code, says);
+        status::tell(exchange, response.headers());
+        return response;
     }
     exchange.sent(says.len() as u64);
     let mut response = Response::new(Body::Full(Bytes::from_static(says.as_bytes())));

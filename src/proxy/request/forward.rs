@@ -11,11 +11,11 @@ use super::pump::{End, Pump};
 use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
-use super::{answered, grpc, headers};
+use super::{answered, grpc, headers, status};
 use crate::proxy::body::{Body, Progress, Rein, Silence, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
-use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried};
+use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried, Whose};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use h2::client::ResponseFuture;
@@ -42,7 +42,7 @@ pub(super) struct Forwarded {
 
 impl Forwarded {
     /// See that a client of gRPC, or of gRPC-Web, is answered in its words.
-    pub(super) fn say_grpc(&mut self, web: Option<&Web>) {
+    pub(super) fn say_grpc(&mut self, web: Option<&Web>, exchange: &RequestGuard) {
         if grpc::translate(&mut self.head) {
             self.body = Body::Empty;
             // Its answer is not read to the end: it carries no other.
@@ -50,6 +50,7 @@ impl Forwarded {
                 self.carrier = Carrier::None;
             }
         }
+        status::heed(exchange, &self.head.headers, &mut self.body);
         if let Some(web) = web {
             let body = std::mem::take(&mut self.body);
             self.body = web.answer(&mut self.head, body);
@@ -186,15 +187,7 @@ fn send(
         client,
         notes,
     } = outgoing;
-    let (body, progress) = match body {
-        Body::Empty => (Body::Empty, None),
-        body => {
-            let silence = silence.map(|limit| Silence::new(limit, exchange.record()));
-            let (body, progress) = Watched::over(body, silence);
-            progress.count(notes.clone());
-            (body, Some(progress))
-        }
-    };
+    let (body, progress) = watch(body, silence, notes.as_ref(), exchange);
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries {
@@ -204,9 +197,11 @@ fn send(
     };
     async move {
         loop {
-            let lease = match route.pool.lease_idle(&tries.tried) {
-                Some(lease) => lease,
-                None => Box::pin(route.pool.lease(client.as_deref(), &mut tries.tried)).await?,
+            let lease = if let Some(lease) = route.pool.lease_idle(&tries.tried) {
+                lease
+            } else {
+                let whose = Whose::noted(client.as_deref(), notes.as_deref());
+                Box::pin(route.pool.lease(whose, &mut tries.tried)).await?
             };
             let (server, reused) = (lease.server_index(), lease.reused());
             if !exchange.board(route.pool.mooring(server)) {
@@ -216,7 +211,7 @@ fn send(
             }
             headers::name_host(&mut request, lease.server());
             if let Some(notes) = &notes {
-                notes.asks(lease.server());
+                notes.asks(lease.server(), Some(request.headers_mut()));
             }
             let secure = route.pool.upstream().secure();
             let sent = match lease {
@@ -230,7 +225,7 @@ fn send(
             match sent {
                 Ok(forwarded) => {
                     if let Some(notes) = &notes {
-                        notes.answered();
+                        notes.answered(forwarded.head.status.as_u16());
                     }
                     if let Some(progress) = rein.progress() {
                         progress.settle();
@@ -239,6 +234,9 @@ fn send(
                     return Ok(forwarded);
                 }
                 Err(failed) => {
+                    if let Some(notes) = &notes {
+                        notes.failed(failed.error.kind());
+                    }
                     let again = failed.request.is_some() && tries.again(server, &failed, reused);
                     match failed.request {
                         Some(unprocessed) if again => request = *unprocessed,
@@ -248,6 +246,23 @@ fn send(
             }
         }
     }
+}
+
+/// A body, if it is one, that is watched on its way and counted where notes are
+/// taken.
+fn watch(
+    body: Body,
+    silence: Option<Duration>,
+    notes: Option<&Arc<Notes>>,
+    exchange: &RequestGuard,
+) -> (Body, Option<Progress>) {
+    if matches!(body, Body::Empty) {
+        return (body, None);
+    }
+    let silence = silence.map(|limit| Silence::new(limit, exchange.record()));
+    let (body, progress) = Watched::over(body, silence);
+    progress.count(notes.cloned());
+    (body, Some(progress))
 }
 
 /// An exchange that the client broke is not the server's fault.

@@ -95,7 +95,7 @@ pub(in crate::proxy) fn serve_http1(
     deadline::bound(&mut parts, &mut exchange);
     let version = parts.version;
     let is_head = parts.method == Method::HEAD;
-    site.log(&parts, &mut exchange);
+    site.note(&mut parts, &mut exchange);
     // A block for the same reason as in `forward`: the engine moves this future.
     async move {
         let answering = Answering {
@@ -247,7 +247,7 @@ impl Answering<'_> {
         }
         let protocol = self.exchange.protocol();
         if protocol == Protocol::Grpc {
-            forwarded.say_grpc(self.web.as_deref());
+            forwarded.say_grpc(self.web.as_deref(), &self.exchange);
         }
         let Forwarded {
             head: mut parts,

@@ -13,7 +13,7 @@ use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::web::Web;
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
-use super::{date, deadline, grpc, head, headers, health};
+use super::{date, deadline, grpc, head, headers, health, status};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -79,7 +79,7 @@ pub(in crate::proxy) fn serve_http2(
 impl Stream {
     fn run(mut self, mut parts: Parts, incoming: RecvStream) -> impl Future<Output = ()> + Send {
         let site = Arc::clone(&self.site);
-        site.log(&parts, &mut self.exchange);
+        site.note(&mut parts, &mut self.exchange);
         deadline::bound(&mut parts, &mut self.exchange);
         async move {
             if health::is_asked(&site, &parts, self.exchange.protocol()) {
@@ -263,7 +263,7 @@ impl Stream {
     ) -> impl Future<Output = ()> + Send + use<> {
         self.exchange.answered(forwarded.head.status.as_u16());
         if self.exchange.protocol() == Protocol::Grpc {
-            forwarded.say_grpc(self.web.as_deref());
+            forwarded.say_grpc(self.web.as_deref(), &self.exchange);
         }
         let Forwarded {
             mut head,
@@ -295,9 +295,22 @@ impl Stream {
                     self.guard.scope().limited(Limit::SendIdle);
                     pump.reset(Reason::CANCEL);
                 }
-                Some(End::Broken(error)) if self.lost(&error) => pump.farewell(grpc::lost()),
-                Some(End::Broken(error)) => pump.reset(reason(&error)),
+                Some(End::Broken(error)) => self.broken(&error, &mut pump),
             }
+        }
+    }
+
+    /// The server broke its answer off.
+    fn broken(&self, error: &Error, pump: &mut Pump) {
+        if let Some(notes) = self.exchange.notes() {
+            notes.failed(error.kind());
+        }
+        if self.lost(error) {
+            let fields = grpc::lost();
+            status::tell(&self.exchange, &fields);
+            pump.farewell(fields);
+        } else {
+            pump.reset(reason(error));
         }
     }
 
@@ -376,11 +389,13 @@ impl Stream {
 
     /// The status of a call that is due.
     fn last_word(&self) -> HeaderMap {
-        if self.exchange.is_due() {
+        let fields = if self.exchange.is_due() {
             grpc::farewell(self.exchange.is_due_with_server())
         } else {
             grpc::expired()
-        }
+        };
+        status::tell(&self.exchange, &fields);
+        fields
     }
 
     /// The call has had its last word.

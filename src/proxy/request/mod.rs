@@ -7,7 +7,8 @@
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
 //! stream (`pump`); `events` knows where an event stream may end early.
 //! A tunnel's handshake is `websocket`'s, gRPC-Web is made gRPC by `web`, and
-//! `health` answers in place of a server when it is asked for. Whatever the
+//! `health` answers in place of a server when it is asked for, and `status` hears
+//! what a call came to, for who records it. Whatever the
 //! proxy must say itself is said by `answer`.
 //!
 //! Invariant: at any moment of this a deadline can end the exchange in its
@@ -30,6 +31,7 @@ mod pump;
 mod reply;
 mod route;
 mod sites;
+mod status;
 mod web;
 mod websocket;
 

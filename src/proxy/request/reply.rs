@@ -163,7 +163,10 @@ impl http_body::Body for Reply {
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         match &frame {
             None => this.finish(),
-            Some(Err(_)) => {
+            Some(Err(error)) => {
+                if let Some(notes) = this.exchange.as_ref().and_then(RequestGuard::notes) {
+                    notes.failed(error.kind());
+                }
                 this.answers.break_off(this.until_close);
                 this.exchange = None;
             }

@@ -8,9 +8,12 @@ use super::head;
 use super::sites::Sites;
 use crate::config::{self as model, HostPattern};
 use crate::drain::Protocol;
-use crate::proxy::registry::{AccessLog, Berth, ConnectionGuard, Ends, Record, RequestGuard};
+use crate::proxy::registry::{
+    AccessLog, Asked, Berth, ConnectionGuard, Ends, Memo, Record, RequestGuard,
+};
 use crate::proxy::upstream::Pool;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::traces::Tracer;
 use http::request::Parts;
 use rustls::ServerConfig;
 use std::sync::{Arc, Weak};
@@ -25,6 +28,8 @@ pub struct Site {
     unrouted: Arc<RouteMetrics>,
     /// How each exchange is logged, if it is.
     access: Option<Arc<AccessLog>>,
+    /// Which exchanges are recorded, if any.
+    tracer: Option<Arc<Tracer>>,
     /// Where its successor will be.
     home: Weak<Sites>,
 }
@@ -60,7 +65,7 @@ impl Site {
         tls: Option<Arc<ServerConfig>>,
         pools: &[&Arc<Pool>],
         metrics: &Metrics,
-        access: Option<Arc<AccessLog>>,
+        (access, tracer): (Option<Arc<AccessLog>>, Option<Arc<Tracer>>),
     ) -> Self {
         let rules = listener.serves.routes().iter().cloned();
         let routes = rules
@@ -82,6 +87,7 @@ impl Site {
             routes,
             unrouted,
             access,
+            tracer,
             home: Weak::new(),
         }
     }
@@ -153,12 +159,30 @@ impl Site {
         routes.filter(move |route| fits(&route.rule.host, host))
     }
 
-    /// Note for the access log what is asked, if there is such a log.
-    pub(super) fn log(&self, head: &Parts, exchange: &mut RequestGuard) {
-        if let Some(log) = &self.access {
+    /// Note what is asked, if the exchange is to be told of. Who records it is
+    /// named in its head from here on.
+    pub(super) fn note(&self, head: &mut Parts, exchange: &mut RequestGuard) {
+        let begun = self.tracer.as_ref().and_then(|tracer| {
+            let begun = tracer.asked(&mut head.headers)?;
+            Some((Arc::clone(tracer), begun))
+        });
+        if self.access.is_some() || begun.is_some() {
             let host = head::host(head).unwrap_or_default();
-            let asked = log.asked(&head.method, host, &head.uri, &head.headers);
-            exchange.log(log, Some(asked));
+            let asked = Asked::of(head, host, self.secure(), self.access.as_deref());
+            let access = self.access.as_ref();
+            exchange.remember(Memo::new(access, begun, Some(asked), exchange.record()));
+        }
+    }
+
+    /// The same of a tunnel, in which nothing is asked.
+    fn note_tunnel(&self, exchange: &mut RequestGuard) {
+        let begun = self.tracer.as_ref().and_then(|tracer| {
+            let begun = tracer.begin()?;
+            Some((Arc::clone(tracer), begun))
+        });
+        if self.access.is_some() || begun.is_some() {
+            let access = self.access.as_ref();
+            exchange.remember(Memo::new(access, begun, None, exchange.record()));
         }
     }
 
@@ -178,9 +202,7 @@ impl Site {
         let route = self.route(name.unwrap_or_default(), "")?;
         let mut exchange = guard.begin(Protocol::Tcp);
         exchange.routed(&route.metrics);
-        if let Some(log) = &self.access {
-            exchange.log(log, None);
-        }
+        self.note_tunnel(&mut exchange);
         Some(TcpExchange {
             exchange,
             pool: Arc::clone(&route.pool),

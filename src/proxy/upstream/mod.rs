@@ -28,11 +28,13 @@ mod server;
 mod tests;
 mod tls;
 mod tried;
+mod whose;
 
 pub use http1::{Http1Lease, SendError};
 pub use multiplex::Http2Lease;
 pub use pool::{Lease, Pool};
 pub use tried::Tried;
+pub use whose::Whose;
 
 /// The bytes of a dialled connection, clear text or TLS.
 pub type Stream = pingora_core::protocols::Stream;

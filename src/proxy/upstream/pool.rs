@@ -19,10 +19,11 @@ use super::http1::Http1Lease;
 use super::idle::{IDLE_LIMIT, Idle, Sender};
 use super::multiplex::{Http2Lease, Multiplexer};
 use super::tried::Tried;
+use super::whose::Whose;
 use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::drain::Timestamp;
-use crate::proxy::registry::{Ends, Gate, Mooring};
+use crate::proxy::registry::{Gate, Mooring};
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::Stream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -139,17 +140,18 @@ impl Pool {
     /// [`Error::ConnectTimeout`] when all have failed.
     pub async fn lease(
         self: &Arc<Self>,
-        client: Option<&Ends>,
+        whose: impl Into<Whose<'_>>,
         tried: &mut Tried,
     ) -> Result<Lease> {
+        let whose = whose.into();
         if self.upstream.names_clients() {
-            return Box::pin(self.lease_alone(client, tried)).await;
+            return Box::pin(self.lease_alone(whose, tried)).await;
         }
         if let Some(lease) = self.lease_idle(tried) {
             return Ok(lease);
         }
         // Boxed: rare and large, it would make every exchange's future so.
-        Box::pin(self.lease_slowly(tried)).await
+        Box::pin(self.lease_slowly(whose, tried)).await
     }
 
     /// The same without waiting, if it can be had at once.
@@ -171,12 +173,21 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Self::lease`].
-    pub async fn dial(&self, client: Option<&Ends>, tried: &mut Tried) -> Result<(Stream, usize)> {
+    pub async fn dial(
+        &self,
+        whose: impl Into<Whose<'_>>,
+        tried: &mut Tried,
+    ) -> Result<(Stream, usize)> {
+        let whose = whose.into();
         let mut last = None;
         while let Some(server) = self.select(*tried) {
-            match Box::pin(dial::open(&self.upstream, server, client)).await {
+            let since = whose.since();
+            match Box::pin(dial::open(&self.upstream, server, whose.client)).await {
                 Ok(stream) => return Ok((stream, server)),
-                Err(failure) => last = Some(self.failed(server, failure, tried)),
+                Err(failure) => {
+                    let error = self.failed(server, failure, tried);
+                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
+                }
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
@@ -221,9 +232,10 @@ impl Pool {
         }
     }
 
-    async fn lease_slowly(self: &Arc<Self>, tried: &mut Tried) -> Result<Lease> {
+    async fn lease_slowly(self: &Arc<Self>, whose: Whose<'_>, tried: &mut Tried) -> Result<Lease> {
         let mut last = None;
         while let Some(server) = self.select(*tried) {
+            let since = whose.since();
             let leased = match self.upstream.http {
                 UpstreamHttp::H1 => self.lease_http1(server).await,
                 UpstreamHttp::H2 | UpstreamHttp::Auto => self.lease_http2(server).await,
@@ -232,22 +244,22 @@ impl Pool {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
                 Err(_) if self.is_shut(server) => tried.mark(server),
-                Err(failure) => last = Some(self.failed(server, failure, tried)),
+                Err(failure) => {
+                    let error = self.failed(server, failure, tried);
+                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
+                }
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
     }
 
     /// A connection that is one exchange's own.
-    async fn lease_alone(
-        self: &Arc<Self>,
-        client: Option<&Ends>,
-        tried: &mut Tried,
-    ) -> Result<Lease> {
+    async fn lease_alone(self: &Arc<Self>, whose: Whose<'_>, tried: &mut Tried) -> Result<Lease> {
         let mut last = None;
         while let Some(server) = self.select(*tried) {
+            let since = whose.since();
             let generation = self.generation(server);
-            let leased = match dial::connect(&self.upstream, server, client).await {
+            let leased = match dial::connect(&self.upstream, server, whose.client).await {
                 Ok(Connected::Http1(sender)) => Ok(self.http1(server, generation, sender, false)),
                 // It is in no fleet, so it closes with its one stream.
                 Ok(Connected::Http2(connection)) => connection
@@ -260,7 +272,10 @@ impl Pool {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
                 Err(_) if self.is_shut(server) => tried.mark(server),
-                Err(failure) => last = Some(self.failed(server, failure, tried)),
+                Err(failure) => {
+                    let error = self.failed(server, failure, tried);
+                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
+                }
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))

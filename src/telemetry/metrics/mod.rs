@@ -21,6 +21,7 @@ mod route;
 pub use family::{Family, Histogram, Labels};
 pub use route::RouteMetrics;
 
+use crate::telemetry::traces::Counts;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ pub struct Metrics {
     reload_failed: AtomicBool,
     /// By what started it, and how it ended.
     hooks: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    spans: Arc<Counts>,
 }
 
 impl Default for Metrics {
@@ -103,6 +105,7 @@ impl Default for Metrics {
             reloads: Default::default(),
             reload_failed: AtomicBool::new(false),
             hooks: Mutex::default(),
+            spans: Arc::default(),
         }
     }
 }
@@ -167,6 +170,12 @@ impl Metrics {
         self.hooks.lock().entry((on, end)).or_default();
     }
 
+    /// Where spans are counted.
+    #[must_use]
+    pub fn spans(&self) -> &Arc<Counts> {
+        &self.spans
+    }
+
     /// Count a hook by the occasion that started it and how it ended.
     pub fn hook_ended(&self, on: &'static str, end: &'static str) {
         *self.hooks.lock().entry((on, end)).or_default() += 1;
@@ -190,6 +199,7 @@ impl Metrics {
         ];
         let routes = self.routes.lock().clone();
         families.extend(route::families(&routes));
+        families.extend(self.spans.families());
         families.extend(derived);
         families
     }

@@ -11,6 +11,7 @@
 pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod clients;
+pub(crate) mod collector;
 pub(crate) mod consul;
 pub(crate) mod load;
 pub(crate) mod manager;

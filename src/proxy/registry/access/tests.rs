@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::config;
-use crate::drain::{CutReason, Farewell, Orders};
-use crate::proxy::registry::{ConnectionGuard, Registry};
+use crate::drain::{CutReason, Farewell, Orders, Outcome, Protocol, Timestamp};
+use crate::proxy::registry::{Asked, ConnectionGuard, Registry};
 use crate::telemetry::metrics::RouteMetrics;
 use serde_json::Value;
+use std::sync::atomic::Ordering::Relaxed;
 
 const NOW: Duration = Duration::from_micros(1_763_942_400_000_250);
 
@@ -24,25 +25,32 @@ impl Scene {
         }
     }
 
-    fn access(&self, form: AccessForm, request: &http::Request<()>) -> Access {
+    fn memo(&self, form: AccessForm, request: &http::Request<()>) -> Box<Memo> {
         let log = AccessLog::of(form);
         let host = request.uri().host().unwrap_or_default();
-        let asked = log.asked(request.method(), host, request.uri(), request.headers());
-        Access::new(&log, Some(asked), self.guard.record())
+        let (head, ()) = request.clone().into_parts();
+        let asked = Asked::of(&head, host, false, Some(&log));
+        Memo::new(Some(&log), None, Some(asked), self.guard.record())
     }
 
-    fn line(&self, access: &Access, code: u16, outcome: Outcome) -> String {
+    fn line(&self, memo: &Memo, code: u16, outcome: Outcome) -> String {
         let answered = Answered {
             protocol: Protocol::Http1,
             code,
             sent: 2,
+            began: Timestamp::ZERO,
             took: Duration::from_micros(1_500),
             outcome,
             route: Some(&self.route),
         };
-        let line = access.line(self.guard.record(), &answered, NOW);
+        let line = written(memo, self.guard.record(), &answered);
         String::from_utf8(line).expect("text")
     }
+}
+
+fn written(memo: &Memo, record: &Record, answered: &Answered<'_>) -> Vec<u8> {
+    let log = memo.log.as_deref().expect("a log");
+    memo.line(log, record, answered, NOW)
 }
 
 fn template(text: &str) -> AccessForm {
@@ -71,12 +79,12 @@ fn the_usual_line_says_what_operators_ask_for() {
         .header("x-request-id", "4711")
         .body(())
         .expect("good");
-    let access = scene.access(config::usual_access(false), &request);
-    access.notes().received(7);
-    access.notes().asks(&"10.0.0.1:80".into());
-    access.notes().asks(&"10.0.0.2:80".into());
-    access.notes().answered();
-    let line = scene.line(&access, 200, Outcome::Finished);
+    let memo = scene.memo(config::usual_access(false), &request);
+    memo.notes.received(7);
+    memo.notes.asks(&"10.0.0.1:80".into(), None);
+    memo.notes.asks(&"10.0.0.2:80".into(), None);
+    memo.notes.answered(200);
+    let line = scene.line(&memo, 200, Outcome::Finished);
     let mut line: Value = serde_json::from_str(&line).expect("JSON");
     let took = line["upstream_us"].take();
     assert!(took.is_u64(), "{took}");
@@ -108,7 +116,7 @@ fn the_usual_line_says_what_operators_ask_for() {
 #[test]
 fn a_line_says_why_an_exchange_ended() {
     let scene = Scene::new();
-    let access = scene.access(template("{status} {outcome} {what}"), &hostile());
+    let memo = scene.memo(template("{status} {outcome} {what}"), &hostile());
     for (code, outcome, line) in [
         (200, Outcome::Finished, "200 finished -\n"),
         (499, Outcome::Finished, "499 finished client_left\n"),
@@ -119,7 +127,7 @@ fn a_line_says_why_an_exchange_ended() {
         ),
         (200, Outcome::Cut(CutReason::Operator), "200 cut operator\n"),
     ] {
-        assert_eq!(scene.line(&access, code, outcome), line);
+        assert_eq!(scene.line(&memo, code, outcome), line);
     }
 }
 
@@ -134,8 +142,8 @@ fn hostile_values_stay_within_their_json_string() {
         "status",
     ];
     let fields = fields.map(|name| AccessField::named(name).expect(name));
-    let access = scene.access(AccessForm::Json(fields.to_vec()), &hostile());
-    let line = scene.line(&access, 404, Outcome::Finished);
+    let memo = scene.memo(AccessForm::Json(fields.to_vec()), &hostile());
+    let line = scene.line(&memo, 404, Outcome::Finished);
     assert_eq!(line.matches('\n').count(), 1, "{line}");
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(line["path"], "/a\"b?c={d}\\e");
@@ -153,8 +161,8 @@ fn hostile_values_stay_within_their_json_string() {
 fn hostile_values_stay_within_their_quotes() {
     let scene = Scene::new();
     let form = template("{client} \"{path}\" \"{user_agent}\" {request.x-tenant} {referer}");
-    let access = scene.access(form, &hostile());
-    let line = scene.line(&access, 404, Outcome::Finished);
+    let memo = scene.memo(form, &hostile());
+    let line = scene.line(&memo, 404, Outcome::Finished);
     let expected = "192.0.2.7 \"/a\\x22b?c={d}\\x5Ce\" \
                     \"\\x22},{\\x22status\\x22:200,\\x22x\\x22:\\x22\\xEF\\xBF\\xBD\\xC3\\xA9\\x09\\x5C\" - -\n";
     assert_eq!(line, expected);
@@ -166,17 +174,36 @@ fn a_tunnel_says_what_its_connection_carried() {
     let log = AccessLog::of(template("{protocol} {method} {status} {received} {sent}"));
     let record = scene.guard.record();
     record.received.fetch_add(100, Relaxed);
-    let access = Access::new(&log, None, record);
+    let memo = Memo::new(Some(&log), None, None, record);
     record.received.fetch_add(5, Relaxed);
     record.sent.fetch_add(9, Relaxed);
     let answered = Answered {
         protocol: Protocol::Tcp,
         code: 0,
         sent: 0,
+        began: Timestamp::ZERO,
         took: Duration::ZERO,
         outcome: Outcome::Finished,
         route: None,
     };
-    let line = access.line(record, &answered, NOW);
+    let line = written(&memo, record, &answered);
     assert_eq!(String::from_utf8_lossy(&line), "tcp - - 5 9\n");
+}
+
+#[test]
+fn a_line_names_the_trace_that_its_client_named() {
+    let scene = Scene::new();
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for (parent, said) in [
+        (format!("00-{trace}-b7ad6b7169203331-00"), trace),
+        (format!("00-{trace}-b7ad6b7169203331-0"), "-"),
+    ] {
+        let request = http::Request::get("http://a/").header("traceparent", parent);
+        let request = request.body(()).expect("good");
+        let memo = scene.memo(template("{trace}"), &request);
+        assert_eq!(
+            scene.line(&memo, 200, Outcome::Finished),
+            format!("{said}\n")
+        );
+    }
 }

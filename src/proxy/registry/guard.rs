@@ -304,6 +304,9 @@ impl Drop for RequestGuard {
             }
         }
         if let Some(memo) = self.memo.take() {
+            if let (Some(metrics), Some((_, begun))) = (&self.metrics, &memo.trace) {
+                metrics.exemplify(self.protocol, took, begun.ids, clock::unix());
+            }
             let answered = Answered {
                 protocol: self.protocol,
                 code: self.code,

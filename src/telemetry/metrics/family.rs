@@ -9,6 +9,7 @@
 //! Deliberately absent: keeping anything. A family lives for one scrape.
 
 use super::Format;
+use crate::telemetry::traces::Ids;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -16,7 +17,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// The labels of one sample, in the order in which they are written.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +57,27 @@ enum Value {
     Histogram(Histogram),
 }
 
+/// An observation that is a trace, too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Example {
+    pub(super) ids: Ids,
+    pub(super) value: f64,
+    /// When, since the Unix epoch.
+    pub(super) unix: Duration,
+}
+
+/// What follows the count of a bucket (`OpenMetrics`, "Exemplars").
+impl fmt::Display for Example {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ids { trace, span } = self.ids;
+        let (value, unix) = (self.value, self.unix.as_secs_f64());
+        write!(
+            f,
+            " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {value} {unix:.3}"
+        )
+    }
+}
+
 /// Observations by bucket.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -62,6 +85,8 @@ pub struct Histogram {
     /// Upper bound and the observations in this bucket alone; the last bound
     /// is infinite.
     buckets: Vec<(f64, u64)>,
+    /// One for each bucket, or none at all.
+    examples: Vec<Option<Example>>,
 }
 
 impl Histogram {
@@ -79,7 +104,12 @@ impl Histogram {
         Self {
             sum,
             buckets: bounds.zip(counts).collect(),
+            examples: Vec::new(),
         }
+    }
+
+    pub(super) fn with_examples(self, examples: Vec<Option<Example>>) -> Self {
+        Self { examples, ..self }
     }
 
     /// Count one observation.
@@ -200,6 +230,7 @@ pub(super) fn text(families: Vec<Family>, format: Format) -> String {
         .filter(|family| matches!(family.kind, MetricType::Counter))
         .map(|family| family.name)
         .collect();
+    let examples = examples(&families);
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(families)));
     let mut text = String::new();
@@ -207,9 +238,51 @@ pub(super) fn text(families: Vec<Family>, format: Format) -> String {
     // text without its end mark would be refused by the scraper.
     let _ = encode(&mut text, &registry);
     match format {
-        Format::OpenMetrics => text,
+        Format::OpenMetrics => exemplified(text, examples),
         Format::Text => plain(&text, &counters),
     }
+}
+
+/// The families that have examples: what their buckets' lines begin with, and
+/// what belongs to each of these, in the order of the text.
+fn examples(families: &[Family]) -> Vec<(String, Vec<Option<Example>>)> {
+    let of = |family: &Family| {
+        let mut examples = Vec::new();
+        for (_, value) in &family.samples {
+            if let Value::Histogram(histogram) = value {
+                let own = histogram.examples.iter().copied();
+                let own = own.chain(std::iter::repeat(None));
+                examples.extend(own.take(histogram.buckets.len()));
+            }
+        }
+        let any = examples.iter().any(Option::is_some);
+        any.then(|| (format!("{}_bucket{{", family.name), examples))
+    };
+    families.iter().filter_map(of).collect()
+}
+
+/// The text with its examples: the encoder takes none from outside.
+fn exemplified(text: String, examples: Vec<(String, Vec<Option<Example>>)>) -> String {
+    if examples.is_empty() {
+        return text;
+    }
+    let mut examples: Vec<_> = examples
+        .into_iter()
+        .map(|(beginning, examples)| (beginning, examples.into_iter()))
+        .collect();
+    let mut whole = String::with_capacity(text.len() + 128 * examples.len());
+    for line in text.lines() {
+        whole.push_str(line);
+        let own = examples
+            .iter_mut()
+            .find(|(beginning, _)| line.starts_with(beginning.as_str()));
+        if let Some(example) = own.and_then(|(_, examples)| examples.next().flatten()) {
+            // Writing into a string cannot fail.
+            let _ = write!(whole, "{example}");
+        }
+        whole.push('\n');
+    }
+    whole
 }
 
 /// The same in the older format: counters are called there what their samples

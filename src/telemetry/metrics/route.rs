@@ -1,16 +1,19 @@
 //! What is counted of requests, by listener, route and upstream.
 //!
 //! Invariant: [`RouteMetrics::record`] is three additions to atomics and
-//! [`RouteMetrics::lasted`] one; the count of a histogram is the sum of its
+//! [`RouteMetrics::lasted`] one; only what is recorded as a trace takes a lock, its
+//! bucket's, to be named as its example; the count of a histogram is the sum of its
 //! buckets and is not kept.
 //!
 //! Deliberately absent: anything kept by server or by client address.
 
 use super::codes::{self, SLOTS};
-use super::family::{Family, Histogram, Labels};
+use super::family::{Example, Family, Histogram, Labels};
 use crate::drain::{History, Protocol};
-use std::sync::Arc;
+use crate::telemetry::traces::Ids;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The upper bounds of the duration buckets, in seconds, and the same in
@@ -56,7 +59,11 @@ struct Counters {
     micros: AtomicU64,
     /// What came to its own end, as finely as a forecast needs it.
     lasted: [AtomicU64; History::BUCKETS],
+    /// The last one of each bucket that was recorded; room is made for the first.
+    examples: OnceLock<Box<Examples>>,
 }
+
+type Examples = [Mutex<Option<Example>>; BOUNDS.len() + 1];
 
 impl Default for Counters {
     fn default() -> Self {
@@ -65,6 +72,7 @@ impl Default for Counters {
             buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1],
             micros: AtomicU64::new(0),
             lasted: [const { AtomicU64::new(0) }; History::BUCKETS],
+            examples: OnceLock::new(),
         }
     }
 }
@@ -97,6 +105,22 @@ impl RouteMetrics {
         counters.codes[codes::slot(code)].fetch_add(1, Relaxed);
         counters.buckets[bucket].fetch_add(1, Relaxed);
         counters.micros.fetch_add(micros, Relaxed);
+    }
+
+    /// Name one that is recorded as an example of its bucket: what ended at `unix`
+    /// since the epoch. Not for exchanges that nobody records.
+    pub fn exemplify(&self, protocol: Protocol, took: Duration, ids: Ids, unix: Duration) {
+        let counters = &self.by_protocol[protocol as usize];
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|(_, bound)| *bound < micros);
+        let examples = counters
+            .examples
+            .get_or_init(|| Box::new([const { Mutex::new(None) }; BOUNDS.len() + 1]));
+        *examples[bucket].lock() = Some(Example {
+            ids,
+            value: took.as_secs_f64(),
+            unix,
+        });
     }
 
     /// Note how long an exchange lasted that came to its own end.
@@ -153,11 +177,11 @@ impl Counters {
         }
         let micros = self.micros.load(Relaxed);
         let bounds = BOUNDS.map(|(seconds, _)| seconds);
-        Some(Histogram::read(
-            &bounds,
-            &counts,
-            Duration::from_micros(micros).as_secs_f64(),
-        ))
+        let sum = Duration::from_micros(micros).as_secs_f64();
+        let examples = self.examples.get().map_or_else(Vec::new, |examples| {
+            examples.iter().map(|one| *one.lock()).collect()
+        });
+        Some(Histogram::read(&bounds, &counts, sum).with_examples(examples))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::drain::Protocol;
+use crate::telemetry::traces::Parent;
 
 fn lines(text: &str, beginning: &str) -> Vec<String> {
     let found = text.lines().filter(|line| line.starts_with(beginning));
@@ -171,4 +172,35 @@ fn the_older_format_names_counters_after_their_samples() {
         assert!(text.lines().any(|one| one == line), "{line}\n{text}");
     }
     assert!(!text.contains("# EOF"));
+}
+
+#[test]
+fn what_is_recorded_is_named_as_an_example_of_its_bucket() {
+    let metrics = Metrics::new();
+    let route = metrics.route("web", "web/0", "site");
+    let other = metrics.route("web", "web/1", "site");
+    let took = Duration::from_millis(7);
+    let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let ids = Parent::read(parent).expect("good").ids;
+    for route in [&route, &other] {
+        route.record(Protocol::Http1, 200, took);
+        route.record(Protocol::Grpc, 200, took);
+    }
+    let unix = Duration::from_millis(1_763_942_400_250);
+    other.exemplify(Protocol::Http1, took, ids, unix);
+    let text = metrics.encode(Vec::new(), Format::OpenMetrics);
+    let named: Vec<_> = text.lines().filter(|line| line.contains(" # {")).collect();
+    assert_eq!(
+        named,
+        [
+            "ebbtide_request_duration_seconds_bucket{le=\"0.01\",listener=\"web\",\
+             route=\"web/1\",upstream=\"site\",protocol=\"http1\"} 1 # \
+             {trace_id=\"0af7651916cd43dd8448eb211c80319c\",span_id=\"b7ad6b7169203331\"} \
+             0.007 1763942400.250"
+        ]
+    );
+    assert!(text.ends_with("# EOF\n"));
+    // The older format has no place for them.
+    let plain = metrics.encode(Vec::new(), Format::Text);
+    assert!(!plain.contains("trace_id"), "{plain}");
 }

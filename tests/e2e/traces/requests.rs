@@ -49,6 +49,15 @@ fn held_together(got: &Got, server: &Server) {
     assert_eq!(told(server, "tracestate"), ["a=1,b=2"]);
 }
 
+/// The metrics in the format that has a place for examples.
+async fn open_metrics(proxy: &Proxy) -> String {
+    let mut client = Http1::connect(proxy.admin()).await;
+    let request = asks("/metrics", &[("accept", "application/openmetrics-text")]);
+    let answer = client.send(request).await.expect("an answer");
+    let reply = Http1::whole(answer).await.expect("whole");
+    reply.text().to_owned()
+}
+
 async fn is_recorded(collector: Collector, protocol: &str) {
     let server = Server::http1().await;
     let more = format!(
@@ -70,6 +79,10 @@ async fn is_recorded(collector: Collector, protocol: &str) {
     let line = proxy.until_event("access", |_| true).await;
     assert_eq!(line["trace"], TRACE, "{line}");
     until_counter(&proxy, "ebbtide_traces_exported_total ", |count| count == 2).await;
+    // The metrics name it, who asks for a format that can.
+    let metrics = open_metrics(&proxy).await;
+    let example = format!("# {{trace_id=\"{TRACE}\",span_id=\"{}\"}}", one(&got).id);
+    assert!(metrics.contains(&example), "{metrics}");
     drop(client);
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit().await.code(), Some(0));

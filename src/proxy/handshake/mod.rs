@@ -16,6 +16,7 @@ mod proxied;
 mod proxy_header;
 mod shake;
 mod tls;
+mod traced;
 
 pub(super) use tls::server_config;
 
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use traced::Recording;
 
 /// How long an alert is guarded from a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -168,7 +170,12 @@ async fn open_tls(
 ) -> Result<(Edge, Spoken), Ended> {
     first_byte(site, guard, &socket).await?;
     guard.enter(State::TlsHandshake);
-    let tls = Box::pin(shake_hands(site, guard, socket, config)).await?;
+    let recording = Recording::begin(site);
+    let shaken = Box::pin(shake_hands(site, guard, socket, config)).await;
+    if let Some(recording) = recording {
+        recording.end(guard, &shaken);
+    }
+    let tls = shaken?;
     if let Some([shown, ..]) = tls.get_ref().1.peer_certificates() {
         guard.client.set_certificate(identity::of(shown));
     }

@@ -46,6 +46,7 @@ pub use memo::{Asked, Memo, Notes};
 pub use record::{Record, State};
 pub use scope::{Heard, Scope};
 pub use tally::{Drained, HeaderFlaw, Sums};
+pub(in crate::proxy) use traced::{DRAINING, Moment};
 
 use crate::drain::{
     Compared, CutReason, Farewell, Orders, Protocol, Timestamp, Told, Verdict, Watch,

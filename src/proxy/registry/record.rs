@@ -15,6 +15,7 @@ use super::outcome::{decode, encode};
 use super::scope::Scope;
 use crate::clock;
 use crate::drain::{Doing, LateRequests, Orders, Outcome, Protocol, Protocols, Timestamp};
+use crate::telemetry::traces::Ids;
 use futures_util::task::AtomicWaker;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -132,6 +133,8 @@ pub struct Record {
     farewell: AtomicU8,
     cut: AtomicU8,
     worst: AtomicU8,
+    /// The span of its TLS handshake, if that was recorded.
+    handshake: OnceLock<Box<Ids>>,
     /// Woken when the orders change; the connection's own task waits here.
     pub(in crate::proxy) waker: AtomicWaker,
     /// Told when a deadline comes; tasks of single exchanges wait here.
@@ -167,9 +170,20 @@ impl Record {
             farewell: AtomicU8::new(0),
             cut: AtomicU8::new(0),
             worst: AtomicU8::new(0),
+            handshake: OnceLock::new(),
             waker: AtomicWaker::new(),
             deadline: Notify::new(),
         }
+    }
+
+    /// Note the span of its TLS handshake.
+    pub(in crate::proxy) fn set_handshake(&self, ids: Ids) {
+        // There is one handshake.
+        let _ = self.handshake.set(Box::new(ids));
+    }
+
+    pub(super) fn handshake(&self) -> Option<Ids> {
+        self.handshake.get().map(|ids| **ids)
     }
 
     /// Name of the listener that accepted it.

@@ -130,6 +130,8 @@ struct Recorded {
     ended: Moment,
     /// The drain that ended it.
     ended_by: Option<Ids>,
+    /// The handshake of its connection.
+    handshake: Option<Ids>,
     in_drain: bool,
 }
 
@@ -147,6 +149,11 @@ impl Moment {
             now: clock::now(),
             unix: clock::unix(),
         }
+    }
+
+    /// It, since the Unix epoch.
+    pub(in crate::proxy) const fn unix_now(self) -> Duration {
+        self.unix
     }
 
     /// Another instant, since the Unix epoch.
@@ -201,6 +208,7 @@ impl Memo {
             began: answered.began,
             ended,
             ended_by: drain.map(|drain| drain.ids()),
+            handshake: record.handshake(),
             in_drain: record.scope.drained_since(answered.began) || on_drained,
         };
         tracer.traces().offer(Box::new(recorded));
@@ -336,6 +344,9 @@ impl Recorded {
         span.text("ebbtide.outcome", self.outcome.as_str());
         if let Some(what) = self.what {
             span.text("ebbtide.what", what);
+        }
+        if let Some(handshake) = self.handshake {
+            span.link(handshake, "handshake");
         }
         if let Some(drain) = self.ended_by {
             span.link(drain, "ended_by");

@@ -121,6 +121,11 @@ impl Site {
         self.tls.as_ref()
     }
 
+    /// Decides what is recorded, if anything is.
+    pub(in crate::proxy) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.as_ref()
+    }
+
     /// Whether clients speak TLS to this listener.
     #[must_use]
     pub fn secure(&self) -> bool {

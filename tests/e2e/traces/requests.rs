@@ -246,3 +246,47 @@ async fn a_tunnel_is_a_span_and_says_what_it_carried() {
     assert_eq!(span.says("http.request.body.size"), "6");
     assert_eq!(got.under(span).len(), 1);
 }
+
+#[tokio::test]
+async fn a_handshake_is_a_span_and_its_exchanges_point_to_it() {
+    let (collector, server) = (Collector::grpc().await, Server::http1().await);
+    let config = site(&process(collector.address, "ratio = 1"), &server);
+    let tls = "listen = \"127.0.0.1:0\"\ntls = { cert = \"site.pem\", key = \"site.key\" }";
+    let proxy = Proxy::start(&config.replace("listen = \"127.0.0.1:0\"", tls)).await;
+    let wire = proxy
+        .certificate()
+        .connect(proxy.address("web"), "http/1.1")
+        .await;
+    let mut client = Http1::over(wire).await;
+    assert_eq!(client.get("/").await.expect("an answer").status, 200);
+    let got = collector.until("spans", |got| got.spans.len() == 3).await;
+    let named = got.named("tls_handshake");
+    let [handshake] = named[..] else {
+        panic!("{got:#?}")
+    };
+    for (key, expected) in [
+        ("tls.established", "true"),
+        ("tls.protocol.version", "1.3"),
+        ("tls.next_protocol", "http/1.1"),
+        ("client.address", "127.0.0.1"),
+        ("ebbtide.listener", "web"),
+    ] {
+        assert_eq!(handshake.says(key), expected, "{key}: {handshake:#?}");
+    }
+    let span = one(&got);
+    assert_eq!(span.says("url.scheme"), "https");
+    assert_eq!(
+        span.says("ebbtide.connection"),
+        handshake.says("ebbtide.connection")
+    );
+    let named = (handshake.trace.clone(), handshake.id.clone());
+    assert_eq!(span.links(), [named]);
+
+    // One that fails is a span as well, and says why.
+    let mut other = Raw::connect(proxy.address("web")).await;
+    other.send("GET / HTTP/1.1\r\n\r\n").await.expect("sent");
+    let got = collector.until("another", |got| got.spans.len() == 4).await;
+    let failed = got.spans.last().expect("there");
+    assert_eq!(failed.says("error.type"), "not_tls");
+    assert!(failed.failed());
+}

@@ -19,12 +19,15 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use prost::Message;
+use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tonic::metadata::AsciiMetadataValue as AsciiValue;
 use tonic::transport::server::TcpIncoming;
 
@@ -202,6 +205,27 @@ impl Collector {
             }
         });
         Self { address, got, task }
+    }
+
+    /// Where it is found behind TLS.
+    pub(crate) async fn over_tls(&self, tls: Arc<ServerConfig>) -> SocketAddr {
+        let (listener, address) = bind().await;
+        let behind = self.address;
+        tokio::spawn(async move {
+            let tls = TlsAcceptor::from(tls);
+            while let Ok((stream, _)) = listener.accept().await {
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let Ok(mut front) = tls.accept(stream).await else {
+                        return;
+                    };
+                    let mut back = TcpStream::connect(behind).await.expect("connected");
+                    // Whoever leaves first ends it.
+                    let _ = tokio::io::copy_bidirectional(&mut front, &mut back).await;
+                });
+            }
+        });
+        address
     }
 
     /// Wait until it has got what is wanted.

@@ -1,6 +1,7 @@
 //! Collectors that are down, slow, hang or answer garbage: what they cost.
 
 use super::*;
+use crate::support::certificate::Certificate;
 use crate::support::collector::Answer;
 use crate::support::proxy::Signal;
 
@@ -111,4 +112,36 @@ async fn what_a_collector_rejects_is_counted() {
     until_counter(&proxy, REJECTED, |count| count == 1).await;
     assert_eq!(counter(&proxy, EXPORTED).await, 1);
     exits(proxy).await;
+}
+
+#[tokio::test]
+async fn a_collector_behind_tls_proves_its_name() {
+    for (protocol, alpn) in [("grpc", "h2"), ("http", "http/1.1")] {
+        let collector = match protocol {
+            "grpc" => Collector::grpc().await,
+            _ => Collector::http(Answer::Good).await,
+        };
+        let (known, unknown) = (Certificate::new(), Certificate::new());
+        let address = collector.over_tls(known.server(&[alpn])).await;
+        let server = Server::http1().await;
+        let more = format!("ratio = 1\nprotocol = \"{protocol}\"\nca = \"ca/site.pem\"");
+        let config = site(&process(address, &more), &server);
+        let config = config.replace("http://127.0.0.1", "https://localhost");
+        let prepare = |of: &Certificate, directory: &std::path::Path| {
+            let folder = directory.join("ca");
+            std::fs::create_dir(&folder).expect("made");
+            of.write(&folder);
+        };
+        let proxy = Proxy::start_in(&config, |directory| prepare(&known, directory)).await;
+        get(&proxy, "/", &[]).await;
+        collector.until("spans", |got| got.spans.len() == 2).await;
+        exits(proxy).await;
+
+        let before = collector.got().spans.len();
+        let proxy = Proxy::start_in(&config, |directory| prepare(&unknown, directory)).await;
+        get(&proxy, "/", &[]).await;
+        until_counter(&proxy, FAILED, |count| count == 2).await;
+        exits(proxy).await;
+        assert_eq!(collector.got().spans.len(), before);
+    }
 }

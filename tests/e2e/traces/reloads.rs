@@ -45,7 +45,8 @@ async fn a_reload_turns_them_on_elsewhere_and_off() {
     reload(&proxy, &off).await;
     get(&proxy, "/after", &said).await;
     assert_eq!(told(&server, "traceparent"), [said[0].1]);
-    assert_eq!(counter(&proxy, "ebbtide_traces_exported_total ").await, 4);
+    let exported = "ebbtide_traces_exported_total ";
+    until_counter(&proxy, exported, |count| count == 4).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ demo: needs ## embedded backends, mixed load, a live drain and its receipt
 	@$(CARGO) build
 	@$(CARGO) run --quiet -- demo
 
-test: needs ## every test
+test: needs ## every test that needs no program of others
 	$(CARGO) test
 
 # What `make test` leaves to those who have the programs that it needs: add to it.

@@ -15,9 +15,9 @@ use super::record::Record;
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
 use crate::telemetry::traces::{
-    Begun, Ids, Kind, Span, SpanId, Spans, TRACEPARENT, TraceId, traceparent,
+    Begun, Ids, Kind, Span, SpanId, Spans, TRACEPARENT, TraceId, short, traceparent,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,10 +109,34 @@ impl Attempts {
     }
 }
 
+/// What was asked, as far as spans say it: not a byte of the client's head is
+/// kept beyond that while it waits to be sent.
+struct Requested {
+    method: Method,
+    host: Box<str>,
+    path: Box<str>,
+    agent: Option<Box<str>>,
+    secure: bool,
+}
+
+impl From<Asked> for Requested {
+    fn from(asked: Asked) -> Self {
+        let agent = asked.agent.as_ref();
+        let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        Self {
+            host: short(&asked.host).into(),
+            path: short(asked.uri.path()).into(),
+            agent: agent.map(|agent| short(&agent).into()),
+            secure: asked.secure,
+            method: asked.method,
+        }
+    }
+}
+
 /// What is handed over of an exchange that has ended.
 struct Recorded {
     begun: Begun,
-    asked: Option<Asked>,
+    asked: Option<Requested>,
     attempts: Attempts,
     connection: u64,
     listener: Arc<str>,
@@ -190,7 +214,7 @@ impl Memo {
         let on_drained = aboard.is_some_and(|berth| berth.orders().draining());
         let recorded = Recorded {
             bytes: self.bytes(record, answered),
-            asked: self.asked.take(),
+            asked: self.asked.take().map(Requested::from),
             begun,
             attempts,
             connection: record.id,
@@ -250,7 +274,7 @@ impl Recorded {
     fn name(&self) -> String {
         match (&self.asked, self.protocol) {
             (None, _) => "tunnel".to_owned(),
-            (Some(asked), Protocol::Grpc) => asked.uri.path().trim_start_matches('/').to_owned(),
+            (Some(asked), Protocol::Grpc) => asked.path.trim_start_matches('/').to_owned(),
             (Some(asked), _) => known_method(asked).unwrap_or("HTTP").to_owned(),
         }
     }
@@ -259,25 +283,22 @@ impl Recorded {
         let Some(asked) = &self.asked else { return };
         say_method(span, asked);
         span.text("url.scheme", if asked.secure { "https" } else { "http" });
-        span.text("url.path", asked.uri.path());
+        span.text("url.path", &asked.path);
         if !asked.host.is_empty() {
             span.text("server.address", &asked.host);
         }
         if let Some(agent) = &asked.agent {
-            span.text(
-                "user_agent.original",
-                String::from_utf8_lossy(agent.as_bytes()),
-            );
+            span.text("user_agent.original", agent);
         }
         self.say_call(span, asked);
     }
 
-    fn say_call(&self, span: &mut Span, asked: &Asked) {
+    fn say_call(&self, span: &mut Span, asked: &Requested) {
         if self.protocol != Protocol::Grpc {
             return;
         }
         span.text("rpc.system", "grpc");
-        let path = asked.uri.path().trim_start_matches('/');
+        let path = asked.path.trim_start_matches('/');
         if let Some((service, method)) = path.rsplit_once('/') {
             span.text("rpc.service", service);
             span.text("rpc.method", method);
@@ -407,7 +428,7 @@ impl Recorded {
 }
 
 /// The methods that everybody knows; others are a client's own words.
-fn known_method(asked: &Asked) -> Option<&str> {
+fn known_method(asked: &Requested) -> Option<&str> {
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
     ];
@@ -415,7 +436,7 @@ fn known_method(asked: &Asked) -> Option<&str> {
     KNOWN.contains(&method).then_some(method)
 }
 
-fn say_method(span: &mut Span, asked: &Asked) {
+fn say_method(span: &mut Span, asked: &Requested) {
     if let Some(method) = known_method(asked) {
         span.text("http.request.method", method);
     } else {
@@ -437,13 +458,4 @@ fn place(server: &str) -> (&str, Option<u16>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_an_address_and_a_port() {
-        assert_eq!(place("10.0.0.1:80"), ("10.0.0.1", Some(80)));
-        assert_eq!(place("[::1]:80"), ("::1", Some(80)));
-        assert_eq!(place("unix:/run/a.sock"), ("/run/a.sock", None));
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ pub use context::{Ids, Parent, SpanId, TRACEPARENT, TRACESTATE, TraceId, tracepa
 pub use counts::{Counts, Dropped};
 pub use drain::DrainTrace;
 pub use export::Spans;
-pub use span::{Kind, Span};
+pub use span::{Kind, Span, short};
 
 use crate::config::{self, Ratio};
 use context::tracestate;

@@ -133,9 +133,9 @@ pub(super) fn attribute(key: &str, value: Value) -> KeyValue {
     }
 }
 
-/// The beginning of a text, in whole characters.
+/// The beginning of a text, in whole characters: what a span says of it.
 #[must_use]
-pub(super) fn short(text: &str) -> &str {
+pub fn short(text: &str) -> &str {
     let mut end = LONGEST.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -37,7 +37,7 @@ const FLOW: &[&str] = &["upstream", "request", "connection", "handshake", "liste
 
 /// What stands beside the flow: every station reports to it or speaks in it,
 /// and it knows none of them.
-const BESIDE: &[&str] = &["error", "body", "registry"];
+const BESIDE: &[&str] = &["error", "body", "trickle", "registry"];
 
 /// What floor 0 must not know of: it is handed time and events.
 const IMPURE: &[&str] = &[

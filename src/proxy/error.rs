@@ -109,6 +109,9 @@ pub enum Error {
     /// A request whose body ended in its middle, or could not be read.
     #[error("the client broke its request off")]
     Broken,
+    /// A request's body was larger than it may be.
+    #[error("the request body is too large")]
+    TooLarge,
     /// A limit on time was reached.
     #[error("{0} took too long")]
     Timeout(&'static str),
@@ -141,6 +144,7 @@ impl Error {
             Self::Malformed(_) | Self::Agreed(_) => "malformed",
             Self::Unwanted => "unwanted",
             Self::Broken => "client_broke_off",
+            Self::TooLarge => "too_large",
             Self::Timeout(_) => "timeout",
             Self::Expired => "expired",
             Self::Told(_) | Self::ToldWithServer(_) => "told",

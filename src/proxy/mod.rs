@@ -4,8 +4,8 @@
 //! it, `handshake` finds out what is spoken, `connection` runs the
 //! connection, [`request`] decides where an exchange goes and relays it,
 //! [`upstream`] has the connections to servers. Each imports only what comes
-//! after it, and the three that stand beside the flow: [`registry`], where
-//! everything alive is entered, [`body`] and [`error`].
+//! after it, and the four that stand beside the flow: [`registry`], where
+//! everything alive is entered, [`body`], [`trickle`] and [`error`].
 
 pub mod body;
 mod connection;
@@ -14,6 +14,7 @@ mod handshake;
 pub mod listener;
 pub mod registry;
 pub mod request;
+pub mod trickle;
 pub mod upstream;
 
 pub use error::{Error, Result};

@@ -9,7 +9,7 @@
 
 use super::super::file;
 use super::super::model::{Keepalive, Limits, Listener, ProxyProtocol, Serves};
-use super::super::read::{At, Named, OneOf, SwitchOr, Time, value_or};
+use super::super::read::{At, Named, OneOf, Size, SwitchOr, Time, value_or};
 use super::super::report::{Problem, Reported};
 use super::{Check, address, all};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The least and most that `limits.head` may be: the read buffer of hyper's
 /// HTTP/1 has at least 8 KiB, and a head is held in memory as a whole.
 const HEAD: (u64, u64) = (8 * 1024, 16 * 1024 * 1024);
+/// The HTTP engines take no target of 64 KiB or more.
+const URI: (u64, u64) = (1024, 63 * 1024);
 const HEADERS: (u64, u64) = (1, 10_000);
 /// Stream identifiers have 31 bits, half of them the client's (RFC 9113,
 /// section 5.1.1).
@@ -181,6 +183,8 @@ impl Check<'_> {
     fn limits(&self, written: file::Limits) -> Result<Limits, Reported> {
         let default = Limits::default();
         let head = self.size("head", written.head, HEAD, default.head);
+        let uri = self.size("uri", written.uri, URI, default.uri);
+        let body = value_or(written.body, Size(default.body));
         let headers = self.number("headers", written.headers, HEADERS, default.headers);
         let streams = self.number("streams", written.streams, STREAMS, default.streams);
         let connections = self.number(
@@ -207,9 +211,13 @@ impl Check<'_> {
         let head_time = self.time("head_time", written.head_time, default.head_time);
         let body_idle = self.time("body_idle", written.body_idle, default.body_idle);
         let send_idle = self.time("send_idle", written.send_idle, default.send_idle);
+        let body_rate = rate("body_rate", written.body_rate, default.body_rate);
+        let send_rate = rate("send_rate", written.send_rate, default.send_rate);
         Ok(Limits {
             head: head?,
+            uri: uri?,
             headers: headers?,
+            body: body?.0,
             streams: streams?,
             connections: connections?,
             per_client: per_client?,
@@ -219,7 +227,9 @@ impl Check<'_> {
             requests: requests?,
             head_time: head_time?,
             body_idle: body_idle?,
+            body_rate: body_rate?,
             send_idle: send_idle?,
+            send_rate: send_rate?,
         })
     }
 }

@@ -81,6 +81,7 @@ impl Check<'_> {
             fields.and_then(|fields| self.fields(fields, "a route", |text| Ok(text.to_owned())));
         let timeout = value_or(written.timeout, Time(Duration::ZERO));
         let retries = self.number("retries", written.retries, (0, MOST_RETRIES), 1);
+        let body = written.body.map(|body| body.value).transpose();
         Ok(Route {
             name,
             host: host?,
@@ -89,6 +90,7 @@ impl Check<'_> {
             set_response_headers: fields?,
             timeout: timeout?.0,
             retries: retries?,
+            body: body?.map(|size| size.0),
         })
     }
 
@@ -223,6 +225,7 @@ mod tests {
             set_response_headers: Vec::new(),
             timeout: Duration::ZERO,
             retries: 1,
+            body: None,
         }
     }
 

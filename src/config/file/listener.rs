@@ -184,9 +184,15 @@ pub(in crate::config) struct Limits {
     /// The size of a request head.
     #[schemars(extend("default" = "64KiB"))]
     pub(in crate::config) head: Option<At<Size>>,
+    /// The size of a request's target.
+    #[schemars(extend("default" = "16KiB"))]
+    pub(in crate::config) uri: Option<At<Size>>,
     /// The number of a request's header fields.
     #[schemars(extend("default" = 100))]
     pub(in crate::config) headers: Option<At<u64>>,
+    /// The size of a request's body, save of gRPC; `"0B"` is no limit.
+    #[schemars(extend("default" = "1GiB"))]
+    pub(in crate::config) body: Option<At<Size>>,
     /// Concurrent streams on one HTTP/2 connection.
     #[schemars(extend("default" = 128))]
     pub(in crate::config) streams: Option<At<u64>>,
@@ -218,16 +224,26 @@ pub(in crate::config) struct Limits {
     /// The longest pause in a request body.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) body_idle: Option<At<Time>>,
+    /// Bytes in a second that a request body must come to while it is waited
+    /// for, save of gRPC; judged once `body_idle` was waited in all. 0 is any.
+    #[schemars(extend("default" = 100))]
+    pub(in crate::config) body_rate: Option<At<u64>>,
     /// The longest time in which a peer takes nothing of what it is sent.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) send_idle: Option<At<Time>>,
+    /// Bytes in a second that a peer must take while it is waited for; judged
+    /// once `send_idle` was waited in all. 0 is any.
+    #[schemars(extend("default" = 100))]
+    pub(in crate::config) send_rate: Option<At<u64>>,
 }
 
 impl Read for Limits {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         node.table("`limits`", |table| Self {
             head: table.key("head"),
+            uri: table.key("uri"),
             headers: table.key("headers"),
+            body: table.key("body"),
             streams: table.key("streams"),
             connections: table.key("connections"),
             per_client: table.key("per_client"),
@@ -237,7 +253,9 @@ impl Read for Limits {
             requests: table.key("requests"),
             head_time: table.key("head_time"),
             body_idle: table.key("body_idle"),
+            body_rate: table.key("body_rate"),
             send_idle: table.key("send_idle"),
+            send_rate: table.key("send_rate"),
         })
     }
 }
@@ -266,6 +284,9 @@ pub(in crate::config) struct Route {
     /// How often a request that no server processed may be sent again.
     #[schemars(extend("default" = 1))]
     pub(in crate::config) retries: Option<At<u64>>,
+    /// The size of a request's body, also of gRPC, in place of `limits.body`;
+    /// `"0B"` is no limit.
+    pub(in crate::config) body: Option<At<Size>>,
 }
 
 impl Read for Route {
@@ -278,6 +299,7 @@ impl Read for Route {
             set_response_headers: table.key("set_response_headers"),
             timeout: table.key("timeout"),
             retries: table.key("retries"),
+            body: table.key("body"),
         })
     }
 }

@@ -200,8 +200,12 @@ impl PartialEq for Certificate {
 pub struct Limits {
     /// Bytes of a request head: request line and fields, or header list.
     pub head: usize,
+    /// Bytes of a request's target.
+    pub uri: usize,
     /// Header fields of a request.
     pub headers: usize,
+    /// Bytes of a request's body, save of gRPC; 0 is no limit.
+    pub body: u64,
     /// Concurrent streams on one HTTP/2 connection.
     pub streams: u32,
     /// Open connections on the listener; 0 is no limit.
@@ -221,15 +225,21 @@ pub struct Limits {
     pub head_time: Duration,
     /// The longest pause in a request body.
     pub body_idle: Duration,
+    /// Bytes in a second that a body must come to that is waited for; 0 is any.
+    pub body_rate: u32,
     /// The longest time in which a peer takes nothing of what is sent to it.
     pub send_idle: Duration,
+    /// Bytes in a second that a peer must take which is waited for; 0 is any.
+    pub send_rate: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             head: 64 * 1024,
+            uri: 16 * 1024,
             headers: 100,
+            body: 1 << 30,
             streams: 128,
             connections: 0,
             per_client: 4096,
@@ -239,7 +249,9 @@ impl Default for Limits {
             requests: 100_000,
             head_time: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
+            body_rate: 100,
             send_idle: Duration::from_secs(30),
+            send_rate: 100,
         }
     }
 }
@@ -261,6 +273,9 @@ pub struct Route {
     pub timeout: Duration,
     /// How often a request that no server processed may be sent again.
     pub retries: u32,
+    /// Bytes of a request's body, also of gRPC, in place of the listener's
+    /// limit; 0 is no limit.
+    pub body: Option<u64>,
 }
 
 /// The hosts that a route takes.

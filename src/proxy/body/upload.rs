@@ -10,8 +10,10 @@
 //! soon as the response begins.
 
 use super::Body;
+use crate::clock;
 use crate::proxy::error::Error;
 use crate::proxy::registry::{Limit, Notes, Record, forget_claims};
+use crate::proxy::trickle::{Least, Trickle};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
@@ -36,10 +38,12 @@ pub enum Upload {
     Running,
     /// It was passed on whole.
     Done,
-    /// The client sent nothing for too long.
+    /// The client sent nothing, or too little, for too long.
     Stalled,
     /// The client left in the middle.
     Broken,
+    /// It is larger than it may be.
+    TooLarge,
 }
 
 /// A hold on a body that somebody else is sending.
@@ -49,26 +53,22 @@ pub struct Progress(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     upload: AtomicU8,
-    silence: Option<Silence>,
+    bounds: Option<Bounds>,
     lent: Mutex<Lent>,
     sender: AtomicWaker,
 }
 
-/// How long a client may send nothing of a body.
+/// What a client may take its time for in a body, and how large that may be.
 #[derive(Debug)]
-pub struct Silence {
-    limit: Duration,
-    record: Arc<Record>,
-}
-
-impl Silence {
-    /// For so long, which is never zero; where `record` is, it is counted if
-    /// it does.
-    #[must_use]
-    pub fn new(limit: Duration, record: &Arc<Record>) -> Self {
-        let record = Arc::clone(record);
-        Self { limit, record }
-    }
+pub struct Bounds {
+    /// How long it may send nothing; zero is for ever.
+    pub silence: Duration,
+    /// Bytes in a second until the response begins; 0 is any.
+    pub rate: u32,
+    /// Bytes in all; 0 is no limit.
+    pub most: u64,
+    /// Where it is counted if it does not keep to them.
+    pub record: Arc<Record>,
 }
 
 /// The body, and what of it was sent already.
@@ -83,6 +83,11 @@ struct Lent {
     lost: bool,
     /// Where its bytes are counted, if they are.
     notes: Option<Arc<Notes>>,
+    /// Bytes that have come.
+    total: u64,
+    trickle: Trickle,
+    /// The response has begun: who talks with a server sets the pace with it.
+    answered: bool,
 }
 
 impl Lent {
@@ -93,6 +98,7 @@ impl Lent {
         }
         let pulled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &pulled {
+            self.total += frame.data_ref().map_or(0, Bytes::len) as u64;
             if let (Some(notes), Some(data)) = (&self.notes, frame.data_ref()) {
                 notes.received(data.len());
             }
@@ -127,7 +133,8 @@ impl Progress {
             0 => Upload::Running,
             1 => Upload::Done,
             2 => Upload::Stalled,
-            _ => Upload::Broken,
+            3 => Upload::Broken,
+            _ => Upload::TooLarge,
         }
     }
 
@@ -150,7 +157,9 @@ impl Progress {
 
     /// Keep nothing any more: the body will not be sent again.
     pub fn settle(&self) {
-        self.0.lent.lock().forget();
+        let mut lent = self.0.lent.lock();
+        lent.answered = true;
+        lent.forget();
     }
 
     /// The body once more from its beginning, for another sender; `None` if
@@ -158,7 +167,7 @@ impl Progress {
     #[must_use]
     pub fn again(&self) -> Option<Body> {
         let mut lent = self.0.lent.lock();
-        if lent.lost || matches!(self.get(), Upload::Stalled | Upload::Broken) {
+        if lent.lost || !matches!(self.get(), Upload::Running | Upload::Done) {
             return None;
         }
         lent.next = 0;
@@ -212,15 +221,15 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Watch a body, also for its client's silence.
-    pub fn over(body: Body, silence: Option<Silence>) -> (Body, Progress) {
+    /// Watch a body, also for its client's keeping to these bounds.
+    pub fn over(body: Body, bounds: Option<Bounds>) -> (Body, Progress) {
         let lent = Lent {
             body,
             ..Lent::default()
         };
         let progress = Progress(Arc::new(Shared {
             upload: AtomicU8::new(Upload::Running as u8),
-            silence,
+            bounds,
             lent: Mutex::new(lent),
             sender: AtomicWaker::new(),
         }));
@@ -240,17 +249,22 @@ impl Watched {
         if self.progress.get() == Upload::Broken {
             return Poll::Ready(Some(Err(Error::Unwanted)));
         }
-        let (poll, over) = {
+        let (poll, over, offence) = {
             let mut lent = self.progress.0.lent.lock();
             let mut poll = lent.poll_frame(cx);
+            let bounds = self.progress.0.bounds.as_ref();
+            let offence = bounds.and_then(|bounds| bounds.judge(&mut lent, &poll));
             if let Poll::Ready(Some(Ok(frame))) = &mut poll
                 && let Some(trailers) = frame.trailers_mut()
             {
                 // A server may make no difference between them and fields.
                 forget_claims(trailers);
             }
-            (poll, lent.is_end_stream())
+            (poll, lent.is_end_stream(), offence)
         };
+        if let Some(limit) = offence {
+            return Poll::Ready(Some(Err(self.refuse(limit))));
+        }
         match &poll {
             Poll::Pending => return self.poll_silence(cx),
             Poll::Ready(None) => self.progress.set(Upload::Done),
@@ -279,22 +293,63 @@ impl Watched {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let Some(Silence { limit, record }) = &self.progress.0.silence else {
+        let bounds = self.progress.0.bounds.as_ref();
+        let Some(bounds) = bounds.filter(|bounds| !bounds.silence.is_zero()) else {
             return Poll::Pending;
         };
         let silence = self
             .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(*limit)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(bounds.silence)));
         ready!(silence.as_mut().poll(cx));
-        record.scope().limited(Limit::BodyIdle);
+        Poll::Ready(Some(Err(self.refuse(Limit::BodyIdle))))
+    }
+
+    /// The client did not keep to this limit.
+    fn refuse(&self, limit: Limit) -> Error {
+        if let Some(bounds) = &self.progress.0.bounds {
+            bounds.record.scope().limited(limit);
+        }
+        if limit == Limit::Body {
+            self.progress.set(Upload::TooLarge);
+            return Error::TooLarge;
+        }
         self.progress.set(Upload::Stalled);
-        Poll::Ready(Some(Err(Error::Timeout("the request body"))))
+        Error::Timeout("the request body")
+    }
+}
+
+impl Bounds {
+    /// What of these a client did not keep to when this came of its body.
+    fn judge(&self, lent: &mut Lent, poll: &Poll<Pulled>) -> Option<Limit> {
+        match poll {
+            Poll::Pending => {
+                if self.rate > 0 {
+                    lent.trickle.wait(clock::now);
+                }
+                None
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.most > 0 && lent.total > self.most {
+                    return Some(Limit::Body);
+                }
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                let least = Least {
+                    rate: self.rate,
+                    stretch: self.silence,
+                };
+                let slow = lent.trickle.pass(bytes, least, clock::now);
+                (slow && !lent.answered && !lent.is_end_stream()).then_some(Limit::BodyRate)
+            }
+            Poll::Ready(_) => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::Orders;
+    use crate::proxy::registry::Registry;
     use http_body_util::BodyExt;
 
     async fn text(body: &mut Body) -> Vec<u8> {
@@ -338,5 +393,25 @@ mod tests {
         let (mut body, progress) = Watched::over(Body::full("hello"), None);
         Rein::on(Some(progress)).slip();
         assert_eq!(text(&mut body).await, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_refused_at_the_first_byte_too_many() {
+        let registry = Registry::new();
+        let scope = registry.scope("web".into(), Orders::default());
+        let guard = registry.enter(&scope, ([127, 0, 0, 1], 9).into());
+        let bounds = |most| Bounds {
+            silence: Duration::ZERO,
+            rate: 0,
+            most,
+            record: Arc::clone(guard.record()),
+        };
+        let (mut body, _) = Watched::over(Body::full("hello"), Some(bounds(5)));
+        assert_eq!(text(&mut body).await, b"hello");
+        let (mut body, progress) = Watched::over(Body::full("hello"), Some(bounds(4)));
+        assert!(matches!(body.frame().await, Some(Err(Error::TooLarge))));
+        assert_eq!(progress.get(), Upload::TooLarge);
+        assert!(progress.again().is_none());
+        assert_eq!(scope.limited_count(Limit::Body), 1);
     }
 }

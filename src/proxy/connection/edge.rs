@@ -2,11 +2,14 @@
 //!
 //! Everything that is read from or written to a client goes through an
 //! [`Edge`], so bytes are counted once and a client that stops reading is
-//! found in one place: a write that makes no progress for `send_idle` fails.
+//! found in one place: a write that makes no progress for `send_idle` fails, and
+//! so does one to a client that takes less than `send_rate`.
 //!
 //! Deliberately absent: any knowledge of what the bytes mean.
 
+use crate::clock;
 use crate::proxy::registry::{Limit, Record, State};
+use crate::proxy::trickle::{Least, Trickle};
 use bytes::{Buf, Bytes, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use socket2::SockRef;
@@ -39,7 +42,9 @@ pub(in crate::proxy) struct Edge {
     /// Bytes that were read to find out the protocol.
     early: Bytes,
     record: Arc<Record>,
-    send_idle: Duration,
+    /// How long the client may take nothing, and how little it may take.
+    patience: Least,
+    trickle: Trickle,
     /// It carries a tunnel, whose last movement is noted.
     tunnel: bool,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -62,14 +67,15 @@ impl Edge {
         transport: Transport,
         early: Bytes,
         record: Arc<Record>,
-        send_idle: Duration,
+        patience: Least,
     ) -> Self {
         record.received.fetch_add(early.len() as u64, Relaxed);
         Self {
             transport,
             early,
             record,
-            send_idle,
+            patience,
+            trickle: Trickle::default(),
             tunnel: false,
             stalled: None,
             gave_up: false,
@@ -88,7 +94,7 @@ impl Edge {
 
     /// A tunnel's peers may be silent for as long as they like.
     pub(in crate::proxy) fn set_patient(&mut self) {
-        self.send_idle = Duration::ZERO;
+        self.patience = Least::NONE;
     }
 
     /// From now on this carries a tunnel.
@@ -159,7 +165,7 @@ impl Edge {
         let mut linger = match self.lingering.take() {
             Some(linger) => linger,
             None if settle.is_zero() && self.settled() => return Poll::Ready(()),
-            None => Linger::new(settle, self.send_idle),
+            None => Linger::new(settle, self.patience.stretch),
         };
         let poll = loop {
             if self.poll_rest(cx).is_ready() || linger.over() {
@@ -192,20 +198,28 @@ impl Edge {
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.record.set_blocked(poll.is_pending());
-        if poll.is_ready() || self.send_idle.is_zero() {
+        if poll.is_ready() || self.patience.stretch.is_zero() {
             if self.stalled.is_some() {
                 self.stalled = None;
             }
+            if self.trickle.pass(0, self.patience, clock::now) {
+                return self.give_up(Limit::SendRate);
+            }
             return poll;
         }
-        let limit = self.send_idle;
+        self.trickle.wait(clock::now);
+        let limit = self.patience.stretch;
         let stalled = self
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
+        self.give_up(Limit::SendIdle)
+    }
+
+    fn give_up<T>(&mut self, limit: Limit) -> Poll<io::Result<T>> {
         if !self.gave_up {
             self.gave_up = true;
-            self.record.scope().limited(Limit::SendIdle);
+            self.record.scope().limited(limit);
         }
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -213,13 +227,22 @@ impl Edge {
         )))
     }
 
-    fn count(&self, poll: &Poll<io::Result<usize>>) {
+    /// What came of a write.
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(sent)) = poll {
-            self.record.sent.fetch_add(*sent as u64, Relaxed);
+            self.record.sent.fetch_add(sent as u64, Relaxed);
             if self.tunnel {
                 self.record.set_moved();
             }
+            if self.trickle.pass(sent, self.patience, clock::now) {
+                return self.give_up(Limit::SendRate);
+            }
         }
+        self.progress(cx, poll)
     }
 }
 
@@ -307,8 +330,7 @@ impl AsyncWrite for Edge {
             Transport::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         };
-        this.count(&poll);
-        this.progress(cx, poll)
+        this.wrote(cx, poll)
     }
 
     fn poll_write_vectored(
@@ -321,8 +343,7 @@ impl AsyncWrite for Edge {
             Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         };
-        this.count(&poll);
-        this.progress(cx, poll)
+        this.wrote(cx, poll)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -25,6 +25,7 @@ use super::registry::{ConnectionGuard, HandshakeFlaw, Limit, State};
 use super::request::{Site, Sites};
 use crate::config::Serves;
 use crate::drain::{Farewell, Outcome};
+use crate::proxy::trickle::Least;
 use bytes::{Bytes, BytesMut};
 use rustls::ServerConfig;
 use shake::Shaking;
@@ -99,8 +100,8 @@ async fn open(
 }
 
 fn edge(site: &Site, guard: &ConnectionGuard, transport: Transport, early: Bytes) -> Edge {
-    let send_idle = site.listener().limits.send_idle;
-    Edge::new(transport, early, Arc::clone(guard.record()), send_idle)
+    let patience = Least::to_take(&site.listener().limits);
+    Edge::new(transport, early, Arc::clone(guard.record()), patience)
 }
 
 async fn open_plain(

@@ -73,6 +73,8 @@ limits! {
     Requests = "requests",
     /// A request's head was too large.
     Head = "head",
+    /// A request's target was too long.
+    Uri = "uri",
     /// A request had too many header fields.
     Headers = "headers",
     /// A request's head was not whole in time.
@@ -81,8 +83,12 @@ limits! {
     Body = "body",
     /// A request's body paused for too long.
     BodyIdle = "body_idle",
+    /// A request's body came too slowly.
+    BodyRate = "body_rate",
     /// A client took nothing of what it was sent for too long.
     SendIdle = "send_idle",
+    /// A client took what it was sent too slowly.
+    SendRate = "send_rate",
     /// A client opened more streams at once than it may.
     Streams = "streams",
     /// A client took back too many requests at once.

@@ -17,6 +17,9 @@ use http::{Response, StatusCode};
 /// Failures that are logged in a second; every one is in the metrics.
 static FAILURES: Burst = Burst::of(10);
 
+/// What a client is told whose body is beyond its limit.
+pub(super) const TOO_LARGE: &str = "the request body is too large";
+
 /// When a client that was turned away may come back, in seconds.
 const RETRY: HeaderValue = HeaderValue::from_static("1");
 
@@ -58,6 +61,7 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
             "the server's WebSocket handshake is wrong",
         ),
         Error::Malformed(_) => (StatusCode::BAD_GATEWAY, "the server's answer is malformed"),
+        Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE),
         Error::Broken => (
             StatusCode::BAD_REQUEST,
             "the request body is malformed or not whole",
@@ -79,6 +83,8 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
 pub(super) fn count(record: &Record, code: StatusCode) {
     let limit = match code {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Limit::Headers,
+        StatusCode::PAYLOAD_TOO_LARGE => Limit::Body,
+        StatusCode::URI_TOO_LONG => Limit::Uri,
         StatusCode::LOOP_DETECTED => Limit::Hops,
         _ => return,
     };

@@ -12,9 +12,10 @@ use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
 use super::{answered, grpc, headers, status};
-use crate::proxy::body::{Body, Progress, Rein, Silence, Upload, Watched};
+use crate::proxy::body::{Body, Bounds, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
+use crate::proxy::trickle::Least;
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried, Whose};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -27,7 +28,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 /// How often what was provably not processed is sent again because of the
 /// connection that it was sent on: closed while it was idle, or on its way out.
@@ -116,8 +116,8 @@ impl Carrier {
 pub(super) struct Outgoing {
     pub(super) head: Parts,
     pub(super) body: Body,
-    /// How long the client's body may be silent.
-    pub(super) silence: Option<Duration>,
+    /// What the client's body may be.
+    pub(super) bounds: Option<Bounds>,
     /// Whether it is a WebSocket's handshake.
     pub(super) websocket: bool,
     /// Whose it is, where the servers are told.
@@ -182,12 +182,12 @@ fn send(
     let Outgoing {
         head,
         body,
-        silence,
+        bounds,
         websocket,
         client,
         notes,
     } = outgoing;
-    let (body, progress) = watch(body, silence, notes.as_ref(), exchange);
+    let (body, progress) = watch(body, bounds, notes.as_ref());
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries {
@@ -252,15 +252,13 @@ fn send(
 /// taken.
 fn watch(
     body: Body,
-    silence: Option<Duration>,
+    bounds: Option<Bounds>,
     notes: Option<&Arc<Notes>>,
-    exchange: &RequestGuard,
 ) -> (Body, Option<Progress>) {
     if matches!(body, Body::Empty) {
         return (body, None);
     }
-    let silence = silence.map(|limit| Silence::new(limit, exchange.record()));
-    let (body, progress) = Watched::over(body, silence);
+    let (body, progress) = Watched::over(body, bounds);
     progress.count(notes.cloned());
     (body, Some(progress))
 }
@@ -270,6 +268,7 @@ fn blame(error: Error, progress: Option<&Progress>) -> Error {
     match progress.map(Progress::get) {
         Some(Upload::Stalled) => Error::Timeout("the request body"),
         Some(Upload::Broken) => Error::Broken,
+        Some(Upload::TooLarge) => Error::TooLarge,
         _ => error,
     }
 }
@@ -404,7 +403,7 @@ fn ask(
 ) -> Result<(ResponseFuture, Option<Box<Pump>>)> {
     let empty = matches!(body, Body::Empty);
     let (response, sink) = lease.send(Request::from_parts(head, ()), empty)?;
-    let upload = (!empty).then(|| Box::new(Pump::new(body, sink, Duration::ZERO)));
+    let upload = (!empty).then(|| Box::new(Pump::new(body, sink, Least::NONE)));
     Ok((response, upload))
 }
 

@@ -132,7 +132,9 @@ pub(super) fn own(code: StatusCode) -> Code {
     match code {
         StatusCode::NOT_IMPLEMENTED => UNIMPLEMENTED,
         StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RESOURCE_EXHAUSTED,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::URI_TOO_LONG => RESOURCE_EXHAUSTED,
         code => of_http(code),
     }
 }

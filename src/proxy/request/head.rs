@@ -5,6 +5,7 @@
 //! save for the one CONNECT that is: to a WebSocket (RFC 8441).
 //! Nothing is repaired on the way.
 
+use crate::config::Limits;
 use crate::drain::Protocol;
 use crate::proxy::request::grpc;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
@@ -57,11 +58,18 @@ pub(super) fn lists(headers: &HeaderMap, option: &str) -> bool {
 /// Whether the fields of an HTTP/2 head are as they must be; those of HTTP/1
 /// were looked at before its engine saw them. Blanks at the ends of a value
 /// are cut off by one reader and kept by another (RFC 9113, section 8.2.1).
-pub(super) fn fields(head: &Parts, most: usize) -> Result<(), (StatusCode, &'static str)> {
+pub(super) fn fields(head: &Parts, limits: &Limits) -> Result<(), (StatusCode, &'static str)> {
     if head.version != Version::HTTP_2 {
         return Ok(());
     }
-    if head.headers.len() > most {
+    if head
+        .uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > limits.uri)
+    {
+        return Err((StatusCode::URI_TOO_LONG, "the request target is too long"));
+    }
+    if head.headers.len() > limits.headers {
         return Err((
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "too many header fields",
@@ -170,7 +178,17 @@ mod tests {
             head.headers.append("y", "z".parse().expect("a value"));
             head
         };
-        let refused = |head: &Parts, most| fields(head, most).map_err(|(code, _)| code.as_u16());
+        let refused = |head: &Parts, most| {
+            let limits = Limits {
+                headers: most,
+                uri: 10,
+                ..Limits::default()
+            };
+            fields(head, &limits).map_err(|(code, _)| code.as_u16())
+        };
+        let mut long = with(Version::HTTP_2, "a b");
+        long.uri = "http://a/23456789?b".parse().expect("a target");
+        assert_eq!(refused(&long, 2), Err(414));
         assert_eq!(refused(&with(Version::HTTP_2, "a b"), 2), Ok(()));
         assert_eq!(refused(&with(Version::HTTP_2, "a b"), 1), Err(431));
         for padded in [" a", "a ", "\ta", "a\t"] {

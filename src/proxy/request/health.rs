@@ -68,7 +68,7 @@ pub(super) async fn answer(
     head: &Parts,
     body: Body,
 ) -> Result<Forwarded> {
-    let host = head::fields(head, site.listener().limits.headers).and_then(|()| head::host(head));
+    let host = head::fields(head, &site.listener().limits).and_then(|()| head::host(head));
     let host = match host {
         Ok(host) => host,
         Err((code, _)) => {

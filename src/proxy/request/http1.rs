@@ -11,7 +11,7 @@ use super::reply::Reply;
 use super::route::{Route, Site};
 use super::web::Web;
 use super::websocket::{Agreed, ServerEnd};
-use super::{deadline, head, headers, health, hops};
+use super::{bounds, deadline, head, headers, health, hops};
 use crate::clock;
 use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
@@ -115,7 +115,7 @@ pub(super) fn find<'a>(
     parts: &Parts,
     record: &Record,
 ) -> Result<&'a Route, (StatusCode, &'static str)> {
-    head::fields(parts, site.listener().limits.headers)?;
+    head::fields(parts, &site.listener().limits)?;
     let host = head::host(parts)?;
     hops::check(parts)?;
     let path = match parts.uri.path() {
@@ -159,6 +159,10 @@ impl Answering<'_> {
             match found {
                 Ok(route) => {
                     self.exchange.routed(&route.metrics);
+                    if bounds::is_too_large(&parts, self.site, route, self.exchange.protocol()) {
+                        // Nothing of the body is read.
+                        return self.too_large();
+                    }
                     let outgoing = self.outgoing(route, parts, incoming);
                     let forwarded = tokio::select! {
                         biased;
@@ -182,6 +186,13 @@ impl Answering<'_> {
         self.own(response)
     }
 
+    fn too_large(mut self) -> Response<Reply> {
+        self.answers.retire();
+        let (code, says) = (StatusCode::PAYLOAD_TOO_LARGE, answer::TOO_LARGE);
+        let response = answer::refuse(&mut self.exchange, code, says);
+        self.own(response)
+    }
+
     fn outgoing(&self, route: &Route, mut parts: Parts, incoming: Incoming) -> Outgoing {
         let websocket = self.exchange.protocol() == Protocol::WebSocket;
         let record = self.exchange.record();
@@ -190,7 +201,7 @@ impl Answering<'_> {
         Outgoing {
             head: parts,
             body: self.body(incoming),
-            silence: silence(self.site, self.exchange.protocol()),
+            bounds: bounds::of(self.site, route, &self.exchange),
             websocket,
             client: route.names(record),
             notes: self.exchange.notes().cloned(),
@@ -230,7 +241,7 @@ impl Answering<'_> {
         let mut forwarded = match begun {
             Ok(forwarded) => forwarded,
             Err(error) => {
-                if matches!(error, Error::Told(_) | Error::Broken) {
+                if matches!(error, Error::Told(_) | Error::Broken | Error::TooLarge) {
                     // A deadline may come before the connection's time to retire,
                     // and what was told to leave must not come back here. After
                     // a body that cannot be read nothing can.
@@ -332,13 +343,6 @@ pub(super) fn note_response(head: &http::response::Parts, body: &Body, exchange:
         Doing::Sending
     };
     exchange.sending(length, doing);
-}
-
-/// How long a request's body may be silent: gRPC streams for as long as they
-/// like.
-pub(super) fn silence(site: &Site, protocol: Protocol) -> Option<std::time::Duration> {
-    let limit = site.listener().limits.body_idle;
-    (protocol != Protocol::Grpc && !limit.is_zero()).then_some(limit)
 }
 
 /// The engine sends only trailers that were announced; gRPC servers announce

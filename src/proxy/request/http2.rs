@@ -8,17 +8,18 @@
 use super::answer;
 use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
-use super::http1::{find, note_response, silence};
+use super::http1::{find, note_response};
 use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::web::Web;
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
-use super::{date, deadline, grpc, head, headers, health, status};
+use super::{bounds, date, deadline, grpc, head, headers, health, status};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::{ConnectionGuard, Limit, RequestGuard};
+use crate::proxy::registry::{ConnectionGuard, RequestGuard};
+use crate::proxy::trickle::Least;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -98,6 +99,12 @@ impl Stream {
                 }
             };
             self.exchange.routed(&route.metrics);
+            if bounds::is_too_large(&parts, &site, route, self.exchange.protocol()) {
+                let (code, says) = (StatusCode::PAYLOAD_TOO_LARGE, answer::TOO_LARGE);
+                let response = answer::refuse(&mut self.exchange, code, says);
+                self.answer(response);
+                return Box::pin(self.hear(Body::Http2(incoming))).await;
+            }
             if self.exchange.protocol() == Protocol::WebSocket {
                 // Boxed: rare, and every stream would have to have room for it.
                 return Box::pin(self.websocket(route, parts, incoming)).await;
@@ -109,7 +116,7 @@ impl Stream {
             let outgoing = Outgoing {
                 head: parts,
                 body: self.body(incoming),
-                silence: silence(&site, self.exchange.protocol()),
+                bounds: bounds::of(&site, route, &self.exchange),
                 websocket: false,
                 client: route.names(self.exchange.record()),
                 notes: self.exchange.notes().cloned(),
@@ -173,7 +180,7 @@ impl Stream {
                 let outgoing = Outgoing {
                     head: parts,
                     body: Body::Empty,
-                    silence: None,
+                    bounds: None,
                     websocket: true,
                     client: route.names(self.exchange.record()),
                     notes: self.exchange.notes().cloned(),
@@ -278,7 +285,7 @@ impl Stream {
         let over = body.is_end_stream();
         let response = Response::from_parts(head, ());
         let sent = self.respond.send_response(response, over);
-        let patience = self.site.listener().limits.send_idle;
+        let patience = Least::to_take(&self.site.listener().limits);
         async move {
             let Ok(sink) = sent else {
                 return;
@@ -291,8 +298,8 @@ impl Stream {
                 Some(End::Done) => self.done(carrier).await,
                 Some(End::BetweenEvents) => self.told(Farewell::EventStream),
                 Some(End::Refused) | None => {}
-                Some(End::Stalled) => {
-                    self.guard.scope().limited(Limit::SendIdle);
+                Some(End::Stalled(limit)) => {
+                    self.guard.scope().limited(limit);
                     pump.reset(Reason::CANCEL);
                 }
                 Some(End::Broken(error)) => self.broken(&error, &mut pump),

@@ -16,6 +16,7 @@
 
 mod answer;
 mod answered;
+mod bounds;
 mod date;
 mod deadline;
 mod events;

@@ -9,15 +9,17 @@
 
 use super::events::Events;
 use super::headers;
+use crate::clock;
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
+use crate::proxy::registry::Limit;
+use crate::proxy::trickle::{Least, Trickle};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::time::Sleep;
 
 /// How the pumping ended.
@@ -27,8 +29,8 @@ pub(super) enum End {
     Done,
     /// The receiver wants no more; it said so, or it left.
     Refused,
-    /// The receiver took nothing for too long.
-    Stalled,
+    /// The receiver took nothing, or too little, for too long: this limit.
+    Stalled(Limit),
     /// The source broke off.
     Broken(Error),
     /// Ended by us between two events, as asked.
@@ -46,7 +48,8 @@ pub(super) struct Pump {
     sent: u64,
     /// The window is shut.
     stuck: bool,
-    patience: Duration,
+    patience: Least,
+    trickle: Trickle,
     stalled: Option<Pin<Box<Sleep>>>,
     events: Option<Events>,
     /// Nothing is sent beyond the next boundary between events.
@@ -54,9 +57,9 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// `patience` is how long the receiver may keep its window shut; zero is
-    /// for ever.
-    pub(super) fn new(body: Body, sink: SendStream<Bytes>, patience: Duration) -> Self {
+    /// `patience` is how long the receiver may keep its window shut, where zero
+    /// is for ever, and how little it may take.
+    pub(super) fn new(body: Body, sink: SendStream<Bytes>, patience: Least) -> Self {
         Self {
             body,
             sink,
@@ -65,6 +68,7 @@ impl Pump {
             sent: 0,
             stuck: false,
             patience,
+            trickle: Trickle::default(),
             stalled: None,
             events: None,
             ending: false,
@@ -136,6 +140,9 @@ impl Pump {
         self.stalled = None;
         self.stuck = false;
         let mut chunk = self.hand.split_to(room.min(self.hand.len()));
+        if self.trickle.pass(chunk.len(), self.patience, clock::now) {
+            return Poll::Ready(Some(End::Stalled(Limit::SendRate)));
+        }
         if let Some(events) = &mut self.events {
             if self.ending {
                 chunk.truncate(events.pass_to_boundary(&chunk));
@@ -183,15 +190,16 @@ impl Pump {
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
-        if self.patience.is_zero() {
+        let patience = self.patience.stretch;
+        if patience.is_zero() {
             return Poll::Pending;
         }
-        let patience = self.patience;
+        self.trickle.wait(clock::now);
         let stalled = self
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Some(End::Stalled))
+        Poll::Ready(Some(End::Stalled(Limit::SendIdle)))
     }
 
     /// From now on, send no more than the event or message under way, and then

@@ -26,13 +26,13 @@ async fn heads_and_bodies_of_http1_are_counted_by_what_was_too_much() {
     let long = "y".repeat(9_000);
     let many = "X: y\r\n".repeat(21);
     for (what, request, status, reason, count) in [
-        ("a target", format!("GET /{long}"), 414, "head", 1),
+        ("a target", format!("GET /{long}"), 414, "uri", 1),
         (
             "a field",
             format!("GET / HTTP/1.1\r\nX: {long}"),
             431,
             "head",
-            2,
+            1,
         ),
         (
             "fields",

@@ -5,6 +5,7 @@ mod counted;
 mod crowds;
 mod handshakes;
 mod memory;
+mod requests;
 
 use crate::drain::scene::{Plan, ended};
 use crate::support::clients::{Frames, Raw, connect};

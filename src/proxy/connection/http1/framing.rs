@@ -28,7 +28,7 @@ pub(super) enum Refusal {
     TooSlow,
     /// The declared body is beyond any limit.
     TooLarge,
-    /// The request line is longer than the head may be.
+    /// The target is longer than it may be, or the request line than the head.
     TargetTooLong,
     /// The head is too large.
     HeadTooLarge,
@@ -64,7 +64,8 @@ impl Refusal {
         match self {
             Self::TooSlow => Some(Limit::HeadTime),
             Self::TooLarge => Some(Limit::Body),
-            Self::TargetTooLong | Self::HeadTooLarge => Some(Limit::Head),
+            Self::TargetTooLong => Some(Limit::Uri),
+            Self::HeadTooLarge => Some(Limit::Head),
             Self::TooManyFields => Some(Limit::Headers),
             Self::Malformed
             | Self::UnknownCoding
@@ -133,8 +134,18 @@ pub(super) struct Framing {
     at: At,
     /// The last head was one of HTTP/1.0.
     old: bool,
-    max_head: usize,
-    max_fields: usize,
+    bounds: Bounds,
+}
+
+/// How much of a head there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes in all.
+    pub(super) head: usize,
+    /// Bytes of the target.
+    pub(super) target: usize,
+    /// Fields.
+    pub(super) fields: usize,
 }
 
 #[derive(Debug)]
@@ -145,12 +156,11 @@ enum At {
 }
 
 impl Framing {
-    pub(super) fn new(max_head: usize, max_fields: usize) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             at: At::Head(Head::default()),
             old: false,
-            max_head,
-            max_fields,
+            bounds,
         }
     }
 
@@ -174,7 +184,7 @@ impl Framing {
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Step {
         match &mut self.at {
             At::Head(head) => {
-                let step = head.advance(bytes, self.max_head, self.max_fields);
+                let step = head.advance(bytes, self.bounds);
                 if let Step::Pass(_) = step {
                     self.old = head.old();
                     self.at = head.body();
@@ -201,7 +211,7 @@ impl Framing {
     fn chunks(&mut self, bytes: &[u8]) -> Step {
         let mut passed = 0;
         while let At::Chunk(chunk) = &mut self.at {
-            match chunk.advance(&bytes[passed..], self.max_head) {
+            match chunk.advance(&bytes[passed..], self.bounds.head) {
                 Ok((0, None)) => break,
                 Ok((taken, next)) => {
                     passed += taken;

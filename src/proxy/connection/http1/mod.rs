@@ -20,7 +20,7 @@ use crate::drain::{Farewell, Outcome, Protocol, Timestamp};
 use crate::proxy::registry::{ConnectionGuard, Heard, State};
 use crate::proxy::request::{Agreed, Answers, Sites, serve_http1};
 use bytes::Bytes;
-use framing::{Framing, Refusal};
+use framing::{Bounds, Framing, Refusal};
 use gate::{Gate, Signs};
 use hyper::server::conn::http1::Builder;
 use hyper::upgrade::OnUpgrade;
@@ -61,7 +61,11 @@ struct Loop {
 /// Serve a connection that speaks HTTP/1.1 until it is over.
 pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, edge: Edge) {
     let limits = sites.look().listener().limits;
-    let framing = Framing::new(limits.head, limits.headers);
+    let framing = Framing::new(Bounds {
+        head: limits.head,
+        target: limits.uri,
+        fields: limits.headers,
+    });
     let signs = Arc::<Signs>::default();
     let gate = Gate::new(edge, framing, Arc::clone(&signs));
     let mut this = Loop {

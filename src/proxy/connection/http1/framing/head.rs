@@ -5,7 +5,7 @@
 
 use super::chunk::Chunk;
 use super::line::{field, line, token};
-use super::{At, Refusal, Step};
+use super::{At, Bounds, Refusal, Step};
 
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -30,17 +30,17 @@ impl Head {
         self.old
     }
 
-    pub(super) fn advance(&mut self, bytes: &[u8], max_head: usize, max_fields: usize) -> Step {
+    pub(super) fn advance(&mut self, bytes: &[u8], bounds: Bounds) -> Step {
         loop {
             let rest = &bytes[self.parsed..];
             let line = match line(rest) {
                 Ok(Some(line)) => line,
-                Ok(None) if bytes.len() > max_head => return Step::Refuse(self.too_large()),
+                Ok(None) if bytes.len() > bounds.head => return Step::Refuse(self.too_large()),
                 Ok(None) => return Step::More,
                 Err(refusal) => return Step::Refuse(refusal),
             };
             let end = self.parsed + line.len() + 2;
-            if end > max_head {
+            if end > bounds.head {
                 return Step::Refuse(self.too_large());
             }
             if line.is_empty() && self.request_line {
@@ -49,7 +49,7 @@ impl Head {
                     Err(refusal) => Step::Refuse(refusal),
                 };
             }
-            if let Err(refusal) = self.line(line, max_fields) {
+            if let Err(refusal) = self.line(line, bounds) {
                 return Step::Refuse(refusal);
             }
             self.parsed = end;
@@ -64,10 +64,10 @@ impl Head {
         }
     }
 
-    fn line(&mut self, line: &[u8], max_fields: usize) -> Result<(), Refusal> {
+    fn line(&mut self, line: &[u8], bounds: Bounds) -> Result<(), Refusal> {
         if self.request_line {
             self.fields += 1;
-            if self.fields > max_fields {
+            if self.fields > bounds.fields {
                 return Err(Refusal::TooManyFields);
             }
             return self.field(line);
@@ -80,7 +80,7 @@ impl Head {
                 Err(Refusal::Malformed)
             };
         }
-        self.old = request_line(line)?;
+        self.old = request_line(line, bounds.target)?;
         self.request_line = true;
         Ok(())
     }
@@ -145,7 +145,7 @@ fn is_disguised(name: &[u8]) -> bool {
 }
 
 /// Whether the version is HTTP/1.0.
-fn request_line(line: &[u8]) -> Result<bool, Refusal> {
+fn request_line(line: &[u8], most: usize) -> Result<bool, Refusal> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -154,6 +154,9 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     };
     if !token(method) {
         return Err(Refusal::Malformed);
+    }
+    if target.len() > most {
+        return Err(Refusal::TargetTooLong);
     }
     let old = match version {
         b"HTTP/1.1" => false,

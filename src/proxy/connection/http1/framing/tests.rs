@@ -4,8 +4,14 @@
 
 use super::*;
 
+const BOUNDS: Bounds = Bounds {
+    head: 1024,
+    target: 500,
+    fields: 10,
+};
+
 fn feed(bytes: &[u8]) -> Result<Vec<usize>, Refusal> {
-    let mut framing = Framing::new(1024, 10);
+    let mut framing = Framing::new(BOUNDS);
     let mut rest = bytes;
     let mut passed = Vec::new();
     while !rest.is_empty() {
@@ -23,7 +29,7 @@ fn feed(bytes: &[u8]) -> Result<Vec<usize>, Refusal> {
 
 /// The same bytes, one more at a time, must be read the same way.
 fn trickle(bytes: &[u8]) -> Result<usize, Refusal> {
-    let mut framing = Framing::new(1024, 10);
+    let mut framing = Framing::new(BOUNDS);
     let (mut from, mut passed) = (0, 0);
     for to in 1..=bytes.len() {
         while from < to {
@@ -173,6 +179,11 @@ fn only_chunked_ends_a_request() {
 fn limits_hold() {
     let long = [b"GET /".as_slice(), &[b'a'; 1100]].concat();
     assert_eq!(both(&long), Err(Refusal::TargetTooLong));
+    for (length, verdict) in [(499, Ok(526)), (500, Err(Refusal::TargetTooLong))] {
+        let target = "a".repeat(length);
+        let whole = format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(both(whole.as_bytes()), verdict);
+    }
     let wide = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 1100]].concat();
     assert_eq!(both(&wide), Err(Refusal::HeadTooLarge));
     let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: y\r\n".repeat(11)].concat();

@@ -171,6 +171,7 @@ fn listener(
         ("idle", before.idle != after.idle),
         ("limits", before.limits != after.limits),
         ("max_age", before.max_age != after.max_age),
+        ("max_age_grace", before.max_age_grace != after.max_age_grace),
         ("keepalive", before.keepalive != after.keepalive),
         ("after", before.after != after.after),
         (

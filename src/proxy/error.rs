@@ -124,6 +124,9 @@ pub enum Error {
     /// The same by the drain of its server alone.
     #[error("ended by the drain of its server: {}", .0.as_str())]
     ToldWithServer(Farewell),
+    /// The same for the age of its connection.
+    #[error("ended for the age of its connection: {}", .0.as_str())]
+    ToldForAge(Farewell),
 }
 
 impl Error {
@@ -147,7 +150,7 @@ impl Error {
             Self::TooLarge => "too_large",
             Self::Timeout(_) => "timeout",
             Self::Expired => "expired",
-            Self::Told(_) | Self::ToldWithServer(_) => "told",
+            Self::Told(_) | Self::ToldForAge(_) | Self::ToldWithServer(_) => "told",
         }
     }
 }

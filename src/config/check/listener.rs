@@ -70,6 +70,7 @@ impl Check<'_> {
         let limits = value_or(written.limits, file::Limits::default());
         let limits = limits.and_then(|limits| self.limits(limits));
         let max_age = value_or(written.max_age, Time(Duration::ZERO));
+        let max_age_grace = self.max_age_grace(&max_age, written.max_age_grace);
         let keepalive = value_or(written.keepalive, file::Keepalive::default());
         let keepalive = keepalive.and_then(|keepalive| self.keepalive(keepalive));
         let after = self.after(label, written.after);
@@ -84,6 +85,7 @@ impl Check<'_> {
             idle: idle?,
             limits: limits?,
             max_age: max_age?.0,
+            max_age_grace: max_age_grace?,
             keepalive: keepalive?,
             after: after?,
             proxy_protocol: proxy_protocol?,
@@ -91,6 +93,25 @@ impl Check<'_> {
             grpc_web: grpc_web?,
             name: Arc::from(name?),
         })
+    }
+
+    /// Counted from `max_age`, so that there must be one.
+    fn max_age_grace(
+        &self,
+        max_age: &Result<Time, Reported>,
+        key: Option<At<Time>>,
+    ) -> Result<Duration, Reported> {
+        let Some(key) = key else {
+            return Ok(Duration::ZERO);
+        };
+        let grace = key.value?.0;
+        if !grace.is_zero() && matches!(max_age, Ok(Time(Duration::ZERO))) {
+            let problem = Problem::at(&key.span, "`max_age_grace` needs `max_age`")
+                .label("it would never begin");
+            return self
+                .refuse(problem.help("write `max_age`, e.g. `max_age = \"1h\"`, or delete it"));
+        }
+        Ok(grace)
     }
 
     fn proxy_protocol(

@@ -49,6 +49,9 @@ pub(in crate::config) struct Listener {
     /// The age at which a connection is retired, jittered; `0s` is never.
     #[schemars(extend("default" = "0s"))]
     pub(in crate::config) max_age: Option<At<Time>>,
+    /// What is in flight on it has so long to end then; `0s` is for ever.
+    #[schemars(extend("default" = "0s"))]
+    pub(in crate::config) max_age_grace: Option<At<Time>>,
     /// PINGs on HTTP/2 connections: how long silence is borne, and how often
     /// clients may send them.
     pub(in crate::config) keepalive: Option<At<Keepalive>>,
@@ -81,6 +84,7 @@ impl Read for Listener {
             idle: table.key("idle"),
             limits: table.key("limits"),
             max_age: table.key("max_age"),
+            max_age_grace: table.key("max_age_grace"),
             keepalive: table.key("keepalive"),
             after: table.key("after"),
             proxy_protocol: table.key("proxy_protocol"),

@@ -34,6 +34,9 @@ pub struct Listener {
     pub limits: Limits,
     /// The age at which a connection is retired, to be jittered; 0 is never.
     pub max_age: Duration,
+    /// How long what is in flight on it has to end then; 0 is for ever, and so
+    /// it is without `max_age`.
+    pub max_age_grace: Duration,
     /// PINGs on HTTP/2 connections, theirs and ours.
     pub keepalive: Keepalive,
     /// The listeners that are drained before this one refuses, in a drain of

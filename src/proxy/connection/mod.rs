@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: what a request means. That is `request`'s.
 
+mod age;
 mod edge;
 mod half_open;
 mod http1;
@@ -27,6 +28,8 @@ use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
 use bytes::Bytes;
+use futures_util::future::select;
+use std::pin::pin;
 use std::sync::Arc;
 use tunnel::Early;
 
@@ -48,18 +51,30 @@ pub(super) enum Spoken {
 /// Serve a connection whose handshake is done until it is over.
 pub(super) async fn serve(sites: Arc<Sites>, guard: ConnectionGuard, edge: Edge, spoken: Spoken) {
     let guard = Arc::new(guard);
-    match spoken {
-        Spoken::Http1 => {
-            guard.set_protocol(Protocol::Http1);
-            http1::serve(sites, guard, edge).await;
+    let outlived = age::outlived(sites.look().listener(), &guard);
+    let record = Arc::clone(guard.record());
+    let serving = pin!(async move {
+        match spoken {
+            Spoken::Http1 => {
+                guard.set_protocol(Protocol::Http1);
+                http1::serve(sites, guard, edge).await;
+            }
+            Spoken::Http2 => {
+                guard.set_protocol(Protocol::Http2);
+                http2::serve(sites, guard, edge).await;
+            }
+            Spoken::Tcp(name) => {
+                guard.set_protocol(Protocol::Tcp);
+                tcp(&sites, &guard, edge, name.as_deref()).await;
+            }
         }
-        Spoken::Http2 => {
-            guard.set_protocol(Protocol::Http2);
-            http2::serve(sites, guard, edge).await;
-        }
-        Spoken::Tcp(name) => {
-            guard.set_protocol(Protocol::Tcp);
-            tcp(&sites, &guard, edge, name.as_deref()).await;
+    });
+    match outlived {
+        None => serving.await,
+        Some(at) => {
+            // Boxed: rare, and every connection would have to have room for it.
+            let aging = Box::pin(age::watch(record, at));
+            select(serving, aging).await;
         }
     }
 }

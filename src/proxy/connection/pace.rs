@@ -127,14 +127,17 @@ pub(super) fn half_open(view: &View, limits: &Listener, orders: &Orders) -> Due 
     earlier(due, orders.half_open_until(view.accepted), Act::Farewell)
 }
 
+/// When a connection is too old: up to a tenth after `max_age`, or those of one
+/// moment leave as one.
+pub(super) fn aged(limits: &Listener, id: u64, accepted: Timestamp) -> Option<Timestamp> {
+    let part = u32::try_from(id % 64).unwrap_or_default();
+    (!limits.max_age.is_zero()).then(|| accepted + limits.max_age + limits.max_age / 640 * part)
+}
+
 /// When this connection is retired: by the drain, by its age, or by the number
 /// of its requests.
 fn retirement(view: &View, limits: &Listener, orders: &Orders) -> Due {
-    let aged = (!limits.max_age.is_zero()).then(|| {
-        // Up to a tenth later, or connections of one moment leave as one.
-        let part = u32::try_from(view.id % 64).unwrap_or_default();
-        view.accepted + limits.max_age + limits.max_age / 640 * part
-    });
+    let aged = aged(limits, view.id, view.accepted);
     let due = earlier(None, orders.retire_at(view.id), Act::Retire(None));
     let due = earlier(due, aged, Act::Retire(Some(Limit::MaxAge)));
     let most = limits.limits.requests;

@@ -20,6 +20,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 use tokio::time::timeout_at;
 
+/// For whose sake an exchange is past its deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Its listener's: the client must go elsewhere.
+    Listener,
+    /// Its server's: the client may try again on the same connection.
+    Server,
+    /// Its connection's age: on another connection.
+    Age,
+}
+
 /// A connection's stay in the table.
 #[derive(Debug)]
 pub struct ConnectionGuard {
@@ -163,6 +174,18 @@ impl RequestGuard {
         self.slot(Slot::is_due) && !self.is_due_with_listener()
     }
 
+    /// Why it is past its deadline, if it is.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        if self.is_due_with_server() {
+            Cause::Server
+        } else if self.record.is_outlived(self.protocol) {
+            Cause::Age
+        } else {
+            Cause::Listener
+        }
+    }
+
     /// Wait until it is past its deadline, or past the one that its client
     /// gave it.
     pub async fn due(&self) {
@@ -282,7 +305,8 @@ impl Drop for RequestGuard {
         let aboard = self.aboard.get_mut().take();
         self.record.conclude(outcome);
         self.record.scope.books.exchanges[self.protocol as usize].closed(outcome);
-        if outcome != Outcome::Finished {
+        // Receipts name who was told by a drain, and have room for so many.
+        if outcome != Outcome::Finished && self.cause() != Cause::Age {
             self.tell_of(outcome, aboard.as_deref().filter(|_| for_server));
         }
         let sent = self.memo.as_ref().map(|_| self.slot(Slot::sent_so_far));

@@ -69,6 +69,9 @@ limits! {
     Idle = "idle",
     /// A connection was retired for its age.
     MaxAge = "max_age",
+    /// What was in flight on a connection that was retired for its age had to
+    /// leave.
+    MaxAgeGrace = "max_age_grace",
     /// A connection was retired for the number of its requests.
     Requests = "requests",
     /// A request's head was too large.

@@ -126,12 +126,14 @@ pub struct Record {
     hopeless: AtomicU64,
     /// It has been able to carry a request, or is not counted as half-open.
     pub(super) opened: AtomicBool,
+    /// What is on it is to leave for its age.
+    pub(super) outlived: AtomicBool,
     /// The limit for which it is told to leave while it is half-open.
     pub(super) shed: AtomicU8,
     /// As whose connection it is counted.
     pub(super) counted: OnceLock<Who>,
-    farewell: AtomicU8,
-    cut: AtomicU8,
+    pub(super) farewell: AtomicU8,
+    pub(super) cut: AtomicU8,
     worst: AtomicU8,
     /// The span of its TLS handshake, if that was recorded.
     handshake: OnceLock<Box<Ids>>,
@@ -165,6 +167,7 @@ impl Record {
             ends: AtomicU64::new(0),
             hopeless: AtomicU64::new(0),
             opened: AtomicBool::new(false),
+            outlived: AtomicBool::new(false),
             shed: AtomicU8::new(UNKNOWN),
             counted: OnceLock::new(),
             farewell: AtomicU8::new(0),

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::{Limit, Record, RequestGuard};
+use crate::proxy::registry::{Cause, Limit, Record, RequestGuard};
 use crate::telemetry::Burst;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -33,6 +33,10 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
         Error::ToldWithServer(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "ended by the drain of its server: its deadline passed; try again",
+        ),
+        Error::ToldForAge(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ended for the age of its connection; try again on another connection",
         ),
         Error::Drained { .. } => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -107,7 +111,9 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
     let (code, says) = said(error);
     let reset = grpc::reset(error);
     let told = match error {
-        Error::Told(farewell) | Error::ToldWithServer(farewell) => Some(*farewell),
+        Error::Told(farewell) | Error::ToldWithServer(farewell) | Error::ToldForAge(farewell) => {
+            Some(*farewell)
+        }
         other => {
             let record = exchange.record();
             if let Some(held_back) = FAILURES.pass(clock::now()) {
@@ -163,9 +169,9 @@ pub(super) fn unanswered(exchange: &RequestGuard) -> Error {
         Protocol::Grpc => Farewell::GrpcTrailersOnly,
         _ => Farewell::Unanswered,
     };
-    if exchange.is_due_with_server() {
-        Error::ToldWithServer(farewell)
-    } else {
-        Error::Told(farewell)
+    match exchange.cause() {
+        Cause::Server => Error::ToldWithServer(farewell),
+        Cause::Age => Error::ToldForAge(farewell),
+        Cause::Listener => Error::Told(farewell),
     }
 }

@@ -7,6 +7,7 @@
 //! a proxy before it does, is put into these words too.
 
 use crate::proxy::error::Error;
+use crate::proxy::registry::Cause;
 use h2::Reason;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, response};
@@ -43,6 +44,9 @@ const DRAINING: &str =
 
 /// The same for the drain of a server.
 const SERVER_DRAINING: &str = "ended by the drain of its server: its deadline passed; try again";
+
+/// The same for the age of a connection.
+const TOO_OLD: &str = "ended for the age of its connection; try again on another connection";
 
 /// Says that the server went away in the middle of a stream.
 const LOST: &str = "the connection to the server was lost; try again";
@@ -109,13 +113,12 @@ pub(super) fn lost() -> HeaderMap {
     status_fields(UNAVAILABLE, LOST)
 }
 
-/// The trailers that end a stream at its deadline; `with_server` if that is
-/// its server's alone.
-pub(super) fn farewell(with_server: bool) -> HeaderMap {
-    let says = if with_server {
-        SERVER_DRAINING
-    } else {
-        DRAINING
+/// The trailers that end a stream at its deadline, for the sake of this.
+pub(super) fn farewell(cause: Cause) -> HeaderMap {
+    let says = match cause {
+        Cause::Listener => DRAINING,
+        Cause::Server => SERVER_DRAINING,
+        Cause::Age => TOO_OLD,
     };
     status_fields(UNAVAILABLE, says)
 }

@@ -241,7 +241,10 @@ impl Answering<'_> {
         let mut forwarded = match begun {
             Ok(forwarded) => forwarded,
             Err(error) => {
-                if matches!(error, Error::Told(_) | Error::Broken | Error::TooLarge) {
+                if matches!(
+                    error,
+                    Error::Told(_) | Error::ToldForAge(_) | Error::Broken | Error::TooLarge
+                ) {
                     // A deadline may come before the connection's time to retire,
                     // and what was told to leave must not come back here. After
                     // a body that cannot be read nothing can.

@@ -397,7 +397,7 @@ impl Stream {
     /// The status of a call that is due.
     fn last_word(&self) -> HeaderMap {
         let fields = if self.exchange.is_due() {
-            grpc::farewell(self.exchange.is_due_with_server())
+            grpc::farewell(self.exchange.cause())
         } else {
             grpc::expired()
         };

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::drain::{Farewell, Outcome};
 use crate::proxy::body::Body;
 use crate::proxy::error::Error;
-use crate::proxy::registry::RequestGuard;
+use crate::proxy::registry::{Cause, RequestGuard};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::pin::Pin;
@@ -94,10 +94,10 @@ impl Reply {
     /// The deadline came: end now, or, pending, let the event under way pass.
     fn poll_overdue(&mut self) -> Poll<Pulled> {
         let exchange = self.exchange.as_ref();
-        let with_server = exchange.is_some_and(RequestGuard::is_due_with_server);
+        let cause = exchange.map_or(Cause::Listener, RequestGuard::cause);
         match &self.events {
             Some(events) if events.at_boundary() => {
-                if !with_server {
+                if cause != Cause::Server {
                     self.answers.retire();
                 }
                 self.conclude(Farewell::EventStream);
@@ -105,8 +105,8 @@ impl Reply {
                 Poll::Ready(None)
             }
             Some(_) => Poll::Pending,
-            None if self.ending || self.body.end(|| grpc::farewell(with_server)) => {
-                if !with_server {
+            None if self.ending || self.body.end(|| grpc::farewell(cause)) => {
+                if cause != Cause::Server {
                     self.answers.retire();
                 }
                 self.ending = true;

@@ -1,6 +1,7 @@
 //! Limits: who reaches one is told so, in its protocol, and counted by the
 //! limit; whoever is honest beside it is served as before.
 
+mod age;
 mod counted;
 mod crowds;
 mod handshakes;

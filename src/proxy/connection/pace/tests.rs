@@ -16,6 +16,7 @@ fn listener() -> Listener {
         idle: Duration::from_secs(60),
         limits: Limits::default(),
         max_age: Duration::ZERO,
+        max_age_grace: Duration::ZERO,
         keepalive: crate::config::Keepalive::default(),
         after: Vec::new(),
         proxy_protocol: crate::config::ProxyProtocol::Off,

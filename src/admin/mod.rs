@@ -84,6 +84,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     doorman: ArcSwap<Doorman>,
     config: ArcSwapOption<view::InForce>,
+    /// Which process this is, whatever number it has.
+    instance: String,
     /// Has a permit if `/metrics` was read after the drain.
     scraped: Notify,
 }
@@ -106,6 +108,7 @@ impl Admin {
             metrics,
             doorman: ArcSwap::from_pointee(doorman),
             config: ArcSwapOption::empty(),
+            instance: format!("{:016x}", fastrand::u64(..)),
             scraped: Notify::new(),
         })
     }

@@ -19,6 +19,11 @@ pub struct Status {
     pub version: String,
     /// The process id.
     pub pid: u32,
+    /// Drawn by lot when the process began: who asks an address twice sees
+    /// whether the same process answers, also where every process has the same
+    /// id, as in containers. Empty if an older version does not say.
+    #[serde(default)]
+    pub instance: String,
     /// Since the process began.
     pub uptime_ms: u64,
     /// The lifecycle position.
@@ -131,6 +136,7 @@ impl Admin {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            instance: self.instance.clone(),
             uptime_ms: millis(clock::now().since_start()),
             phase: process.phase,
             stage: process.stage,

@@ -199,6 +199,7 @@ fn the_status_is_readable() {
         version: "1.2.3".into(),
         pid: 42,
         uptime_ms: 192_000,
+        instance: "00c0ffee00c0ffee".into(),
         phase: Phase::Active,
         stage: Some(Stage::Announce),
         ready: false,

@@ -4,11 +4,16 @@
 //! it again. Absent: commands that this version cannot do, rather than stubs
 //! that say so.
 
-use crate::config::{self, AdminAddr};
+mod address;
+mod fleet;
+
+pub(super) use address::Address;
+pub(super) use fleet::Fleet;
+
+use crate::config;
 use clap::{Args, Parser, Subcommand};
-use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// A reverse proxy for the moment when things stop: drain it under load, and
@@ -33,11 +38,11 @@ pub(super) enum Command {
     Check(File),
     /// Print the JSON Schema of the config file
     Schema,
-    /// Show a running proxy at a glance
-    Status(Remote),
+    /// Show a running proxy at a glance, or a whole fleet
+    Status(Status),
     /// Show every connection and what it waits for
     Connections(Remote),
-    /// Drain a running proxy
+    /// Drain a running proxy, or a fleet one by one
     Drain(Drain),
     /// Show what a drain would cut short if it began now
     Forecast(Forecast),
@@ -95,6 +100,17 @@ pub(super) struct File {
     pub(super) grace: Option<Duration>,
 }
 
+/// Whose status to show.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Many at once, in place of --admin: dns:NAME:PORT, ADDR,ADDR or
+    /// <file:PATH>, an address a line
+    #[arg(long, value_name = "FLEET")]
+    pub(super) fleet: Option<Fleet>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
 /// What to do about a drain.
 #[derive(Debug, Args)]
 pub(super) struct Drain {
@@ -118,7 +134,38 @@ pub(super) struct Drain {
     #[arg(long, value_name = "TIME", value_parser = time, requires = "server", conflicts_with = "cancel")]
     pub(super) finish: Option<String>,
     #[command(flatten)]
+    pub(super) walk: Walk,
+    #[command(flatten)]
     pub(super) remote: Remote,
+}
+
+/// How to drain a fleet.
+#[derive(Debug, Args)]
+pub(super) struct Walk {
+    /// One after the other, in place of --admin: dns:NAME:PORT, ADDR,ADDR or
+    /// <file:PATH>, an address a line. The next is drained when the successors of
+    /// those before it are ready, which somebody else has to start
+    #[arg(long, value_name = "FLEET",
+          conflicts_with_all = ["cancel", "extend", "listener", "server", "finish"])]
+    pub(super) fleet: Option<Fleet>,
+    /// How many of the fleet may be away at once
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "fleet")]
+    pub(super) max_concurrent: NonZeroUsize,
+    /// How long a successor may take to be ready
+    #[arg(long, value_name = "TIME", default_value = "5m", requires = "fleet",
+          value_parser = config::duration)]
+    pub(super) ready_timeout: Duration,
+}
+
+#[cfg(test)]
+impl Default for Walk {
+    fn default() -> Self {
+        Self {
+            fleet: None,
+            max_concurrent: NonZeroUsize::MIN,
+            ready_timeout: Duration::from_secs(300),
+        }
+    }
 }
 
 /// What to do about a config.
@@ -179,7 +226,7 @@ pub(super) struct Forecast {
 }
 
 /// How to reach a running proxy, and how to show its answer.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Remote {
     /// Its admin interface: HOST:PORT, <https://HOST:PORT>, or unix:PATH
     #[arg(
@@ -207,219 +254,5 @@ pub(super) struct Remote {
     pub(super) json: bool,
 }
 
-/// An address to connect to; unlike [`AdminAddr`], a host may be a name.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub(super) enum Address {
-    /// `host:port`.
-    Host(String),
-    /// The same, over TLS.
-    Secure(String),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path {
-                "" => Err("unix: needs a path, as in unix:/run/ebbtide.sock".to_owned()),
-                path => Ok(Self::Unix(path.into())),
-            };
-        }
-        let (rest, address): (_, fn(String) -> Self) = match text.strip_prefix("https://") {
-            Some(rest) => (rest.trim_end_matches('/'), Self::Secure),
-            None => (text, Self::Host),
-        };
-        let port = rest
-            .rsplit_once(':')
-            .map(|(host, port)| (host, port.parse::<u16>()));
-        match port {
-            Some((host, Ok(_))) if is_host(host) => Ok(address(rest.to_owned())),
-            _ => Err("this is none of HOST:PORT, https://HOST:PORT and unix:PATH".to_owned()),
-        }
-    }
-}
-
-/// An IPv6 address stands in brackets, as in a URL.
-fn is_host(host: &str) -> bool {
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    !host.is_empty() && (bracketed || !host.contains([':', '/']))
-}
-
-impl From<&AdminAddr> for Address {
-    fn from(address: &AdminAddr) -> Self {
-        match address {
-            AdminAddr::Inet(inet) => Self::Host(inet.to_string()),
-            AdminAddr::Unix(path) => Self::Unix(path.clone()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(host) => f.write_str(host),
-            Self::Secure(host) => write!(f, "https://{host}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
-    use std::path::Path;
-
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        let words = line.split(' ');
-        Arguments::try_parse_from(words).map(|arguments| arguments.command)
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn commands_are_understood() {
-        let run = parse("ebbtide run a.toml").expect("known");
-        assert!(
-            matches!(run, Command::Run(Run { file, takeover: None, .. }) if file.config == Some("a.toml".into()))
-        );
-        for (line, socket) in [
-            ("ebbtide run --takeover a.toml", None),
-            (
-                "ebbtide run --takeover=e.sock --standby a.toml",
-                Some("e.sock"),
-            ),
-        ] {
-            let Ok(Command::Run(run)) = parse(line) else {
-                panic!("not understood: {line}");
-            };
-            assert_eq!(
-                run.file.config.as_deref(),
-                Some(Path::new("a.toml")),
-                "{line}"
-            );
-            assert_eq!(run.takeover, Some(socket.map(PathBuf::from)), "{line}");
-        }
-        let check = parse("ebbtide check").expect("known");
-        assert!(matches!(check, Command::Check(file) if file.config.is_none()));
-        let check = parse("ebbtide check a.toml --grace 1m30s").expect("known");
-        let given = Some(Duration::from_secs(90));
-        assert!(matches!(check, Command::Check(file) if file.grace == given));
-    }
-
-    #[test]
-    fn commands_to_a_running_proxy_are_understood() {
-        let handover = parse("ebbtide handover --exec ./new b.toml").expect("known");
-        assert!(matches!(
-            handover,
-            Command::Handover(Handover {
-                config: Some(_),
-                ..
-            })
-        ));
-        let drain =
-            parse("ebbtide drain --wait --listener web --admin unix:/run/e.sock --json --token t");
-        let Ok(Command::Drain(Drain {
-            wait: true,
-            cancel: false,
-            extend: None,
-            listener: Some(listener),
-            server: None,
-            finish: None,
-            remote,
-        })) = drain
-        else {
-            panic!("not understood: {drain:?}");
-        };
-        assert!(remote.json);
-        assert_eq!(listener, "web");
-        assert_eq!(remote.admin, Address::Unix("/run/e.sock".into()));
-        assert_eq!(remote.token.as_deref(), Some("t"));
-        let drain = parse("ebbtide drain --server site/unix:/run/a.sock --finish 30s --wait");
-        let Ok(Command::Drain(Drain {
-            server: Some(server),
-            finish: Some(finish),
-            ..
-        })) = drain
-        else {
-            panic!("not understood: {drain:?}");
-        };
-        assert_eq!(server.upstream, "site");
-        assert_eq!(server.server, "unix:/run/a.sock");
-        assert_eq!(finish, "30s");
-        let forecast = parse("ebbtide forecast --finish 1m30s --json");
-        let Ok(Command::Forecast(Forecast {
-            finish: Some(finish),
-            remote,
-        })) = forecast
-        else {
-            panic!("not understood: {forecast:?}");
-        };
-        assert!(remote.json);
-        assert_eq!(finish, "1m30s");
-    }
-
-    #[test]
-    fn what_is_not_understood_is_a_usage_error() {
-        for line in [
-            "ebbtide",
-            "ebbtide fly",
-            "ebbtide run a b",
-            "ebbtide run --wait",
-            "ebbtide run --standby",
-            "ebbtide handover b.toml",
-            "ebbtide check --grace 30",
-            "ebbtide drain --wait --cancel",
-            "ebbtide reload --wait --dry-run",
-            "ebbtide drain --wait --extend 5s",
-            "ebbtide drain --extend 5",
-            "ebbtide drain --listener a&wait=true",
-            "ebbtide drain --server site",
-            "ebbtide drain --server /10.0.0.1:80",
-            "ebbtide drain --server site/a --listener web",
-            "ebbtide drain --server site/a --extend 5s",
-            "ebbtide drain --server site/a --finish 5",
-            "ebbtide drain --server site/a --cancel --finish 5s",
-            "ebbtide drain --finish 5s",
-            "ebbtide forecast --finish 30",
-            "ebbtide forecast --finish 1.5s",
-            "ebbtide status --admin 9900",
-            "ebbtide status --admin :9900",
-            "ebbtide status --admin host:99999",
-            "ebbtide status --admin http://host:80",
-            "ebbtide status --admin ::1:9900",
-            "ebbtide status --admin unix:",
-        ] {
-            let error = parse(line).expect_err(line);
-            assert!(error.use_stderr(), "{line}");
-            assert_eq!(
-                error.exit_code(),
-                i32::from(crate::cli::exit::USAGE),
-                "{line}"
-            );
-        }
-        let help = parse("ebbtide --help").expect_err("ends the program");
-        assert_eq!(help.kind(), ErrorKind::DisplayHelp);
-        assert!(help.to_string().contains("64 bad config"), "{help}");
-    }
-
-    #[test]
-    fn addresses_are_read_and_shown() {
-        for text in [
-            "127.0.0.1:9900",
-            "localhost:1",
-            "[::1]:9900",
-            "unix:/run/e.sock",
-        ] {
-            let address: Address = text.parse().expect("understood");
-            assert_eq!(address.to_string(), text);
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 /// How long connecting may take.
@@ -61,16 +61,29 @@ pub(super) fn ask_with(
     body: String,
     patience: Patience,
 ) -> anyhow::Result<Bytes> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let request = request(remote, method, path, body)?;
-    runtime.block_on(exchange(remote, request, patience))
+    runtime()?.block_on(exchange(remote, method, path, body, patience))
 }
 
-async fn exchange(
+/// What a command waits in.
+///
+/// # Errors
+/// If the system refuses it.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// As [`ask_with`], where something else is waited for as well.
+///
+/// # Errors
+/// If it cannot be reached, or answers with a problem.
+pub(super) async fn exchange(
     remote: &Remote,
-    request: Request<Full<Bytes>>,
+    method: Method,
+    path: &str,
+    body: String,
     patience: Patience,
 ) -> anyhow::Result<Bytes> {
+    let request = request(remote, method, path, body)?;
     let sending = async {
         match &remote.admin {
             Address::Host(host) => {
@@ -80,6 +93,11 @@ async fn exchange(
             Address::Secure(host) => {
                 let stream = connect(remote, TcpStream::connect(host)).await?;
                 let shaken = secure::shake_hands(remote, host, stream);
+                send(TokioIo::new(shaken.await?), request).await
+            }
+            Address::Named { name, at } => {
+                let stream = connect(remote, TcpStream::connect(at)).await?;
+                let shaken = secure::shake_hands(remote, name, stream);
                 send(TokioIo::new(shaken.await?), request).await
             }
             Address::Unix(path) => {
@@ -117,6 +135,7 @@ fn request(
 ) -> anyhow::Result<Request<Full<Bytes>>> {
     let host = match &remote.admin {
         Address::Host(host) | Address::Secure(host) => host.as_str(),
+        Address::Named { name, .. } => name.as_str(),
         Address::Unix(_) => "localhost",
     };
     let mut request = Request::builder()

@@ -16,10 +16,13 @@ mod args;
 mod client;
 pub mod demo;
 pub mod exit;
+mod fleet;
 mod handover;
 mod local;
 mod output;
 mod remote;
+#[cfg(test)]
+mod sample;
 mod secure;
 mod server;
 mod text;
@@ -64,9 +67,15 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Demo => return demo::run(),
         Command::Check(file) => local::check(&file),
         Command::Schema => local::schema()?,
-        Command::Status(remote) => remote::status(&remote)?,
+        Command::Status(what) => match &what.fleet {
+            Some(many) => fleet::status(many, &what.remote)?,
+            None => remote::status(&what.remote)?,
+        },
         Command::Connections(remote) => remote::connections(&remote)?,
-        Command::Drain(what) => remote::drain(&what)?,
+        Command::Drain(what) => match &what.walk.fleet {
+            Some(many) => fleet::drain(&what, many)?,
+            None => remote::drain(&what)?,
+        },
         Command::Reload(what) => remote::reload(&what)?,
         Command::Handover(what) => handover::handover(&what)?,
         Command::Forecast(what) => remote::forecast(&what)?,

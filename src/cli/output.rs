@@ -43,6 +43,11 @@ impl Done {
     }
 }
 
+/// Tell how a long command gets on, whoever reads it.
+pub(super) fn say(text: &str) {
+    write(&mut io::stderr().lock(), text);
+}
+
 /// Tell a waiting person something; nobody if no person looks on.
 pub(super) fn remark(text: &str) {
     if is_watched() {

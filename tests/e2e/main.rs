@@ -2,6 +2,7 @@
 
 mod drain;
 mod edge;
+mod fleet;
 mod grpc;
 mod handover;
 mod harness;

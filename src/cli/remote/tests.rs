@@ -128,6 +128,7 @@ fn drain_with(remote: Remote, wait: bool, cancel: bool) -> anyhow::Result<Done> 
         listener: None,
         server: None,
         finish: None,
+        walk: args::Walk::default(),
         remote,
     })
 }
@@ -198,8 +199,8 @@ fn the_status_is_readable() {
         trace: None,
         version: "1.2.3".into(),
         pid: 42,
-        uptime_ms: 192_000,
         instance: "00c0ffee00c0ffee".into(),
+        uptime_ms: 192_000,
         phase: Phase::Active,
         stage: Some(Stage::Announce),
         ready: false,

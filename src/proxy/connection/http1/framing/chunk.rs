@@ -36,7 +36,8 @@ impl Chunk {
                     };
                     Ok((line.len() + 2, Some(next)))
                 }
-                None if bytes.len() > CHUNK_LINE => Err(Refusal::Malformed),
+                // The last byte may be the CR of a line that is as long as may be.
+                None if bytes.len() > CHUNK_LINE + 1 => Err(Refusal::Malformed),
                 None => Ok((0, None)),
             },
             Self::Data(left) => {

@@ -242,3 +242,16 @@ fn extensions_of_a_chunk_follow_their_grammar() {
         assert_eq!(chunk(bad), Err(Refusal::Malformed), "{bad:?}");
     }
 }
+
+#[test]
+fn the_longest_chunk_line_passes_however_it_is_cut() {
+    let chunked = |extension: usize| {
+        let name = "x".repeat(extension);
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;{name}\r\na\r\n0\r\n\r\n"
+        )
+    };
+    let longest = chunked(254);
+    assert_eq!(both(longest.as_bytes()), Ok(longest.len()));
+    assert_eq!(both(chunked(255).as_bytes()), Err(Refusal::Malformed));
+}

@@ -13,6 +13,8 @@ SEED      ?= 1
 
 # How many drains `make soak` simulates.
 SEEDS     ?= 1000000
+# How many seconds each of its fuzz tests takes.
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full test-prometheus soak bench bench-scrape drain-storm check arena release needs needs-lints needs-prometheus
@@ -35,8 +37,9 @@ test-full: test $(FULL) ## every test, also those that need programs of others
 test-prometheus: needs needs-prometheus ## rules and dashboard, against a real Prometheus
 	$(CARGO) test --test prometheus
 
-soak: needs ## a million simulated drains, or SEEDS of them; a bad seed is named
+soak: needs ## a million simulated drains, or SEEDS of them, and fuzzed readers; a bad seed is named
 	EBBTIDE_SEEDS=$(SEEDS) $(CARGO) test --profile soak --test sim every_seed -- --nocapture
+	EBBTIDE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile soak --lib fuzz:: -- --test-threads=1
 
 bench: needs ## exit overhead of a drain, in milliseconds
 	$(CARGO) bench --bench drain

@@ -26,3 +26,7 @@ pub mod drain;
 pub mod process;
 pub mod proxy;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/fuzz/driver.rs"]
+mod fuzz;

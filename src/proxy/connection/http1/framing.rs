@@ -10,6 +10,8 @@
 //! absent: the meaning of fields other than those that frame the message.
 
 mod chunk;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod line;
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! of version 2 (TLVs) say, their checksum included: TCP has one.
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use crate::proxy::registry::Ends;

@@ -123,10 +123,18 @@ fn upstream(registry: &Registry) -> Arc<Upstream> {
     let address = config::ServerAddress::Inet(([127, 0, 0, 1], 1).into());
     let config = config::Upstream {
         name: "site".into(),
-        servers: vec![config::Server { name, address }],
+        servers: vec![config::Server {
+            name,
+            address,
+            weight: 1,
+            zone: None,
+        }],
         http: UpstreamHttp::H1,
         health: None,
         balance: config::Balance::RoundRobin,
+        zone: None,
+        spill: 70,
+        panic: 0,
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,

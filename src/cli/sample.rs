@@ -57,6 +57,7 @@ pub(super) fn status(draining: bool) -> Status {
         ],
         plan: Plan::default(),
         config: "/etc/ebbtide/ebbtide.toml".into(),
+        trace: None,
         handover: None,
         successor: None,
         predecessors: Vec::new(),
@@ -110,6 +111,7 @@ pub(super) fn progress(draining: bool) -> Progress {
         in_flight: in_flight(),
         deadlines: draining.then_some(deadlines),
         plan: Plan::default(),
+        trace: None,
     }
 }
 

@@ -91,6 +91,7 @@ impl Diff {
                     != (&new.admin.tokens, &new.admin.read_tokens),
             ),
             ("`admin.tls`", old.admin.tls != new.admin.tls),
+            ("`process.zone`", old.process.zone != new.process.zone),
             ("`process.watch`", old.process.watch != new.process.watch),
             (
                 "`process.connections`",
@@ -214,6 +215,9 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
         ("http", before.http != after.http),
         ("health", before.health != after.health),
         ("balance", before.balance != after.balance),
+        ("zone", before.zone != after.zone),
+        ("spill", before.spill != after.spill),
+        ("panic", before.panic != after.panic),
         (
             "connect_timeout",
             before.connect_timeout != after.connect_timeout,

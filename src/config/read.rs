@@ -329,6 +329,28 @@ impl Read for Time {
     }
 }
 
+/// A share, e.g. `"50%"`, in whole percent.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Percent(pub(super) u32);
+
+impl Read for Percent {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        let example = || format!("`{} = \"50%\"`", node.name);
+        let text = node
+            .as_str()
+            .ok_or_else(|| node.wrong_type("a string", &example()))?;
+        let number = text.strip_suffix('%').and_then(|text| text.parse().ok());
+        let share = number.filter(|number| *number <= 100 && !text.starts_with('+'));
+        share.map(Self).ok_or_else(|| {
+            let what = format!("{} is not a share", quote(text));
+            node.fault(Fault::new(
+                what,
+                "write whole percent, from `\"0%\"` to `\"100%\"`",
+            ))
+        })
+    }
+}
+
 /// A size in bytes, e.g. `"64KiB"`.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Size(pub(super) u64);

@@ -9,7 +9,7 @@
 //! the schema may still be refused.
 
 use super::file::File;
-use super::read::{At, Named, OneOf, OneOrMore, Size, SwitchOr, Time};
+use super::read::{At, Named, OneOf, OneOrMore, Percent, Size, SwitchOr, Time};
 use super::words::Word;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -67,6 +67,20 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A share in whole percent.",
+            "pattern": "^(100|[1-9]?[0-9])%$",
+            "examples": ["50%"],
+        })
     }
 }
 

@@ -103,9 +103,13 @@ impl Setup {
             {
                 return Ok(Supply::clone(supply));
             }
-            let known = known.map(|(_, known)| &*known.upstream);
-            let upstream = Upstream::new(wanted, registry, known)?;
-            let pools = (0..workers).map(|_| upstream.pool()).collect();
+            let before = known.map(|(_, known)| &*known.upstream);
+            let upstream = Upstream::new(wanted, registry, before)?;
+            let alike = known.filter(|(known, _)| known.connects_like(wanted));
+            let pools = match alike {
+                Some((_, supply)) => supply.pools_under(&upstream),
+                None => (0..workers).map(|_| upstream.pool()).collect(),
+            };
             Ok(Supply {
                 upstream,
                 pools,
@@ -265,7 +269,8 @@ impl Setup {
         for supply in &self.supplies {
             let mut kept = next.supplies.iter();
             if !kept.any(|other| Arc::ptr_eq(&other.upstream, &supply.upstream)) {
-                supply.close();
+                supply.stop_checks();
+                supply.close_all_but(&next.supplies);
             }
         }
     }
@@ -277,12 +282,32 @@ impl Setup {
 }
 
 impl Supply {
-    fn close(&self) {
+    /// The pools of the upstream that is to replace this one.
+    fn pools_under(&self, upstream: &Arc<Upstream>) -> Vec<Arc<Pool>> {
+        let pools = self.pools.iter();
+        pools.map(|pool| upstream.pool_in_place_of(pool)).collect()
+    }
+
+    fn stop_checks(&self) {
         if let Some(checks) = &self.checks {
             checks.abort();
         }
+    }
+
+    fn close(&self) {
+        self.stop_checks();
         for pool in &self.pools {
             pool.close();
+        }
+    }
+
+    /// Close the pools whose connections none of these has.
+    fn close_all_but(&self, kept: &[Self]) {
+        for pool in &self.pools {
+            let mut others = kept.iter().flat_map(|supply| &supply.pools);
+            if !others.any(|other| other.shares_with(pool)) {
+                pool.close();
+            }
         }
     }
 }

@@ -125,6 +125,22 @@ fn routes_are_compared_by_what_they_say() {
 }
 
 #[test]
+fn how_servers_are_chosen_is_a_setting() {
+    let least = "[upstream.site]\nbalance = \"least_in_flight\"\nspill = \"50%\"\npanic = \"1%\"";
+    assert_eq!(
+        said(&[("[upstream.site]", least)]),
+        "changes upstream site: balance, spill, panic\n"
+    );
+    let weight = "{ address = \"10.0.0.1:80\", weight = 2 }";
+    assert_eq!(
+        said(&[("\"10.0.0.1:80\"", weight)]),
+        "changes upstream site: servers\n"
+    );
+    let zone = ("[listener.web]", "[process]\nzone = \"a\"\n[listener.web]");
+    assert_eq!(said(&[zone]), "changes `process.zone`\n");
+}
+
+#[test]
 fn servers_that_are_gone_are_named() {
     let gone = said(&[("\"10.0.0.1:80\", ", "")]);
     assert_eq!(

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Fixture, repository_text};
 use ebbtide::config::{
-    AdminAddr, Balance, Config, HealthCheck, HookRun, HostPattern, Limits, LogFile, LogFormat,
-    ProxyProtocol, ProxyVersion, ServerAddress, Serves, UpstreamHttp, load,
+    AdminAddr, Balance, Config, HashBy, HealthCheck, HookRun, HostPattern, HttpCheck, Limits,
+    LogFile, LogFormat, ProxyProtocol, ProxyVersion, ServerAddress, Serves, UpstreamHttp, load,
 };
 use ebbtide::drain::Plan;
 use std::time::Duration;
@@ -59,8 +59,8 @@ fn a_small_file_takes_the_defaults() {
     assert_eq!((routes[0].timeout, routes[0].retries), (Duration::ZERO, 1));
     let upstream = &config.upstreams[0];
     assert_eq!(
-        (upstream.http, upstream.balance),
-        (UpstreamHttp::H1, Balance::RoundRobin)
+        (upstream.http, &upstream.balance),
+        (UpstreamHttp::H1, &Balance::RoundRobin)
     );
     assert_eq!(upstream.connect_timeout, Duration::from_secs(1));
     assert!(upstream.health.is_none() && upstream.tls.is_none());
@@ -95,9 +95,7 @@ fn the_first_block_of_the_design_loads() {
         .collect();
     assert_eq!(
         health[0].check,
-        HealthCheck::Http {
-            path: "/healthz".into()
-        }
+        HealthCheck::Http(HttpCheck::of("/healthz"))
     );
     assert_eq!(
         health[1].check,
@@ -138,6 +136,76 @@ fn the_further_keys_of_the_design_load() {
     };
     assert_eq!(method, "PUT");
     assert_eq!(url.path(), "/v1/agent/service/deregister/web");
+}
+
+#[test]
+fn servers_have_weights_and_zones_and_are_chosen_by_a_key() {
+    let config = |zone: &str, hash: &str| {
+        let servers = "[\"10.0.0.1:80\", { address = \"10.0.0.2:80\", weight = 3, zone = \"a\" }]";
+        let keys = format!("balance = {hash}\nspill = \"100%\"\npanic = \"30%\"\n");
+        let text = SMALL.replace("[\"127.0.0.1:8080\"]", servers);
+        Fixture::new().good(&format!("{zone}{text}{keys}"))
+    };
+    let site = &config("[process]\nzone = \"a\"\n", "\"hash\"").upstreams[0];
+    let servers: Vec<_> = site
+        .servers
+        .iter()
+        .map(|server| (&*server.name, server.weight, server.zone.as_deref()))
+        .collect();
+    assert_eq!(
+        servers,
+        [("10.0.0.1:80", 1, None), ("10.0.0.2:80", 3, Some("a"))]
+    );
+    assert_eq!(
+        (site.zone.as_deref(), site.spill, site.panic),
+        (Some("a"), 100, 30)
+    );
+    assert_eq!(site.balance, Balance::Hash(HashBy::Client));
+    for (hash, by) in [
+        ("\"client\"", HashBy::Client),
+        (
+            "\"header:X-User\"",
+            HashBy::Header("x-user".parse().expect("a name")),
+        ),
+        ("\"cookie:Id\"", HashBy::Cookie("Id".into())),
+    ] {
+        let config = config("", &format!("{{ hash = {hash} }}"));
+        assert_eq!(config.upstreams[0].balance, Balance::Hash(by));
+        assert_eq!(config.upstreams[0].zone, None, "this process has no zone");
+    }
+    let least = config("", "\"least_in_flight\"");
+    assert_eq!(least.upstreams[0].balance, Balance::LeastInFlight);
+}
+
+#[test]
+fn a_health_check_says_what_it_asks_and_wants() {
+    let of = |health: &str| {
+        let config = Fixture::new().good(&format!("{SMALL}health = {health}\n"));
+        config.upstreams[0].health.clone().expect("health")
+    };
+    let usual = of("{ http = \"/\" }");
+    assert_eq!((usual.rise, usual.fall, usual.jitter), (1, 2, 10));
+    assert_eq!(usual.timeout, Duration::from_secs(2));
+    assert_eq!(usual.check, HealthCheck::Http(HttpCheck::of("/")));
+    let asked = of(
+        "{ http = \"/up\", method = \"HEAD\", status = [200, 204], body = \"ok\", rise = 3, fall = 4, \
+         timeout = \"1s\", jitter = \"0%\", headers = { Host = \"site\", X-Key = \"s3cret\" } }",
+    );
+    assert_eq!((asked.rise, asked.fall, asked.jitter), (3, 4, 0));
+    assert!(!format!("{asked:?}").contains("s3cret"));
+    let HealthCheck::Http(check) = asked.check else {
+        panic!("not HTTP");
+    };
+    assert_eq!(
+        (check.method.as_str(), check.status),
+        ("HEAD", vec![200, 204])
+    );
+    assert_eq!(check.body.as_deref(), Some("ok"));
+    assert_eq!(check.headers["host"], "site");
+    assert_eq!(
+        of("{ http = \"/\", status = 204 }").every,
+        Duration::from_secs(5)
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is shown of a config in force: everything that holds, and no secret.
 
 use crate::fixture::{Fixture, repository_text};
-use ebbtide::config::{Config, Diff};
+use ebbtide::config::{Change, Config, Diff};
 use serde_json::{Value, json};
 
 fn text(config: &Config) -> String {
@@ -54,11 +54,10 @@ fn what_is_shown_loads_again_as_the_same_config() {
         let config = fixture.good(&written);
         let again = fixture.good(&text(&config));
         let diff = Diff::between(&config, &again);
-        assert_eq!(
-            (diff.listeners, diff.upstreams),
-            (vec![], vec![]),
-            "{written}"
-        );
+        let mut upstreams = diff.upstreams;
+        // The fields that checks send are hidden.
+        upstreams.retain(|(_, change)| *change != Change::Changed(vec!["health"]));
+        assert_eq!((diff.listeners, upstreams), (vec![], vec![]), "{written}");
         assert_eq!(
             (diff.servers_gone, diff.refused),
             (vec![], Vec::<String>::new())

@@ -77,24 +77,14 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "a field of rustls: TLS resumption",
     ),
     allowed(
-        "Backends",
-        "src/proxy/upstream/",
-        "a type of pingora-load-balancing",
-    ),
-    allowed(
         "Backend",
         "src/proxy/upstream/",
         "a type of pingora-load-balancing",
     ),
     allowed(
-        "backends",
+        "get_http_session",
         "src/proxy/upstream/",
-        "an interface of pingora-load-balancing",
-    ),
-    allowed(
-        "backend",
-        "src/proxy/upstream/",
-        "an interface of pingora-load-balancing",
+        "a method of pingora-core",
     ),
     allowed(
         "ackend",

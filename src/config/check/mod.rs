@@ -17,6 +17,7 @@ mod admin;
 mod clash;
 mod drain;
 mod handover;
+mod health;
 mod hook;
 mod listener;
 mod order;
@@ -32,7 +33,7 @@ pub(super) use process::level;
 
 use super::file::File;
 use super::files::Files;
-use super::model::{Config, UpstreamId};
+use super::model::{Config, Process, Upstream, UpstreamId};
 use super::read::{At, Size, Time, nearest};
 use super::report::{Fault, Problem, Problems, Reported, Span, quote};
 use super::units::show_size;
@@ -109,6 +110,7 @@ pub(super) fn check(
     let listeners = check.listeners(listener);
     let upstreams = upstreams_written
         .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
+    let upstreams = upstreams.map(|upstreams| in_zone(upstreams, process.as_ref().ok()));
     let handover = check.handover(handover);
     let receipt = check.receipt(drain.as_ref());
     let plan = check.plan(drain);
@@ -327,12 +329,16 @@ impl Check<'_> {
             "use 1 to {LONGEST} letters, digits, `_`, `-` and `.`"
         )))
     }
+}
 
-    /// Refuses something that this version cannot do yet.
-    fn unavailable<T>(&self, span: &Span, what: &str, instead: &str) -> Result<T, Reported> {
-        let message = format!("{what} is not available in this version");
-        self.refuse(Problem::at(span, message).help(instead))
+/// Upstreams of a process: its zone matters to those whose servers have zones.
+fn in_zone(mut upstreams: Vec<Upstream>, process: Option<&Process>) -> Vec<Upstream> {
+    let zone = process.and_then(|process| process.zone.as_ref());
+    for upstream in &mut upstreams {
+        let zoned = upstream.servers.iter().any(|server| server.zone.is_some());
+        upstream.zone = zone.filter(|_| zoned).cloned();
     }
+    upstreams
 }
 
 /// `value` as a `T`, if it lies from `least` to `most`.

@@ -42,6 +42,7 @@ impl Check<'_> {
         let workers = self.number("workers", written.workers, (0, MOST_WORKERS), 0);
         let connections = self.number("connections", written.connections, CONNECTIONS, 0);
         let memory = value_or(written.memory, Size(0));
+        let zone = written.zone.map(|zone| self.zone(&zone)).transpose();
         let watch = value_or(written.watch, Time(Duration::ZERO));
         let logs = value_or(written.logs, file::Logs::default()).and_then(|logs| self.logs(logs));
         let traces = written.traces.map(|traces| self.traces(traces));
@@ -49,6 +50,7 @@ impl Check<'_> {
             workers: workers?,
             connections: connections?,
             memory: memory?.0,
+            zone: zone?,
             watch: watch?.0,
             logs: logs?,
             traces: traces.transpose()?,

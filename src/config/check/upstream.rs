@@ -9,15 +9,15 @@
 //! look at the resolver: a name has the address that it had at load.
 
 use super::super::file;
+use super::super::file::Method;
 use super::super::model::{
-    Balance, Health, HealthCheck, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
+    Balance, HashBy, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
 };
-use super::super::read::{At, OneOf, value_or};
+use super::super::read::{At, OneOf, Percent, value_or};
 use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::super::tls;
-use super::super::words::Word;
-use super::{Check, Choice, address, all};
-use http::uri::PathAndQuery;
+use super::{Check, address, all};
+use http::HeaderName;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const EVERY: Duration = Duration::from_secs(5);
+
+/// What a share may be: enough to tell machines apart, and few enough for a
+/// ring of hashes to be small.
+const MOST_WEIGHT: u64 = 100;
 
 impl Check<'_> {
     pub(super) fn upstream(
@@ -37,6 +40,8 @@ impl Check<'_> {
         let written = written.value?;
         let servers = self.servers(written.servers);
         let balance = self.balance(written.balance);
+        let spill = value_or(written.spill, Percent(70));
+        let panic = value_or(written.panic, Percent(0));
         let connect_timeout =
             self.time("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT);
         let secure = written.tls.is_some();
@@ -62,29 +67,28 @@ impl Check<'_> {
             http: http?,
             health: health?,
             balance: balance?,
+            zone: None,
+            spill: spill?.0,
+            panic: panic?.0,
             connect_timeout: connect_timeout?,
             tls: tls?,
             proxy_protocol: proxy_protocol?.map(|version| version.0),
         })
     }
 
-    fn balance(&self, key: Option<At<OneOf<Balance>>>) -> Result<Balance, Reported> {
+    fn balance(&self, key: Option<At<file::Balance>>) -> Result<Balance, Reported> {
         let Some(key) = key else {
             return Ok(Balance::default());
         };
-        let OneOf(balance) = key.value?;
-        if balance != Balance::RoundRobin {
-            let what = format!("`balance = \"{}\"`", balance.word());
-            return self.unavailable(
-                &key.span,
-                &what,
-                "write `balance = \"round_robin\"`, or leave it out",
-            );
+        match key.value? {
+            file::Balance::Word(Method::RoundRobin) => Ok(Balance::RoundRobin),
+            file::Balance::Word(Method::LeastInFlight) => Ok(Balance::LeastInFlight),
+            file::Balance::Word(Method::Hash) => Ok(Balance::Hash(HashBy::Client)),
+            file::Balance::By(table) => self.parse(&table.hash, hash_by).map(Balance::Hash),
         }
-        Ok(balance)
     }
 
-    fn servers(&self, written: At<Vec<At<String>>>) -> Result<Vec<Server>, Reported> {
+    fn servers(&self, written: At<Vec<At<file::Server>>>) -> Result<Vec<Server>, Reported> {
         let servers = written.value?;
         if servers.is_empty() {
             let problem = Problem::at(&written.span, "`servers` is empty")
@@ -94,7 +98,24 @@ impl Check<'_> {
         }
         let mut seen: HashMap<ServerAddress, Span> = HashMap::new();
         all(servers, |key| {
-            let server = self.parse(&key, |text| self.server(text))?;
+            let (key, weight, zone) = match key.value? {
+                file::Server::Plain(address) => {
+                    let (span, value) = (key.span, Ok(address));
+                    (At { span, value }, Ok(1), Ok(None))
+                }
+                file::Server::Table(table) => {
+                    let zone = table.zone.map(|zone| self.zone(&zone)).transpose();
+                    let weight = self.number("weight", table.weight, (1, MOST_WEIGHT), 1);
+                    (table.address, weight, zone)
+                }
+            };
+            let server = self.parse(&key, |text| self.server(text));
+            let (weight, zone) = (weight?, zone?);
+            let server = Server {
+                weight,
+                zone,
+                ..server?
+            };
             if let Some(first) = seen.insert(server.address.clone(), key.span.clone()) {
                 let message = format!("{} is in this upstream twice", server.address);
                 let problem = Problem::at(&key.span, message).also(&first, "first written here");
@@ -102,6 +123,11 @@ impl Check<'_> {
             }
             Ok(server)
         })
+    }
+
+    /// The name of a zone.
+    pub(super) fn zone(&self, key: &At<String>) -> Result<Arc<str>, Reported> {
+        self.name("a zone", key).map(Arc::from)
     }
 
     fn server(&self, text: &str) -> Result<Server, Fault> {
@@ -115,6 +141,8 @@ impl Check<'_> {
         Ok(Server {
             name: Arc::from(text),
             address,
+            weight: 1,
+            zone: None,
         })
     }
 
@@ -130,35 +158,6 @@ impl Check<'_> {
         ipv4.or(found.first())
             .copied()
             .ok_or_else(|| Fault::new(what, help))
-    }
-
-    fn health(&self, written: At<file::Health>, speaks_h2: bool) -> Result<Health, Reported> {
-        let span = written.span;
-        let written = written.value?;
-        let every = self.time("every", written.every, EVERY);
-        let choice = (written.http, written.grpc, written.tcp);
-        let check = match self.choose(&span, "`http`, `grpc` and `tcp`", choice)? {
-            Choice::First(path) => self
-                .parse(&path, health_path)
-                .map(|path| HealthCheck::Http { path }),
-            Choice::Second(service) if !speaks_h2 => {
-                let problem = Problem::at(&service.span, "a gRPC health check needs HTTP/2");
-                self.refuse(
-                    problem
-                        .help("add `http = \"h2\"` to this upstream, or check by `http` or `tcp`"),
-                )
-            }
-            Choice::Second(service) => service.value.map(|service| HealthCheck::Grpc { service }),
-            Choice::Third(tcp) if tcp.value? => Ok(HealthCheck::Tcp),
-            Choice::Third(tcp) => {
-                let problem = Problem::at(&tcp.span, "`tcp` can only be true");
-                self.refuse(problem.help("delete `health` to take the servers' health for granted"))
-            }
-        };
-        Ok(Health {
-            check: check?,
-            every: every?,
-        })
     }
 
     fn upstream_tls(&self, written: &file::UpstreamTls) -> Result<UpstreamTls, Reported> {
@@ -229,14 +228,25 @@ impl Check<'_> {
     }
 }
 
-fn health_path(text: &str) -> Result<String, Fault> {
-    let path = text.parse::<PathAndQuery>().is_ok() && text.starts_with('/');
-    if !path {
-        let what = format!("{} is not the path of a health check", quote(text));
-        return Err(Fault::new(
-            what,
-            "a path begins with `/`, e.g. `\"/healthz\"`; the host is each server's own",
-        ));
+fn hash_by(text: &str) -> Result<HashBy, Fault> {
+    let wrong = |what: &str| {
+        Fault::new(
+            what.to_owned(),
+            "a server is chosen by `\"client\"`, `\"header:NAME\"` or `\"cookie:NAME\"`",
+        )
+    };
+    if text == "client" {
+        return Ok(HashBy::Client);
     }
-    Ok(text.to_owned())
+    if let Some(name) = text.strip_prefix("header:") {
+        let name = name.parse().map(HashBy::Header);
+        return name.map_err(|_| wrong(&format!("{} names no field", quote(text))));
+    }
+    if let Some(name) = text.strip_prefix("cookie:") {
+        // A token, as the name of a field is (RFC 6265, section 4.1.1); case counts.
+        let token = HeaderName::from_bytes(name.as_bytes()).is_ok();
+        let name = token.then(|| HashBy::Cookie(name.into()));
+        return name.ok_or_else(|| wrong(&format!("{} names no cookie", quote(text))));
+    }
+    Err(wrong(&format!("`hash` cannot be {}", quote(text))))
 }

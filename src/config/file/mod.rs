@@ -12,6 +12,8 @@
 
 mod access;
 mod admin;
+mod balance;
+mod health;
 mod hook;
 mod listener;
 mod traces;
@@ -19,12 +21,14 @@ mod upstream;
 
 pub(super) use access::{Access, AccessTable, Template};
 pub(super) use admin::Admin;
+pub(super) use balance::{Balance, Method, Server};
+pub(super) use health::Health;
 pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };
 pub(super) use traces::Traces;
-pub(super) use upstream::{Health, Upstream, UpstreamTls};
+pub(super) use upstream::{Upstream, UpstreamTls};
 
 use super::model::LogFormat;
 use super::read::{At, Named, Node, OneOf, Read, Size, Table, Time};
@@ -83,6 +87,9 @@ pub(super) struct Process {
     /// of what its control group, or else the machine, has.
     #[schemars(extend("default" = 0))]
     pub(super) memory: Option<At<Size>>,
+    /// The zone that this process is in, so that servers of the same zone are
+    /// preferred; without it zones are not looked at.
+    pub(super) zone: Option<At<String>>,
     /// How often the config and the files that it names are looked at; when they
     /// have changed, it is read anew. 0 is never.
     #[schemars(extend("default" = "0s"))]
@@ -99,6 +106,7 @@ impl Read for Process {
             workers: table.key("workers"),
             connections: table.key("connections"),
             memory: table.key("memory"),
+            zone: table.key("zone"),
             watch: table.key("watch"),
             logs: table.key("logs"),
             traces: table.key("traces"),

@@ -6,9 +6,10 @@
 //!
 //! Deliberately absent: addresses as anything but text.
 
-use super::super::model::{Balance, ProxyVersion, UpstreamHttp};
-use super::super::read::{At, Node, OneOf, Read, Time};
+use super::super::model::{ProxyVersion, UpstreamHttp};
+use super::super::read::{At, Node, OneOf, Percent, Read, Time};
 use super::super::report::Reported;
+use super::{Balance, Health, Server};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -16,8 +17,8 @@ use schemars::JsonSchema;
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Upstream {
     /// `host:port` or `unix:PATH`, at least one; a host name is resolved once,
-    /// when the file is loaded.
-    pub(in crate::config) servers: At<Vec<At<String>>>,
+    /// when the file is loaded. A table says more of a server.
+    pub(in crate::config) servers: At<Vec<At<Server>>>,
     /// The HTTP version spoken to them: `h1`, `h2`, or `auto` (ALPN chooses;
     /// `h1` in clear text).
     #[schemars(extend("default" = "h1"))]
@@ -25,10 +26,18 @@ pub(in crate::config) struct Upstream {
     /// How a server's health is found out; without it, it is taken for
     /// granted.
     pub(in crate::config) health: Option<At<Health>>,
-    /// How a server is chosen. Only `round_robin` is available in this
-    /// version.
+    /// How a server is chosen: in turn (`round_robin`), the less busy one of two
+    /// (`least_in_flight`), or by a hash (`hash`: of the client's address).
     #[schemars(extend("default" = "round_robin"))]
-    pub(in crate::config) balance: Option<At<OneOf<Balance>>>,
+    pub(in crate::config) balance: Option<At<Balance>>,
+    /// With zones: the share of the servers of this process's zone that must be
+    /// healthy for all requests to stay there.
+    #[schemars(extend("default" = "70%"))]
+    pub(in crate::config) spill: Option<At<Percent>>,
+    /// If a smaller share of all servers than this is healthy, all are used, as
+    /// if they were: too few would be crushed. 0% is never.
+    #[schemars(extend("default" = "0%"))]
+    pub(in crate::config) panic: Option<At<Percent>>,
     /// The longest time that a dial may take.
     #[schemars(extend("default" = "1s"))]
     pub(in crate::config) connect_timeout: Option<At<Time>>,
@@ -49,36 +58,11 @@ impl Read for Upstream {
             http: table.key("http"),
             health: table.key("health"),
             balance: table.key("balance"),
+            spill: table.key("spill"),
+            panic: table.key("panic"),
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
             proxy_protocol: table.key("proxy_protocol"),
-        })
-    }
-}
-
-/// How a server's health is found out: by one of `http`, `grpc` and `tcp`.
-#[derive(Debug, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(in crate::config) struct Health {
-    /// The path that must be answered with 200.
-    pub(in crate::config) http: Option<At<String>>,
-    /// The service that `grpc.health.v1` must call SERVING; empty is the
-    /// whole server.
-    pub(in crate::config) grpc: Option<At<String>>,
-    /// `true`: a connection must be possible.
-    pub(in crate::config) tcp: Option<At<bool>>,
-    /// How often.
-    #[schemars(extend("default" = "5s"))]
-    pub(in crate::config) every: Option<At<Time>>,
-}
-
-impl Read for Health {
-    fn read(node: Node<'_>) -> Result<Self, Reported> {
-        node.table("`health`", |table| Self {
-            http: table.key("http"),
-            grpc: table.key("grpc"),
-            tcp: table.key("tcp"),
-            every: table.key("every"),
         })
     }
 }

@@ -28,8 +28,8 @@ pub use listener::{
 };
 pub use traces::{Ratio, Traces, TracesProtocol};
 pub use upstream::{
-    Balance, Health, HealthCheck, ProxyVersion, Server, ServerAddress, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamTls,
+    Balance, HashBy, Health, HealthCheck, HttpCheck, ProxyVersion, Server, ServerAddress, Upstream,
+    UpstreamHttp, UpstreamId, UpstreamTls,
 };
 
 use super::files::Files;
@@ -167,6 +167,8 @@ pub struct Process {
     /// Bytes of memory from which on nothing new is let in; 0 means by the
     /// system's limits.
     pub memory: u64,
+    /// The zone that it is in, if one is named.
+    pub zone: Option<Arc<str>>,
     /// How often the files of the config are looked at; zero is never.
     pub watch: Duration,
     /// How and where it logs.

@@ -7,6 +7,7 @@
 //! Deliberately absent: connections and verdicts on health.
 
 use super::super::words::Word;
+use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,12 +31,37 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// How a server is chosen.
     pub balance: Balance,
+    /// The zone of this process, if servers of it are to be preferred.
+    pub zone: Option<Arc<str>>,
+    /// The percentage of the servers of that zone that must be healthy for all
+    /// requests to stay there.
+    pub spill: u32,
+    /// If fewer than this percentage of all servers are healthy, all are used.
+    pub panic: u32,
     /// The longest time that a dial may take, TLS included; never zero.
     pub connect_timeout: Duration,
     /// TLS to the servers, or clear text.
     pub tls: Option<UpstreamTls>,
     /// The PROXY header that begins each connection; `None` sends none.
     pub proxy_protocol: Option<ProxyVersion>,
+}
+
+impl Upstream {
+    /// Whether the servers are the same, and connected to in the same way, so
+    /// that connections of one can serve the other.
+    #[must_use]
+    pub fn connects_like(&self, other: &Self) -> bool {
+        let servers = |one: &Self| {
+            let servers = one.servers.iter();
+            let servers = servers.map(|server| (server.name.clone(), server.address.clone()));
+            servers.collect::<Vec<_>>()
+        };
+        servers(self) == servers(other)
+            && self.http == other.http
+            && self.tls == other.tls
+            && self.connect_timeout == other.connect_timeout
+            && self.proxy_protocol == other.proxy_protocol
+    }
 }
 
 /// The form of a PROXY header (the PROXY protocol, section 2).
@@ -68,24 +94,27 @@ impl Word for UpstreamHttp {
         &[("h1", Self::H1), ("h2", Self::H2), ("auto", Self::Auto)];
 }
 
-/// How a server is chosen among the healthy ones.
-#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+/// How a server is chosen among those that may be.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Balance {
-    /// Each in turn.
+    /// Each in turn, by weight.
     #[default]
     RoundRobin,
-    /// The one with the least in flight. Not available in this version.
+    /// The one with less in flight for its weight, of two.
     LeastInFlight,
-    /// By a hash of the request. Not available in this version.
-    Hash,
+    /// By a hash of this.
+    Hash(HashBy),
 }
 
-impl Word for Balance {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("round_robin", Self::RoundRobin),
-        ("least_in_flight", Self::LeastInFlight),
-        ("hash", Self::Hash),
-    ];
+/// What a server is chosen by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HashBy {
+    /// The client's IP address.
+    Client,
+    /// A field of the request.
+    Header(HeaderName),
+    /// A cookie of the request.
+    Cookie(Box<str>),
 }
 
 /// One address in an upstream.
@@ -95,6 +124,10 @@ pub struct Server {
     pub name: Arc<str>,
     /// Where it is.
     pub address: ServerAddress,
+    /// Its share among the servers; never zero.
+    pub weight: u32,
+    /// The zone that it is in, if one is named.
+    pub zone: Option<Arc<str>>,
 }
 
 /// Where a server is.
@@ -123,6 +156,29 @@ pub struct Health {
     pub check: HealthCheck,
     /// How often; never zero.
     pub every: Duration,
+    /// By how many percent of that a check is put off at most.
+    pub jitter: u32,
+    /// How long a check may take as a whole; never zero.
+    pub timeout: Duration,
+    /// Good checks in a row that bring a server up; never zero.
+    pub rise: u32,
+    /// Bad checks in a row that take it down; never zero.
+    pub fall: u32,
+}
+
+impl Health {
+    /// A check by the defaults.
+    #[must_use]
+    pub const fn by(check: HealthCheck) -> Self {
+        Self {
+            check,
+            every: Duration::from_secs(5),
+            jitter: 10,
+            timeout: Duration::from_secs(2),
+            rise: 1,
+            fall: 2,
+        }
+    }
 }
 
 /// What a health check asks.
@@ -130,16 +186,42 @@ pub struct Health {
 pub enum HealthCheck {
     /// Whether a connection can be made.
     Tcp,
-    /// Whether `GET path` is answered with 200.
-    Http {
-        /// An absolute path, perhaps with a query.
-        path: String,
-    },
+    /// Whether a request is answered as it should be.
+    Http(HttpCheck),
     /// Whether `grpc.health.v1.Health/Check` answers SERVING.
     Grpc {
         /// The service asked about; empty is the whole server.
         service: String,
     },
+}
+
+/// A request and its good answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpCheck {
+    /// The method.
+    pub method: Method,
+    /// An absolute path, perhaps with a query.
+    pub path: String,
+    /// Fields of the request; `Host`, if it is not here, is each server's own.
+    pub headers: HeaderMap,
+    /// The statuses of a good answer; never none.
+    pub status: Vec<u16>,
+    /// What must be found in its body, if anything.
+    pub body: Option<Box<str>>,
+}
+
+impl HttpCheck {
+    /// Whether `GET path` is answered with 200.
+    #[must_use]
+    pub fn of(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            status: vec![200],
+            body: None,
+        }
+    }
 }
 
 /// TLS to an upstream's servers. The files were readable and well-formed

@@ -23,7 +23,7 @@ pub(super) use pace::Act;
 
 use super::registry::{ConnectionGuard, RequestGuard};
 use super::request::{Sites, TcpExchange};
-use super::upstream::{Pool, Tried, Whose};
+use super::upstream::{Pool, Whose};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::telemetry::Burst;
@@ -115,11 +115,12 @@ async fn tcp(sites: &Sites, guard: &ConnectionGuard, mut edge: Edge, name: Optio
 
 /// A connection to a server that the exchange has boarded.
 async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upstream::Stream> {
-    let client = exchange.record().client.ends();
-    let mut tried = Tried::default();
+    let client = &exchange.record().client;
+    let mut search = pool.upstream().search_of_client(client.address().ip());
+    let client = client.ends();
     loop {
         let whose = Whose::noted(client.as_ref(), exchange.notes().map(|notes| &**notes));
-        let (stream, server) = pool.dial(whose, &mut tried).await?;
+        let (stream, server) = pool.dial(whose, &mut search).await?;
         if exchange.board(pool.mooring(server)) {
             if let Some(notes) = exchange.notes() {
                 notes.asks(pool.upstream().server(server), None);
@@ -127,6 +128,6 @@ async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upst
             return Ok(stream);
         }
         // It was shut while it was dialled.
-        tried.mark(server);
+        search.mark(server);
     }
 }

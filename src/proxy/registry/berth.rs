@@ -53,6 +53,8 @@ pub struct Berth {
     cut: AtomicU8,
     orders: RwLock<Orders>,
     exchanges: [Tally; Protocol::ALL.len()],
+    /// The same as one number, which choices among servers look at.
+    aboard: AtomicU64,
     farewelled: AtomicU64,
     was_cut: AtomicU64,
     released: Arc<Notify>,
@@ -81,6 +83,7 @@ impl Berth {
             cut: AtomicU8::new(0),
             orders: RwLock::default(),
             exchanges: Default::default(),
+            aboard: AtomicU64::new(0),
             farewelled: AtomicU64::new(0),
             was_cut: AtomicU64::new(0),
             released,
@@ -163,6 +166,12 @@ impl Berth {
         self.exchanges.iter().map(Tally::open).sum()
     }
 
+    /// The same, as it was a moment ago: to weigh it against others.
+    #[must_use]
+    pub fn aboard(&self) -> u64 {
+        self.aboard.load(Relaxed)
+    }
+
     /// What is in flight on it, of one protocol.
     #[must_use]
     pub fn in_flight_of(&self, protocol: Protocol) -> u64 {
@@ -238,15 +247,14 @@ impl Berth {
             shut if shut == Gate::Shut as u8 => {
                 tally.taken_back();
                 self.released.notify_waiters();
-                false
+                return false;
             }
             // The conductor may think that nothing of it is left.
-            leaving if leaving == Gate::Leaving as u8 => {
-                self.released.notify_waiters();
-                true
-            }
-            _ => true,
+            leaving if leaving == Gate::Leaving as u8 => self.released.notify_waiters(),
+            _ => {}
         }
+        self.aboard.fetch_add(1, Relaxed);
+        true
     }
 
     /// An exchange has left; `for_server` if it was ended by a drain of the
@@ -257,6 +265,7 @@ impl Berth {
             Outcome::Cut(_) if for_server => self.was_cut.fetch_add(1, Relaxed),
             _ => 0,
         };
+        self.aboard.fetch_sub(1, Relaxed);
         self.exchanges[protocol as usize].closed(outcome);
         if self.gate.load(SeqCst) != Gate::Open as u8 && self.in_flight() == 0 {
             self.released.notify_waiters();
@@ -276,7 +285,7 @@ impl Mooring {
         Arc::new(Self(Arc::clone(berth)))
     }
 
-    pub(super) fn enter(&self, protocol: Protocol) -> bool {
+    pub(in crate::proxy) fn enter(&self, protocol: Protocol) -> bool {
         self.0.enter(protocol)
     }
 

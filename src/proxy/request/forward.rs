@@ -16,7 +16,7 @@ use crate::proxy::body::{Body, Bounds, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::trickle::Least;
-use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Tried, Whose};
+use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Search, Whose};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use h2::client::ResponseFuture;
@@ -145,7 +145,7 @@ pub(super) fn forward(
 
 /// How often, and where to, the exchange may still be sent.
 struct Tries {
-    tried: Tried,
+    search: Search,
     stale: u32,
     retries: u32,
 }
@@ -166,7 +166,7 @@ impl Tries {
         }
         *left -= 1;
         if !of_connection {
-            self.tried.mark(server);
+            self.search.mark(server);
         }
         true
     }
@@ -190,23 +190,24 @@ fn send(
     let (body, progress) = watch(body, bounds, notes.as_ref());
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
+    let address = exchange.record().client.address().ip();
     let mut tries = Tries {
-        tried: Tried::default(),
+        search: route.pool.upstream().search(request.headers(), address),
         stale: STALE_TRIES,
         retries: route.rule.retries,
     };
     async move {
         loop {
-            let lease = if let Some(lease) = route.pool.lease_idle(&tries.tried) {
+            let lease = if let Some(lease) = route.pool.lease_idle(&tries.search) {
                 lease
             } else {
                 let whose = Whose::noted(client.as_deref(), notes.as_deref());
-                Box::pin(route.pool.lease(whose, &mut tries.tried)).await?
+                Box::pin(route.pool.lease(whose, &mut tries.search)).await?
             };
             let (server, reused) = (lease.server_index(), lease.reused());
             if !exchange.board(route.pool.mooring(server)) {
                 // It was shut after it had been chosen.
-                tries.tried.mark(server);
+                tries.search.mark(server);
                 continue;
             }
             headers::name_host(&mut request, lease.server());

@@ -1,57 +1,78 @@
 //! Which servers are up.
 //!
-//! Purpose: one check for each server, by TCP, HTTP or gRPC, run by pingora's
-//! balancer; the verdict is noted on the server and every change logged.
+//! Purpose: one check for each server, by TCP, HTTP or gRPC; the verdict is
+//! noted on the server and every change logged.
 //!
-//! Invariant: a check has one limit on time over all its steps, and the
-//! consecutive verdicts that change a server's health are the same for all
-//! kinds. A check goes the way an exchange would go: same address, same TLS
-//! name, CA and client certificate, same HTTP version.
+//! Invariant: a check has one limit on time over all its steps, and what changes
+//! a server's health is the same for all kinds: so many verdicts in a row, but
+//! for a server that says of itself that it does not serve, which is believed.
+//! A check goes the way an exchange would go: same address, same TLS name, CA
+//! and client certificate, same HTTP version.
 //!
-//! Deliberately absent: verdicts from live traffic. A failed dial sends an
-//! exchange to the next server, it does not take one out of rotation.
+//! Deliberately absent: when to check (see `watch`), and verdicts from live
+//! traffic.
 
-use super::balance::Addresses;
 use super::dial;
 use super::health_grpc::GrpcCheck;
+use super::health_http::HttpCheck;
 use super::server::{CHECK_READ, Server};
 use super::tls;
+use super::verdicts::Verdicts;
 use crate::config;
-use crate::proxy::{Error, Result};
+use crate::proxy::Result;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::upstreams::peer::{BasicPeer, PeerOptions};
-use pingora_core::{Error as CheckError, ErrorType};
-use pingora_http::RequestHeader;
 use pingora_load_balancing::Backend;
-use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
-
-/// Good verdicts in a row that bring a server up.
-pub(super) const RISE: usize = 1;
-
-/// Bad verdicts in a row that take a server down.
-pub(super) const FALL: usize = 2;
-
-/// The longest time that connecting may take in a check, TLS included.
-const CHECK_CONNECT: Duration = Duration::from_secs(1);
-
-/// The longest time that a check may take as a whole.
-const CHECK_LIMIT: Duration = Duration::from_secs(2);
+use tokio::time::{sleep, timeout};
 
 /// What checks say they are (RFC 9110, section 10.1.5).
 pub(super) const CHECK_AGENT: &str = "ebbtide-health";
 
-type Check = Arc<dyn HealthCheck + Send + Sync>;
+/// Why a check was bad.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Bad {
+    /// The server said that it does not serve: that needs no second witness.
+    NotServing,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+impl Bad {
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self::Failed(reason.into())
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::NotServing => "it says that it does not serve",
+            Self::Failed(reason) => reason,
+        }
+    }
+}
+
+impl From<Box<pingora_core::Error>> for Bad {
+    fn from(error: Box<pingora_core::Error>) -> Self {
+        Self::Failed(dial::innermost(&error))
+    }
+}
+
+/// One check of one server.
+#[async_trait]
+pub(super) trait Check: Send + Sync {
+    /// Look once, however long it takes.
+    async fn look(&self) -> Result<(), Bad>;
+}
 
 /// The path, without its query, that is asked for by HTTP checks.
 pub(super) fn path(config: &config::Upstream) -> Option<Box<str>> {
     match &config.health.as_ref()?.check {
-        config::HealthCheck::Http { path } => path.split('?').next().map(Box::from),
+        config::HealthCheck::Http(check) => check.path.split('?').next().map(Box::from),
         _ => None,
     }
 }
@@ -69,161 +90,143 @@ pub(super) fn service(config: &config::Upstream) -> Option<Box<str>> {
 /// The checks of an upstream, or `None` if its health is taken for granted.
 ///
 /// # Errors
-/// [`Error::Tls`] if its certificates or its health path cannot be used.
+/// [`Error::Tls`](crate::proxy::Error::Tls) if its certificates cannot be used,
+/// [`Error::Connect`](crate::proxy::Error::Connect) if its request cannot be made.
 pub(super) fn checks(
     config: &config::Upstream,
     servers: &Arc<[Server]>,
-    addresses: &Arc<Addresses>,
     options: &ConnectorOptions,
-) -> Result<Option<Box<dyn HealthCheck + Send + Sync>>> {
+) -> Result<Option<Checks>> {
     let Some(health) = &config.health else {
         return Ok(None);
     };
-    let each: Vec<Check> = match &health.check {
-        config::HealthCheck::Tcp => {
-            let check: Check = Arc::new(tcp(config, options, &servers[0])?);
-            servers.iter().map(|_| Arc::clone(&check)).collect()
-        }
-        config::HealthCheck::Http { path } => servers
+    let patience = health.timeout;
+    let each: Vec<Box<dyn Check>> = match &health.check {
+        config::HealthCheck::Tcp => servers
             .iter()
-            .map(|server| Ok(Arc::new(http(config, options, server, path)?) as Check))
+            .map(|server| Ok(Box::new(TcpCheck::new(config, options, server, patience)?) as _))
+            .collect::<Result<_>>()?,
+        config::HealthCheck::Http(asked) => servers
+            .iter()
+            .map(|server| {
+                let mut peer = server.peer.clone();
+                limit(&mut peer.options, patience);
+                Ok(Box::new(HttpCheck::new(config, asked, options, (server, peer))?) as _)
+            })
             .collect::<Result<_>>()?,
         config::HealthCheck::Grpc { service } => {
             let connector = Arc::new(tls::connector(&config.name, options)?);
-            servers
-                .iter()
-                .map(|server| {
-                    let mut peer = server.peer.clone();
-                    limit(&mut peer.options);
-                    let connector = Arc::clone(&connector);
-                    Arc::new(GrpcCheck::new(connector, peer, &server.authority, service)) as Check
-                })
-                .collect()
+            let check = |server: &Server| {
+                let mut peer = server.peer.clone();
+                limit(&mut peer.options, patience);
+                let connector = Arc::clone(&connector);
+                Box::new(GrpcCheck::new(connector, peer, &server.authority, service)) as _
+            };
+            servers.iter().map(check).collect()
         }
     };
-    Ok(Some(Box::new(Checks {
+    let verdict = |server: &Server| Mutex::new(Verdicts::of(server.up()));
+    Ok(Some(Checks {
         upstream: Arc::clone(&config.name),
+        verdicts: servers.iter().map(verdict).collect(),
         servers: Arc::clone(servers),
-        addresses: Arc::clone(addresses),
-        reasons: servers.iter().map(|_| Mutex::default()).collect(),
         each,
-    })))
+        health: health.clone(),
+    }))
 }
 
-fn limit(options: &mut PeerOptions) {
-    options.connection_timeout = Some(CHECK_CONNECT);
-    options.total_connection_timeout = Some(CHECK_CONNECT);
-    options.read_timeout = Some(CHECK_READ);
-    options.write_timeout = Some(CHECK_READ);
+fn limit(options: &mut PeerOptions, patience: Duration) {
+    options.connection_timeout = Some(patience);
+    options.total_connection_timeout = Some(patience);
+    options.read_timeout = Some(patience.min(CHECK_READ));
+    options.write_timeout = Some(patience.min(CHECK_READ));
 }
 
-/// One check for all servers: it asks nothing that differs between them.
-fn tcp(
-    config: &config::Upstream,
-    options: &ConnectorOptions,
-    any: &Server,
-) -> Result<TcpHealthCheck> {
-    let mut check = tls::guarded(&config.name, TcpHealthCheck::new)?;
-    check.set_connector(tls::connector(&config.name, options)?);
-    check.peer_template = BasicPeer {
-        // Replaced by each server's address when it runs.
-        _address: any.peer._address.clone(),
-        sni: any.peer.sni.clone(),
-        options: any.peer.options.clone(),
-    };
-    limit(&mut check.peer_template.options);
-    Ok(*check)
+/// Whether a connection can be made.
+struct TcpCheck {
+    check: Box<TcpHealthCheck>,
+    target: Backend,
 }
 
-/// One check for each server, since `Host` names the server.
-fn http(
-    config: &config::Upstream,
-    options: &ConnectorOptions,
-    server: &Server,
-    path: &str,
-) -> Result<HttpHealthCheck> {
-    let options = options.clone();
-    let connector = tls::guarded(&config.name, || HttpConnector::new(Some(options)))?;
-    let refuse = |error: Box<CheckError>| Error::Connect {
-        upstream: Arc::clone(&config.name),
-        server: Arc::clone(&server.name),
-        reason: format!("health check of {path:?}: {error}"),
-    };
-    let mut request = RequestHeader::build("GET", path.as_bytes(), None).map_err(refuse)?;
-    request
-        .insert_header("Host", &server.authority)
-        .and_then(|()| request.insert_header("User-Agent", CHECK_AGENT))
-        .map_err(refuse)?;
-    let mut check = HttpHealthCheck::new_custom(&server.authority, config.tls.is_some(), connector);
-    check.peer_template = server.peer.clone();
-    limit(&mut check.peer_template.options);
-    check.req = request;
-    Ok(check)
-}
-
-/// The checks of one upstream's servers, as the one check that pingora knows.
-struct Checks {
-    upstream: Arc<str>,
-    servers: Arc<[Server]>,
-    addresses: Arc<Addresses>,
-    each: Vec<Check>,
-    /// Why each server's last check failed, for the log line of its fall.
-    reasons: Box<[Mutex<String>]>,
+impl TcpCheck {
+    fn new(
+        config: &config::Upstream,
+        options: &ConnectorOptions,
+        server: &Server,
+        patience: Duration,
+    ) -> Result<Self> {
+        let mut check = tls::guarded(&config.name, TcpHealthCheck::new)?;
+        check.set_connector(tls::connector(&config.name, options)?);
+        check.peer_template = BasicPeer {
+            _address: server.peer._address.clone(),
+            sni: server.peer.sni.clone(),
+            options: server.peer.options.clone(),
+        };
+        limit(&mut check.peer_template.options, patience);
+        let target = Backend {
+            addr: server.peer._address.clone(),
+            weight: 1,
+            ext: pingora_load_balancing::Extensions::new(),
+        };
+        Ok(Self { check, target })
+    }
 }
 
 #[async_trait]
-impl HealthCheck for Checks {
-    async fn check(&self, target: &Backend) -> pingora_core::Result<()> {
-        let Some(index) = self.addresses.index(&target.addr) else {
-            return Ok(());
-        };
-        let verdict = timeout(CHECK_LIMIT, self.each[index].check(target))
-            .await
-            .unwrap_or_else(|_| {
-                let reason = format!("no verdict within {CHECK_LIMIT:?}");
-                CheckError::e_explain(ErrorType::ReadTimedout, reason)
-            });
-        if let Err(error) = &verdict {
-            *self.reasons[index].lock() = dial::innermost(error);
-        }
-        verdict
+impl Check for TcpCheck {
+    async fn look(&self) -> Result<(), Bad> {
+        Ok(self.check.check(&self.target).await?)
+    }
+}
+
+/// The checks of one upstream's servers.
+pub(super) struct Checks {
+    upstream: Arc<str>,
+    servers: Arc<[Server]>,
+    each: Vec<Box<dyn Check>>,
+    verdicts: Box<[Mutex<Verdicts>]>,
+    pub(super) health: config::Health,
+}
+
+impl Checks {
+    /// Check every server, all at the same time, each put off by up to the
+    /// jitter; whether the health of any has changed.
+    pub(super) async fn round(&self, jitter: Duration) -> bool {
+        let checks = (0..self.each.len()).map(async |index| {
+            if !jitter.is_zero() {
+                sleep(jitter.mul_f64(fastrand::f64())).await;
+            }
+            let limit = self.health.timeout;
+            let late = || Bad::because(format!("no verdict within {limit:?}"));
+            let seen = timeout(limit, self.each[index].look()).await;
+            self.judge(index, seen.unwrap_or_else(|_| Err(late())))
+        });
+        join_all(checks).await.contains(&true)
     }
 
-    async fn health_status_change(&self, target: &Backend, up: bool) {
-        let Some(index) = self.addresses.index(&target.addr) else {
-            return;
+    fn judge(&self, index: usize, seen: Result<(), Bad>) -> bool {
+        let health = &self.health;
+        let fall = match &seen {
+            Err(Bad::NotServing) => 1,
+            _ => health.fall,
         };
+        let changed = self.verdicts[index]
+            .lock()
+            .hear(seen.is_ok(), health.rise, fall);
+        let Some(up) = changed else { return false };
         let server = &self.servers[index];
         server.set_up(up);
-        let upstream = &*self.upstream;
-        let name = &*server.name;
-        if up {
-            tracing::info!(
+        let (upstream, name) = (&*self.upstream, &*server.name);
+        match seen {
+            Ok(()) => tracing::info!(
                 target: "ebbtide::health", event = "server_up", upstream, server = name,
                 "server is up"
-            );
-        } else {
-            let reason = self.reasons[index].lock().clone();
-            tracing::warn!(
+            ),
+            Err(bad) => tracing::warn!(
                 target: "ebbtide::health", event = "server_down", upstream, server = name,
-                reason, "server is down"
-            );
+                reason = bad.reason(), "server is down"
+            ),
         }
-    }
-
-    fn backend_summary(&self, target: &Backend) -> String {
-        let name = self
-            .addresses
-            .index(&target.addr)
-            .map(|index| &self.servers[index].name);
-        format!(
-            "{}: {}",
-            self.upstream,
-            name.map_or("unknown", |name| &**name)
-        )
-    }
-
-    fn health_threshold(&self, success: bool) -> usize {
-        if success { RISE } else { FALL }
+        true
     }
 }

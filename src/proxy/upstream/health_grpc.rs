@@ -8,7 +8,7 @@
 //! Deliberately absent: `Watch`. A call that is made anew each time also
 //! tests that connections can be made.
 
-use super::health::{CHECK_AGENT, FALL, RISE};
+use super::health::{Bad, CHECK_AGENT, Check};
 use super::health_message::{self, Serving};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,10 +17,10 @@ use http::{HeaderMap, Method, Request, StatusCode, Version};
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, OrErr, Result};
-use pingora_load_balancing::Backend;
-use pingora_load_balancing::health_check::HealthCheck;
+use pingora_core::{Error, ErrorType, OrErr};
 use std::sync::Arc;
+
+type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 
@@ -129,15 +129,12 @@ fn status(fields: &HeaderMap) -> Result<()> {
 }
 
 #[async_trait]
-impl HealthCheck for GrpcCheck {
-    async fn check(&self, _: &Backend) -> Result<()> {
+impl Check for GrpcCheck {
+    async fn look(&self) -> Result<(), Bad> {
         match self.ask().await? {
             serving if serving == Serving::Yes.number() => Ok(()),
-            other => explain(format!("serving status {other}")),
+            not if not == Serving::No.number() => Err(Bad::NotServing),
+            other => Err(Bad::because(format!("serving status {other}"))),
         }
-    }
-
-    fn health_threshold(&self, success: bool) -> usize {
-        if success { RISE } else { FALL }
     }
 }

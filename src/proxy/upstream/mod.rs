@@ -17,23 +17,27 @@ mod dial;
 mod fleet;
 mod health;
 mod health_grpc;
+mod health_http;
 pub(super) mod health_message;
 mod http1;
 mod idle;
+mod key;
 mod multiplex;
 mod pool;
 mod proxy_header;
+mod search;
 mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tried;
+mod verdicts;
 mod whose;
 
 pub use http1::{Http1Lease, SendError};
 pub use multiplex::Http2Lease;
 pub use pool::{Lease, Pool};
-pub use tried::Tried;
+pub use search::Search;
 pub use whose::Whose;
 
 /// The bytes of a dialled connection, clear text or TLS.
@@ -45,11 +49,14 @@ pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
 use super::Result;
 use super::registry::{Berth, Registry};
 use crate::config;
-use balance::{Addresses, Balancer};
+use balance::Balancer;
+use health::Checks;
+use http::HeaderMap;
 use pingora_core::connectors::TransportConnector;
 use server::Server;
 use std::fmt;
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -64,7 +71,7 @@ pub struct Upstream {
     servers: Arc<[Server]>,
     connector: TransportConnector,
     balancer: Balancer,
-    check_every: Option<Duration>,
+    checks: Option<Checks>,
     /// How many times every server was checked.
     rounds: watch::Sender<u64>,
     health_path: Option<Box<str>>,
@@ -136,18 +143,17 @@ impl Upstream {
             Ok(server)
         };
         let servers: Arc<[Server]> = config.servers.iter().map(server).collect::<Result<_>>()?;
-        let addresses = Arc::new(Addresses::new(&servers));
         let options = tls::options(&config.name, config.tls.as_ref())?;
-        let checks = health::checks(config, &servers, &addresses, &options)?;
+        let checks = health::checks(config, &servers, &options)?;
         Ok(Arc::new(Self {
             name: Arc::clone(&config.name),
             http: config.http,
             tls: config.tls.is_some(),
             connect_timeout: config.connect_timeout,
             connector: tls::connector(&config.name, &options)?,
-            balancer: Balancer::new(&servers, &addresses, checks),
+            balancer: Balancer::new(config, &servers),
+            checks,
             servers,
-            check_every: config.health.as_ref().map(|health| health.every),
             rounds: watch::Sender::new(0),
             health_path: health::path(config),
             health_service: health::service(config),
@@ -214,31 +220,59 @@ impl Upstream {
     }
 
     /// Check the servers' health for ever, at once and then at the interval
-    /// of the config. Without health checks it never does anything.
+    /// of the config, and heed their drains.
     ///
     /// Runs on any runtime; one task per upstream.
     pub async fn watch_health(self: Arc<Self>) {
-        let Some(every) = self.check_every else {
+        tokio::join!(self.check_for_ever(), self.heed_drains());
+    }
+
+    /// A zone whose servers are drained has fewer to count on.
+    async fn heed_drains(&self) {
+        let Some(first) = self.servers.first() else {
+            return;
+        };
+        let mut turns = first.berth.turns();
+        while turns.changed().await.is_ok() {
+            self.balancer.redraw();
+        }
+    }
+
+    async fn check_for_ever(&self) {
+        let Some(checks) = &self.checks else {
             return pending().await;
         };
+        let health = &checks.health;
         // A server counts as up until found down. So that one which is down
         // when the process starts gets no traffic for an interval or two, the
         // first verdict takes its consecutive checks without a pause.
-        for _ in 1..health::FALL {
-            self.balancer.check_all().await;
+        for _ in 1..health.fall {
+            self.check_all(Duration::ZERO).await;
         }
-        let mut ticks = interval(every);
+        let jitter = health.every * health.jitter / 100;
+        let mut put_off = Duration::ZERO;
+        let mut ticks = interval(health.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.balancer.check_all().await;
+            self.check_all(put_off).await;
             self.rounds.send_modify(|rounds| *rounds += 1);
+            put_off = jitter;
+        }
+    }
+
+    /// Check every server once.
+    async fn check_all(&self, jitter: Duration) {
+        if let Some(checks) = &self.checks
+            && checks.round(jitter).await
+        {
+            self.balancer.redraw();
         }
     }
 
     /// Wait until there is a verdict on every server, if there are checks.
     pub async fn checked(&self) {
-        if self.check_every.is_some() {
+        if self.checks.is_some() {
             // The sender is here.
             let _ = self.rounds.subscribe().wait_for(|rounds| *rounds > 0).await;
         }
@@ -293,6 +327,23 @@ impl Upstream {
     #[must_use]
     pub fn pool(self: &Arc<Self>) -> Arc<Pool> {
         Pool::new(self)
+    }
+
+    /// The same with the connections of another one, whose upstream this one
+    /// replaces: it has the same servers and connects to them in the same way.
+    #[must_use]
+    pub fn pool_in_place_of(self: &Arc<Self>, before: &Pool) -> Arc<Pool> {
+        before.under(self)
+    }
+
+    /// What a request with these fields, from this client, looks for.
+    pub fn search(&self, fields: &HeaderMap, client: IpAddr) -> Search {
+        self.balancer.search(fields, client)
+    }
+
+    /// What a tunnel of this client looks for.
+    pub fn search_of_client(&self, client: IpAddr) -> Search {
+        self.balancer.search_of_client(client)
     }
 }
 

@@ -13,12 +13,13 @@
 //! tried on the next server here, as nothing was sent.
 
 use super::Upstream;
+use super::balance::Rotation;
 use super::dial::{self, Connected, Failure};
 use super::fleet::{Fleet, Outcome, Turn};
 use super::http1::Http1Lease;
 use super::idle::{IDLE_LIMIT, Idle, Sender};
 use super::multiplex::{Http2Lease, Multiplexer};
-use super::tried::Tried;
+use super::search::Search;
 use super::whose::Whose;
 use crate::clock;
 use crate::config::UpstreamHttp;
@@ -65,7 +66,7 @@ impl Lease {
         }
     }
 
-    /// The index of the server, to be marked as [`Tried`] if the exchange
+    /// The index of the server, to be marked in the [`Search`] if the exchange
     /// must go to another one.
     #[must_use]
     pub fn server_index(&self) -> usize {
@@ -88,12 +89,16 @@ impl Lease {
 /// One worker's connections to one upstream.
 pub struct Pool {
     upstream: Arc<Upstream>,
-    idle: Idle,
-    fleets: Box<[Fleet]>,
+    // Shared with the pool that a reload puts in place of this one, if servers
+    // are still connected to in the same way.
+    idle: Arc<Idle>,
+    fleets: Arc<[Fleet]>,
     /// With `http = "auto"`: whether each server chose HTTP/1.1 last.
-    chose_http1: Box<[AtomicBool]>,
+    chose_http1: Arc<[AtomicBool]>,
     /// This worker's hold on each server's berth.
-    moorings: Box<[Arc<Mooring>]>,
+    moorings: Arc<[Arc<Mooring>]>,
+    /// Where this worker stands in its choices.
+    rotation: Rotation,
     /// The server whose turn it was when it had nothing idle; see `select`.
     turn: AtomicUsize,
     swept: AtomicBool,
@@ -106,12 +111,34 @@ impl Pool {
         Arc::new(Self {
             moorings: berths.map(Mooring::new).collect(),
             upstream: Arc::clone(upstream),
-            idle: Idle::new(servers),
+            rotation: upstream.balancer.rotation(),
+            idle: Arc::new(Idle::new(servers)),
             fleets: (0..servers).map(|_| Fleet::new()).collect(),
             chose_http1: (0..servers).map(|_| AtomicBool::new(false)).collect(),
             turn: AtomicUsize::new(NONE),
             swept: AtomicBool::new(false),
         })
+    }
+
+    /// The pool that takes the place of this one under another policy, with its
+    /// connections: `upstream` has the same servers and connects in the same way.
+    pub(super) fn under(&self, upstream: &Arc<Upstream>) -> Arc<Self> {
+        Arc::new(Self {
+            upstream: Arc::clone(upstream),
+            rotation: upstream.balancer.rotation(),
+            idle: Arc::clone(&self.idle),
+            fleets: Arc::clone(&self.fleets),
+            chose_http1: Arc::clone(&self.chose_http1),
+            moorings: Arc::clone(&self.moorings),
+            turn: AtomicUsize::new(NONE),
+            swept: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether both have the same connections.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.idle, &other.idle)
     }
 
     /// The upstream that this pool has connections to.
@@ -130,7 +157,7 @@ impl Pool {
     /// A connection that can carry one more exchange, of this client: an idle
     /// HTTP/1.1 one, a slot on an HTTP/2 one, or one newly dialled. Where the
     /// servers are told who the client is it is dialled for this exchange and
-    /// carries no other. Servers in `tried` are
+    /// carries no other. Servers marked in `search` are
     /// avoided; those that cannot be connected to are marked there, and the
     /// next one is asked.
     ///
@@ -141,25 +168,25 @@ impl Pool {
     pub async fn lease(
         self: &Arc<Self>,
         whose: impl Into<Whose<'_>>,
-        tried: &mut Tried,
+        search: &mut Search,
     ) -> Result<Lease> {
         let whose = whose.into();
         if self.upstream.names_clients() {
-            return Box::pin(self.lease_alone(whose, tried)).await;
+            return Box::pin(self.lease_alone(whose, search)).await;
         }
-        if let Some(lease) = self.lease_idle(tried) {
+        if let Some(lease) = self.lease_idle(search) {
             return Ok(lease);
         }
         // Boxed: rare and large, it would make every exchange's future so.
-        Box::pin(self.lease_slowly(whose, tried)).await
+        Box::pin(self.lease_slowly(whose, search)).await
     }
 
     /// The same without waiting, if it can be had at once.
-    pub fn lease_idle(self: &Arc<Self>, tried: &Tried) -> Option<Lease> {
+    pub fn lease_idle(self: &Arc<Self>, search: &Search) -> Option<Lease> {
         if self.upstream.names_clients() {
             return None;
         }
-        let server = self.select(*tried)?;
+        let server = self.select(*search)?;
         let lease = self.lease_from(server);
         if lease.is_none() {
             self.turn.store(server, Relaxed);
@@ -168,7 +195,7 @@ impl Pool {
     }
 
     /// Dial a connection for a tunnel of this client, next server on failure until all have
-    /// been tried. The failed ones are marked in `tried`; the index of the
+    /// been tried. The failed ones are marked in `search`; the index of the
     /// server that it leads to comes with it.
     ///
     /// # Errors
@@ -176,16 +203,16 @@ impl Pool {
     pub async fn dial(
         &self,
         whose: impl Into<Whose<'_>>,
-        tried: &mut Tried,
+        search: &mut Search,
     ) -> Result<(Stream, usize)> {
         let whose = whose.into();
         let mut last = None;
-        while let Some(server) = self.select(*tried) {
+        while let Some(server) = self.select(*search) {
             let since = whose.since();
             match Box::pin(dial::open(&self.upstream, server, whose.client)).await {
                 Ok(stream) => return Ok((stream, server)),
                 Err(failure) => {
-                    let error = self.failed(server, failure, tried);
+                    let error = self.failed(server, failure, search);
                     last = Some(whose.unreachable(self.upstream.server(server), since, error));
                 }
             }
@@ -197,7 +224,7 @@ impl Pool {
     /// a drain. Exchanges in flight run on, and later leases still work.
     pub fn close(&self) {
         self.idle.close();
-        for fleet in &self.fleets {
+        for fleet in self.fleets.iter() {
             fleet.clear();
         }
     }
@@ -205,12 +232,12 @@ impl Pool {
     /// Whose turn it is. An exchange that asks [`Self::lease_idle`] first and
     /// waits afterwards has one turn, not two: with two servers, every second
     /// turn would otherwise fall on the same one, and it would get all.
-    fn select(&self, tried: Tried) -> Option<usize> {
+    pub(super) fn select(&self, search: Search) -> Option<usize> {
         let left = self.turn.swap(NONE, Relaxed);
-        if left != NONE && !tried.contains(left) && self.upstream.servers[left].wanted() {
+        if left != NONE && !search.contains(left) && self.upstream.servers[left].wanted() {
             return Some(left);
         }
-        self.upstream.balancer.select(tried)
+        self.upstream.balancer.select(search, &self.rotation)
     }
 
     fn generation(&self, server: usize) -> u32 {
@@ -232,9 +259,13 @@ impl Pool {
         }
     }
 
-    async fn lease_slowly(self: &Arc<Self>, whose: Whose<'_>, tried: &mut Tried) -> Result<Lease> {
+    async fn lease_slowly(
+        self: &Arc<Self>,
+        whose: Whose<'_>,
+        search: &mut Search,
+    ) -> Result<Lease> {
         let mut last = None;
-        while let Some(server) = self.select(*tried) {
+        while let Some(server) = self.select(*search) {
             let since = whose.since();
             let leased = match self.upstream.http {
                 UpstreamHttp::H1 => self.lease_http1(server).await,
@@ -243,9 +274,9 @@ impl Pool {
             match leased {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
-                Err(_) if self.is_shut(server) => tried.mark(server),
+                Err(_) if self.is_shut(server) => search.mark(server),
                 Err(failure) => {
-                    let error = self.failed(server, failure, tried);
+                    let error = self.failed(server, failure, search);
                     last = Some(whose.unreachable(self.upstream.server(server), since, error));
                 }
             }
@@ -254,9 +285,9 @@ impl Pool {
     }
 
     /// A connection that is one exchange's own.
-    async fn lease_alone(self: &Arc<Self>, whose: Whose<'_>, tried: &mut Tried) -> Result<Lease> {
+    async fn lease_alone(self: &Arc<Self>, whose: Whose<'_>, search: &mut Search) -> Result<Lease> {
         let mut last = None;
-        while let Some(server) = self.select(*tried) {
+        while let Some(server) = self.select(*search) {
             let since = whose.since();
             let generation = self.generation(server);
             let leased = match dial::connect(&self.upstream, server, whose.client).await {
@@ -271,9 +302,9 @@ impl Pool {
             match leased {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
-                Err(_) if self.is_shut(server) => tried.mark(server),
+                Err(_) if self.is_shut(server) => search.mark(server),
                 Err(failure) => {
-                    let error = self.failed(server, failure, tried);
+                    let error = self.failed(server, failure, search);
                     last = Some(whose.unreachable(self.upstream.server(server), since, error));
                 }
             }
@@ -432,8 +463,8 @@ impl Pool {
         }
     }
 
-    fn failed(&self, server: usize, failure: Failure, tried: &mut Tried) -> Error {
-        tried.mark(server);
+    fn failed(&self, server: usize, failure: Failure, search: &mut Search) -> Error {
+        search.mark(server);
         failure.into_error(&self.upstream, server)
     }
 

@@ -13,6 +13,7 @@
 //! CA or client certificate on a peer: set there, they would rebuild the TLS
 //! configuration for each connection; the connector has them instead.
 
+use super::balance::{self, Entry, Fitness};
 use super::{proxy_header, tls};
 use crate::config;
 use crate::proxy::registry::{Berth, Gate};
@@ -52,6 +53,10 @@ pub(super) struct Server {
     pub(super) authority: String,
     /// What is in flight on it, and whether it takes more.
     pub(super) berth: Arc<Berth>,
+    /// Its share among the servers.
+    pub(super) weight: u32,
+    /// Whether it is in the zone of this process.
+    local: bool,
     up: AtomicBool,
 }
 
@@ -83,6 +88,8 @@ impl Server {
                 config::ServerAddress::Unix(_) => "localhost".to_owned(),
             },
             berth,
+            weight: server.weight,
+            local: config.zone.is_some() && server.zone == config.zone,
             up: AtomicBool::new(true),
         })
     }
@@ -96,9 +103,34 @@ impl Server {
         self.up.store(up, Relaxed);
     }
 
+    /// What a roster has to know of it.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            fitness: if self.up() {
+                Fitness::Fit
+            } else {
+                Fitness::Out
+            },
+            open: self.is_open(),
+            weight: self.weight,
+            ramp: balance::WHOLE,
+            local: self.local,
+        }
+    }
+
+    /// Whether its drain lets it take exchanges.
+    pub(super) fn is_open(&self) -> bool {
+        self.berth.gate() == Gate::Open
+    }
+
+    /// Whether it is not to be chosen, but in a panic.
+    pub(super) fn is_out(&self) -> bool {
+        !self.up()
+    }
+
     /// Whether exchanges are to be given to it.
     pub(super) fn wanted(&self) -> bool {
-        self.up() && self.berth.gate() == Gate::Open
+        self.up() && self.is_open()
     }
 
     /// Whether an exchange that has nowhere else to go may go to it.

@@ -15,29 +15,30 @@ const WIDTH: usize = u128::BITS as usize;
 /// upstream that large a retry passes over a few servers more than it must,
 /// never over fewer.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
-pub struct Tried(u128);
+pub(super) struct Tried(u128);
 
 impl Tried {
     /// No server has been tried.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(0)
     }
 
     /// Avoid the server with this index from now on.
-    pub const fn mark(&mut self, server: usize) {
+    pub(super) const fn mark(&mut self, server: usize) {
         self.0 |= 1 << (server % WIDTH);
     }
 
     /// Whether the server with this index is to be avoided.
     #[must_use]
-    pub const fn contains(self, server: usize) -> bool {
+    pub(super) const fn contains(self, server: usize) -> bool {
         self.0 & (1 << (server % WIDTH)) != 0
     }
 
     /// Whether no server is to be avoided.
     #[must_use]
-    pub const fn is_empty(self) -> bool {
+    #[cfg(test)]
+    pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }
 }

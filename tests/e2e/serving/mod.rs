@@ -1,6 +1,7 @@
 //! Serving: what goes in at one end comes out at the other.
 
 mod access;
+mod balance;
 mod bodies;
 mod breaks;
 pub(crate) mod client;

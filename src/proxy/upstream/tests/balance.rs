@@ -29,7 +29,7 @@ async fn a_refused_connection_names_server_and_reason() {
     for http in [H1, H2] {
         let (_socket, address) = nobody();
         let pool = pool(&config(&[address], http));
-        let mut tried = Tried::new();
+        let mut tried = Search::new();
         match pool.lease(None, &mut tried).await.err().unwrap() {
             Error::Connect {
                 upstream,
@@ -53,20 +53,20 @@ async fn the_next_server_is_asked_when_one_cannot_be_reached() {
         let up = answering().await;
         let pool = pool(&config(&[down, up], H1));
         for _ in 0..4 {
-            let mut tried = Tried::new();
+            let mut tried = Search::new();
             let (_, server) = pool.dial(None, &mut tried).await.unwrap();
             assert_eq!(server, 1);
-            let lease = pool.lease(None, &mut Tried::new()).await.unwrap();
+            let lease = pool.lease(None, &mut Search::new()).await.unwrap();
             assert_eq!(lease.server_index(), 1);
         }
         let pool = super::pool(&config(&[down, also_down], http));
-        let mut tried = Tried::new();
+        let mut tried = Search::new();
         let error = pool.lease(None, &mut tried).await.err().unwrap();
         assert!(matches!(error, Error::Connect { .. }), "{error}");
         assert!(tried.contains(0) && tried.contains(1));
         let error = pool.lease(None, &mut tried).await.err().unwrap();
         assert!(matches!(error, Error::NoServer { .. }), "{error}");
-        let error = pool.dial(None, &mut Tried::new()).await.err().unwrap();
+        let error = pool.dial(None, &mut Search::new()).await.err().unwrap();
         assert!(matches!(error, Error::Connect { .. }), "{error}");
     }
 }
@@ -75,7 +75,7 @@ async fn the_next_server_is_asked_when_one_cannot_be_reached() {
 async fn a_tried_server_is_avoided() {
     let servers = [answering().await, answering().await, answering().await];
     let pool = pool(&config(&servers, H1));
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     tried.mark(0);
     tried.mark(2);
     for _ in 0..6 {
@@ -95,9 +95,9 @@ async fn each_server_has_its_turn_whether_or_not_it_has_idle_connections() {
     let mut turns = HashMap::new();
     for _ in 0..20 {
         // As an exchange does: first what is at hand, then with patience.
-        let lease = match pool.lease_idle(&Tried::new()) {
+        let lease = match pool.lease_idle(&Search::new()) {
             Some(lease) => lease,
-            None => pool.lease(None, &mut Tried::new()).await.unwrap(),
+            None => pool.lease(None, &mut Search::new()).await.unwrap(),
         };
         *turns.entry(lease.server_index()).or_insert(0) += 1;
         exchange(lease).await;
@@ -108,22 +108,22 @@ async fn each_server_has_its_turn_whether_or_not_it_has_idle_connections() {
 #[tokio::test]
 async fn a_server_that_is_up_is_found_whoever_else_selects() {
     let servers = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let upstream = fresh(&config(&servers, H1)).unwrap();
-    let mut tried = Tried::new();
+    let pool = pool(&config(&servers, H1));
+    let mut tried = Search::new();
     tried.mark(0);
     tried.mark(1);
     let rivals: Vec<_> = (0..4)
         .map(|_| {
-            let upstream = Arc::clone(&upstream);
+            let pool = Arc::clone(&pool);
             std::thread::spawn(move || {
                 for _ in 0..20_000 {
-                    assert!(upstream.balancer.select(Tried::new()).is_some());
+                    assert!(pool.select(Search::new()).is_some());
                 }
             })
         })
         .collect();
     for _ in 0..20_000 {
-        assert_eq!(upstream.balancer.select(tried), Some(2));
+        assert_eq!(pool.select(tried), Some(2));
     }
     for rival in rivals {
         rival.join().unwrap();

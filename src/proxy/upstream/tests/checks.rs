@@ -18,12 +18,16 @@ fn checked(
 ) -> Arc<Upstream> {
     let mut config = config(servers, http);
     config.health = Some(config::Health {
-        check,
         every: Duration::from_millis(5),
+        ..config::Health::by(check)
     });
     let upstream = fresh(&config).unwrap();
     tokio::spawn(Arc::clone(&upstream).watch_health());
     upstream
+}
+
+fn healthz() -> config::HealthCheck {
+    config::HealthCheck::Http(config::HttpCheck::of("/healthz"))
 }
 
 fn up(upstream: &Upstream) -> Vec<bool> {
@@ -38,14 +42,14 @@ async fn a_server_that_refuses_connections_goes_down_and_comes_back() {
     until("the fall", || up(&upstream) == [false]).await;
     let error = upstream
         .pool()
-        .lease(None, &mut Tried::new())
+        .lease(None, &mut Search::new())
         .await
         .err()
         .unwrap();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
     let error = upstream
         .pool()
-        .dial(None, &mut Tried::new())
+        .dial(None, &mut Search::new())
         .await
         .err()
         .unwrap();
@@ -54,7 +58,7 @@ async fn a_server_that_refuses_connections_goes_down_and_comes_back() {
     until("the rise", || up(&upstream) == [true]).await;
     upstream
         .pool()
-        .lease(None, &mut Tried::new())
+        .lease(None, &mut Search::new())
         .await
         .unwrap();
 }
@@ -67,7 +71,7 @@ async fn only_servers_that_are_up_are_selected() {
     until("the fall", || up(&upstream) == [false, true]).await;
     let pool = upstream.pool();
     for _ in 0..6 {
-        assert_eq!(pool.dial(None, &mut Tried::new()).await.unwrap().1, 1);
+        assert_eq!(pool.dial(None, &mut Search::new()).await.unwrap().1, 1);
     }
 }
 
@@ -96,8 +100,7 @@ async fn an_http_check_wants_200_of_the_server_itself() {
         web(Arc::clone(&statuses[0])).await,
         web(Arc::clone(&statuses[1])).await,
     ];
-    let path = "/healthz".to_owned();
-    let upstream = checked(&servers, H1, config::HealthCheck::Http { path });
+    let upstream = checked(&servers, H1, healthz());
     until("the fall", || up(&upstream) == [false, true]).await;
     statuses[0].store(200, Relaxed);
     until("the rise", || up(&upstream) == [true, true]).await;
@@ -176,8 +179,7 @@ async fn a_grpc_check_wants_serving() {
 async fn an_http_check_speaks_http2_to_an_http2_upstream() {
     let serving = Arc::new(AtomicBool::new(false));
     let address = grpc("", Arc::clone(&serving)).await;
-    let path = "/healthz".to_owned();
-    let upstream = checked(&[address], H2, config::HealthCheck::Http { path });
+    let upstream = checked(&[address], H2, healthz());
     until("the fall", || up(&upstream) == [false]).await;
     serving.store(true, Relaxed);
     until("the rise", || up(&upstream) == [true]).await;
@@ -186,8 +188,7 @@ async fn an_http_check_speaks_http2_to_an_http2_upstream() {
 #[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_goes_down() {
     let (listener, address) = listen().await;
-    let path = "/".to_owned();
-    let upstream = checked(&[address], H1, config::HealthCheck::Http { path });
+    let upstream = checked(&[address], H1, healthz());
     tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((stream, _)) = listener.accept().await {

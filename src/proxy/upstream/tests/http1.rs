@@ -67,14 +67,14 @@ async fn answer(mut stream: TcpStream, number: usize, mut told: mpsc::UnboundedR
 async fn an_idle_connection_is_used_again() {
     let server = scripted().await;
     let pool = pool(&config(&[server.address], H1));
-    assert!(pool.lease_idle(&Tried::new()).is_none(), "nothing yet");
+    assert!(pool.lease_idle(&Search::new()).is_none(), "nothing yet");
     let first = lease(&pool).await;
     assert!(!first.reused());
     assert_eq!(first.server_index(), 0);
     assert_eq!(&**first.server(), server.address.to_string());
     assert_eq!(exchange(first).await.1, "1");
     for _ in 0..5 {
-        let next = pool.lease_idle(&Tried::new()).expect("at once");
+        let next = pool.lease_idle(&Search::new()).expect("at once");
         assert!(next.reused());
         assert_eq!(exchange(next).await.1, "1");
     }
@@ -92,7 +92,7 @@ async fn a_lease_that_is_not_kept_closes_its_connection() {
     drop(first);
     drop(response);
     until("the close", || server.ended.load(Relaxed) == 1).await;
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     assert_eq!(exchange(lease(&pool).await).await.1, "2");
 }
 
@@ -103,7 +103,7 @@ async fn a_connection_closed_while_idle_is_not_leased() {
     exchange(lease(&pool).await).await;
     server.enders.recv().await.unwrap().send(()).unwrap();
     // Taking and keeping it again shows when the close has been seen.
-    until("the close", || match pool.lease_idle(&Tried::new()) {
+    until("the close", || match pool.lease_idle(&Search::new()) {
         Some(Lease::Http1(lease)) => {
             lease.keep();
             false
@@ -154,7 +154,7 @@ async fn a_connection_that_is_not_ready_is_neither_leased_at_once_nor_lost() {
     let mut head = [0; 64];
     assert!(far.read(&mut head).await.unwrap() > 0);
     unready.keep();
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     far.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
         .await
         .unwrap();
@@ -171,7 +171,7 @@ async fn what_is_idle_for_too_long_is_let_go() {
     let pool = pool(&config(&[server.address], H1));
     exchange(lease(&pool).await).await;
     pool.sweep(clock::now());
-    assert!(pool.lease_idle(&Tried::new()).is_some_and(|lease| {
+    assert!(pool.lease_idle(&Search::new()).is_some_and(|lease| {
         let Lease::Http1(lease) = lease else {
             return false;
         };
@@ -180,7 +180,7 @@ async fn what_is_idle_for_too_long_is_let_go() {
     }));
     pool.sweep(clock::now() + super::super::idle::IDLE_LIMIT);
     until("the close", || server.ended.load(Relaxed) == 1).await;
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
 }
 
 #[tokio::test]
@@ -191,9 +191,9 @@ async fn an_earlier_generation_is_neither_leased_nor_kept() {
     let in_flight = lease(&pool).await;
     assert_eq!(exchange(lease(&pool).await).await.1, "2");
     pool.upstream().servers[0].berth.renew();
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     assert_eq!(exchange(in_flight).await.1, "1", "it ran on");
-    assert!(pool.lease_idle(&Tried::new()).is_none(), "it was not kept");
+    assert!(pool.lease_idle(&Search::new()).is_none(), "it was not kept");
     pool.sweep(clock::now());
     until("both closes", || server.ended.load(Relaxed) == 2).await;
 }
@@ -224,7 +224,7 @@ fn is_send<T: Send>(_: &T) {}
 async fn the_futures_of_an_exchange_stay_small() {
     let (_socket, address) = nobody();
     let pool = pool(&config(&[address], H1));
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     let size = size_of_val(&pool.lease(None, &mut tried));
     assert!(size <= 160, "lease: {size} bytes");
     let size = size_of_val(&pool.dial(None, &mut tried));

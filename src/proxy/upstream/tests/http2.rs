@@ -99,7 +99,7 @@ async fn slots_bound_the_streams_and_a_second_connection_is_opened() {
         responses.push(open(&mut lease).0);
         leases.push(lease);
     }
-    assert!(pool.lease_idle(&Tried::new()).is_some(), "two are left");
+    assert!(pool.lease_idle(&Search::new()).is_some(), "two are left");
     until("all requests", || far.held.lock().len() == 7).await;
     assert_eq!(far.connections.load(Relaxed), 3);
     assert_eq!(*far.streams.lock(), [3, 3, 1]);
@@ -110,10 +110,10 @@ async fn slots_bound_the_streams_and_a_second_connection_is_opened() {
     drop(leases);
     // All slots are free again: nothing needs to be dialled.
     let again: Vec<_> = (0..9)
-        .map(|_| pool.lease_idle(&Tried::new()).expect("a slot"))
+        .map(|_| pool.lease_idle(&Search::new()).expect("a slot"))
         .collect();
     assert!(again.iter().all(Lease::reused));
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     assert_eq!(far.connections.load(Relaxed), 3);
 }
 
@@ -139,7 +139,7 @@ async fn as_many_are_dialled_as_those_who_wait_need() {
 async fn a_dial_outlives_the_exchange_that_began_it() {
     let (far, address) = far(10).await;
     let pool = pool(&config(&[address], H2));
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     let mut first = Box::pin(pool.lease(None, &mut tried));
     let begun = futures_util::FutureExt::now_or_never(&mut first);
     assert!(begun.is_none(), "it waits for the dial");
@@ -157,7 +157,7 @@ async fn after_goaway_new_streams_go_elsewhere_and_old_ones_run_on() {
     let (response, _) = open(&mut old);
     until("the request", || far.held.lock().len() == 1).await;
     far.go_away();
-    until("the GOAWAY", || pool.lease_idle(&Tried::new()).is_none()).await;
+    until("the GOAWAY", || pool.lease_idle(&Search::new()).is_none()).await;
     far.going_away.store(false, Relaxed);
     let mut new = lease(&pool).await;
     assert!(!new.reused());
@@ -180,7 +180,7 @@ async fn a_retired_connection_takes_no_more_streams() {
         panic!("not HTTP/2");
     };
     retiring.retire();
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     drop(first);
     until("its end", || far.ended.load(Relaxed) == 1).await;
     assert!(!lease(&pool).await.reused());
@@ -204,7 +204,7 @@ async fn a_connection_that_broke_is_not_leased() {
         assert!(response.await.is_err());
     };
     tokio::join!(accept, client);
-    until("the end", || pool.lease_idle(&Tried::new()).is_none()).await;
+    until("the end", || pool.lease_idle(&Search::new()).is_none()).await;
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn an_earlier_generation_takes_no_more_streams() {
     let mut old = lease(&pool).await;
     let (response, _) = open(&mut old);
     pool.upstream().servers[0].berth.renew();
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     assert!(!lease(&pool).await.reused());
     until("the request", || far.held.lock().len() == 1).await;
     far.answer();

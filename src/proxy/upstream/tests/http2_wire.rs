@@ -141,7 +141,7 @@ async fn a_server_that_does_not_speak_http2_is_found_out_at_once() {
         pending::<()>().await;
     });
     let pool = pool(&config(&[address], H2));
-    match timeout(LIMIT, pool.lease(None, &mut Tried::new()))
+    match timeout(LIMIT, pool.lease(None, &mut Search::new()))
         .await
         .unwrap()
     {
@@ -156,7 +156,7 @@ async fn a_server_that_sends_no_settings_times_out() {
     let (_listener, address) = listen().await;
     let mut config = config(&[address], H2);
     config.connect_timeout = Duration::from_millis(50);
-    let error = timeout(LIMIT, pool(&config).lease(None, &mut Tried::new()))
+    let error = timeout(LIMIT, pool(&config).lease(None, &mut Search::new()))
         .await
         .unwrap()
         .err()
@@ -176,7 +176,7 @@ async fn a_server_that_allows_no_streams_is_an_error_and_not_a_loop() {
         pending::<()>().await;
     });
     let pool = pool(&config(&[address], H2));
-    match timeout(LIMIT, pool.lease(None, &mut Tried::new()))
+    match timeout(LIMIT, pool.lease(None, &mut Search::new()))
         .await
         .unwrap()
     {

@@ -10,7 +10,7 @@ mod http2_wire;
 mod proxy_header;
 mod transport;
 
-use super::{Lease, Pool, Tried, Upstream};
+use super::{Lease, Pool, Search, Upstream};
 use crate::config;
 use crate::proxy::body::Body;
 use crate::proxy::registry::Registry;
@@ -33,6 +33,9 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         http,
         health: None,
         balance: config::Balance::RoundRobin,
+        zone: None,
+        spill: 70,
+        panic: 0,
         connect_timeout: Duration::from_secs(5),
         tls: None,
         proxy_protocol: None,
@@ -43,6 +46,8 @@ fn server(address: SocketAddr) -> config::Server {
     config::Server {
         name: address.to_string().into(),
         address: config::ServerAddress::Inet(address),
+        weight: 1,
+        zone: None,
     }
 }
 
@@ -70,7 +75,7 @@ fn nobody() -> (TcpSocket, SocketAddr) {
 }
 
 async fn lease(pool: &Arc<Pool>) -> Lease {
-    timeout(LIMIT, pool.lease(None, &mut Tried::new()))
+    timeout(LIMIT, pool.lease(None, &mut Search::new()))
         .await
         .expect("a lease")
         .unwrap()

@@ -30,7 +30,7 @@ async fn a_server_that_refuses_is_left_for_the_next_one() {
     let pool = pool(&naming(&[gone, address]));
     let client = client();
     for _ in 0..2 {
-        let mut tried = Tried::new();
+        let mut tried = Search::new();
         let leased = pool.lease(Some(&client), &mut tried);
         let lease = timeout(LIMIT, leased).await.unwrap().unwrap();
         assert_eq!((lease.server_index(), lease.reused()), (1, false));
@@ -46,7 +46,7 @@ async fn a_refusal_reads_as_without_a_header() {
     let (_held, gone) = nobody();
     let pool = pool(&naming(&[gone]));
     let client = client();
-    let mut tried = [Tried::new(), Tried::new()];
+    let mut tried = [Search::new(), Search::new()];
     let [first, second] = &mut tried;
     let errors = [
         pool.lease(Some(&client), first).await.err().unwrap(),
@@ -75,11 +75,11 @@ async fn a_connection_that_named_a_client_is_not_kept() {
         rest
     });
     let client = client();
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     let lease = timeout(LIMIT, pool.lease(Some(&client), &mut tried)).await;
     let (status, body) = exchange(lease.unwrap().unwrap()).await;
     assert_eq!((status, &body[..]), (StatusCode::OK, &b"ok"[..]));
-    assert!(pool.lease_idle(&Tried::new()).is_none());
+    assert!(pool.lease_idle(&Search::new()).is_none());
     // It closes although nobody swept.
     let rest = timeout(LIMIT, serving).await.unwrap().unwrap();
     assert!(rest.starts_with(b"GET / HTTP/1.1\r\n"), "one request");
@@ -94,11 +94,13 @@ async fn a_unix_socket_gets_the_header_too() {
         servers: vec![config::Server {
             name: "unix".into(),
             address: config::ServerAddress::Unix(path),
+            weight: 1,
+            zone: None,
         }],
         ..naming(&[])
     };
     let client = client();
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     let pool = pool(&config);
     let (mut stream, _) = pool.dial(Some(&client), &mut tried).await.unwrap();
     stream.write_all(b"hello").await.unwrap();

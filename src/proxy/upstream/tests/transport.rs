@@ -129,7 +129,7 @@ fn over_tls(address: SocketAddr, http: UpstreamHttp, tls: UpstreamTls) -> config
 }
 
 async fn refused(config: &config::Upstream) -> String {
-    let leased = timeout(LIMIT, pool(config).lease(None, &mut Tried::new())).await;
+    let leased = timeout(LIMIT, pool(config).lease(None, &mut Search::new())).await;
     match leased.expect("an answer") {
         Err(Error::Connect { reason, .. }) => reason,
         Err(other) => panic!("{other}"),
@@ -171,7 +171,7 @@ async fn alpn_decides_the_version() {
             assert_eq!(by_http2(&pool).await, http2, "{http:?}");
         }
         assert!(
-            pool.lease_idle(&Tried::new())
+            pool.lease_idle(&Search::new())
                 .is_some_and(|lease| lease.reused())
         );
     }
@@ -220,9 +220,7 @@ async fn checks_go_over_tls_as_exchanges_do() {
     let address = secure(papers.acceptor(&[b"http/1.1"], true)).await;
     for check in [
         config::HealthCheck::Tcp,
-        config::HealthCheck::Http {
-            path: "/".to_owned(),
-        },
+        config::HealthCheck::Http(config::HttpCheck::of("/")),
     ] {
         for known in [true, false] {
             let mut config = over_tls(address, H1, papers.tls(known));
@@ -231,14 +229,11 @@ async fn checks_go_over_tls_as_exchanges_do() {
                 papers.write("other.pem", &Papers::new().ca.pem());
                 config.tls.as_mut().unwrap().ca = Some(papers.path("other.pem"));
             }
-            config.health = Some(config::Health {
-                check: check.clone(),
-                every: Duration::from_millis(5),
-            });
+            config.health = Some(config::Health::by(check.clone()));
             let upstream = fresh(&config).unwrap();
             // Two rounds without a pause: as many as a fall takes.
-            upstream.balancer.check_all().await;
-            upstream.balancer.check_all().await;
+            upstream.check_all(Duration::ZERO).await;
+            upstream.check_all(Duration::ZERO).await;
             assert_eq!(upstream.servers()[0].up, known, "{check:?}");
         }
     }
@@ -250,7 +245,7 @@ async fn a_tunnel_over_tls_offers_no_alpn() {
     // This server refuses whoever offers only protocols that it has not.
     let address = secure(papers.acceptor(&[b"postgresql"], false)).await;
     let pool = pool(&over_tls(address, H1, papers.tls(false)));
-    let (mut stream, server) = pool.dial(None, &mut Tried::new()).await.unwrap();
+    let (mut stream, server) = pool.dial(None, &mut Search::new()).await.unwrap();
     assert_eq!(server, 0);
     stream.write_all(b"q").await.unwrap();
     stream.flush().await.unwrap();
@@ -266,13 +261,13 @@ async fn a_handshake_that_does_not_end_times_out() {
     let mut config = over_tls(address, H1, papers.tls(false));
     config.connect_timeout = Duration::from_millis(50);
     let pool = pool(&config);
-    let mut tried = Tried::new();
+    let mut tried = Search::new();
     let errors = [
         timeout(LIMIT, pool.lease(None, &mut tried))
             .await
             .unwrap()
             .err(),
-        timeout(LIMIT, pool.dial(None, &mut Tried::new()))
+        timeout(LIMIT, pool.dial(None, &mut Search::new()))
             .await
             .unwrap()
             .err(),
@@ -296,11 +291,10 @@ async fn unix_sockets_are_dialled_and_checked() {
     config.servers = vec![config::Server {
         name: "unix:web.sock".into(),
         address: config::ServerAddress::Unix(path.clone()),
+        weight: 1,
+        zone: None,
     }];
-    config.health = Some(config::Health {
-        check: config::HealthCheck::Tcp,
-        every: Duration::from_millis(5),
-    });
+    config.health = Some(config::Health::by(config::HealthCheck::Tcp));
     let reason = refused(&config).await;
     assert!(!reason.is_empty());
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -320,8 +314,8 @@ async fn unix_sockets_are_dialled_and_checked() {
     let lease = lease(&pool).await;
     assert_eq!(&**lease.server(), "unix:web.sock");
     assert_eq!(exchange(lease).await.0, 200);
-    upstream.balancer.check_all().await;
-    upstream.balancer.check_all().await;
+    upstream.check_all(Duration::ZERO).await;
+    upstream.check_all(Duration::ZERO).await;
     assert!(upstream.servers()[0].up);
 }
 

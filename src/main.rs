@@ -4,10 +4,10 @@
 
 use std::process::ExitCode;
 
-/// An exchange allocates a dozen times; this takes a third less of it than the
-/// system's allocator, and a process that has shed its load is smaller.
+/// An exchange allocates a dozen times and more, in pieces that the system's
+/// allocator has no short way for.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     ebbtide::cli::main()

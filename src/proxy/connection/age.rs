@@ -37,5 +37,5 @@ pub(super) async fn watch(record: Arc<Record>, at: Timestamp) {
     let farewell = record.scope().orders().plan.farewell;
     tokio::time::sleep(farewell).await;
     record.outstay();
-    pending().await
+    pending::<()>().await;
 }

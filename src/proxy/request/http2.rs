@@ -284,10 +284,10 @@ impl Stream {
         let events = Events::of(&head.headers);
         let over = body.is_end_stream();
         let response = Response::from_parts(head, ());
-        let sent = self.respond.send_response(response, over);
+        let begun = self.respond.send_response(response, over);
         let patience = Least::to_take(&self.site.listener().limits);
         async move {
-            let Ok(sink) = sent else {
+            let Ok(sink) = begun else {
                 return;
             };
             if over {

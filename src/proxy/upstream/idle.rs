@@ -5,7 +5,7 @@
 //! which are too many grow old and go.
 //!
 //! Invariant: bounded in number (of a server, the least recently used goes
-//! first) and in age. A shelf holds one generation of its server's connections:
+//! first) and in age. A stack holds one generation of its server's connections:
 //! a drain of that server begins a new one, after which no connection of the
 //! old one can be found or put back, without anybody having to look for them.
 //!
@@ -49,47 +49,47 @@ impl Resting {
 
 /// What one server's generation has; who came last stands last.
 #[derive(Default)]
-struct Shelf {
+struct Stack {
     generation: u32,
     resting: VecDeque<Resting>,
 }
 
 /// The idle connections.
 pub(super) struct Idle {
-    shelves: Box<[Mutex<Shelf>]>,
+    stacks: Box<[Mutex<Stack>]>,
     closed: AtomicBool,
 }
 
 impl Idle {
     pub(super) fn new(servers: usize) -> Self {
         Self {
-            shelves: (0..servers).map(|_| Mutex::default()).collect(),
+            stacks: (0..servers).map(|_| Mutex::default()).collect(),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// The shelf of this generation; what an earlier one has left is let go of.
+    /// The stack of this generation; what an earlier one has left is let go of.
     /// None if a later one has begun.
-    fn shelf(&self, server: u32, generation: u32) -> Option<MutexGuard<'_, Shelf>> {
-        let mut shelf = self.shelves[server as usize].lock();
-        if shelf.generation < generation {
-            shelf.generation = generation;
-            shelf.resting.clear();
+    fn stack(&self, server: u32, generation: u32) -> Option<MutexGuard<'_, Stack>> {
+        let mut stack = self.stacks[server as usize].lock();
+        if stack.generation < generation {
+            stack.generation = generation;
+            stack.resting.clear();
         }
-        (shelf.generation == generation).then_some(shelf)
+        (stack.generation == generation).then_some(stack)
     }
 
     /// A connection that can take a request at once.
     pub(super) fn take_ready(&self, server: u32, generation: u32) -> Option<Sender> {
-        let mut shelf = self.shelf(server, generation)?;
+        let mut stack = self.stack(server, generation)?;
         let now = clock::now();
-        let mut place = shelf.resting.len();
+        let mut place = stack.resting.len();
         for _ in 0..LOOKS {
             place = place.checked_sub(1)?;
-            if !shelf.resting[place].is_fit(now) {
-                shelf.resting.remove(place);
-            } else if shelf.resting[place].sender.is_ready() {
-                return shelf.resting.remove(place).map(|resting| resting.sender);
+            if !stack.resting[place].is_fit(now) {
+                stack.resting.remove(place);
+            } else if stack.resting[place].sender.is_ready() {
+                return stack.resting.remove(place).map(|resting| resting.sender);
             }
         }
         None
@@ -98,10 +98,10 @@ impl Idle {
     /// Any open connection. Its task may not have run since the response
     /// ended: the caller waits until it is ready.
     pub(super) fn take_any(&self, server: u32, generation: u32) -> Option<Sender> {
-        let mut shelf = self.shelf(server, generation)?;
+        let mut stack = self.stack(server, generation)?;
         let now = clock::now();
         loop {
-            let resting = shelf.resting.pop_back()?;
+            let resting = stack.resting.pop_back()?;
             if resting.is_fit(now) {
                 return Some(resting.sender);
             }
@@ -110,38 +110,38 @@ impl Idle {
 
     /// Keep a connection whose exchange is over.
     pub(super) fn put(&self, server: u32, generation: u32, sender: Sender) {
-        let Some(mut shelf) = self.shelf(server, generation) else {
+        let Some(mut stack) = self.stack(server, generation) else {
             return;
         };
-        // Asked with the shelf in hand, or one could be put there after it was
+        // Asked with the stack in hand, or one could be put there after it was
         // cleared for good.
         if sender.is_closed() || self.closed() {
             return;
         }
-        if shelf.resting.len() == ROOM {
-            shelf.resting.pop_front();
+        if stack.resting.len() == ROOM {
+            stack.resting.pop_front();
         }
         let since = clock::now();
-        shelf.resting.push_back(Resting { sender, since });
+        stack.resting.push_back(Resting { sender, since });
     }
 
     /// Let go of what is closed, too old, or of an earlier generation.
     pub(super) fn sweep(&self, server: u32, generation: u32, now: Timestamp) {
-        if let Some(mut shelf) = self.shelf(server, generation) {
-            shelf.resting.retain(|resting| resting.is_fit(now));
+        if let Some(mut stack) = self.stack(server, generation) {
+            stack.resting.retain(|resting| resting.is_fit(now));
         }
     }
 
     /// Let go of what is of an earlier generation.
     pub(super) fn forget(&self, server: u32, generation: u32) {
-        drop(self.shelf(server, generation));
+        drop(self.stack(server, generation));
     }
 
     /// Let go of every connection, and keep none from now on.
     pub(super) fn close(&self) {
         self.closed.store(true, Relaxed);
-        for shelf in &self.shelves {
-            shelf.lock().resting.clear();
+        for stack in &self.stacks {
+            stack.lock().resting.clear();
         }
     }
 

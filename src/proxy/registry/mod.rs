@@ -32,6 +32,7 @@ mod paced;
 mod pressure;
 mod record;
 mod scope;
+mod state;
 mod tally;
 mod traced;
 
@@ -44,8 +45,9 @@ pub use flaw::HandshakeFlaw;
 pub use guard::{AcceptGuard, Cause, ConnectionGuard, RequestGuard};
 pub use limit::Limit;
 pub use memo::{Asked, Memo, Notes};
-pub use record::{Record, State};
+pub use record::Record;
 pub use scope::{Heard, Scope};
+pub use state::State;
 pub use tally::{Drained, HeaderFlaw, Sums};
 pub(in crate::proxy) use traced::{DRAINING, Moment};
 

@@ -225,13 +225,7 @@ fn send(
             };
             match sent {
                 Ok(forwarded) => {
-                    if let Some(notes) = &notes {
-                        notes.answered(forwarded.head.status.as_u16());
-                    }
-                    if let Some(progress) = rein.progress() {
-                        progress.settle();
-                    }
-                    rein.slip();
+                    settle(&forwarded, notes.as_deref(), rein);
                     return Ok(forwarded);
                 }
                 Err(failed) => {
@@ -247,6 +241,17 @@ fn send(
             }
         }
     }
+}
+
+/// A server has answered: what of the request is still on its way goes there.
+fn settle(forwarded: &Forwarded, notes: Option<&Notes>, rein: Rein) {
+    if let Some(notes) = notes {
+        notes.answered(forwarded.head.status.as_u16());
+    }
+    if let Some(progress) = rein.progress() {
+        progress.settle();
+    }
+    rein.slip();
 }
 
 /// A body, if it is one, that is watched on its way and counted where notes are

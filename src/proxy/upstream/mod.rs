@@ -22,6 +22,7 @@ pub(super) mod health_message;
 mod http1;
 mod idle;
 mod key;
+mod lease;
 mod multiplex;
 mod pool;
 mod proxy_header;
@@ -35,8 +36,9 @@ mod verdicts;
 mod whose;
 
 pub use http1::{Http1Lease, SendError};
+pub use lease::Lease;
 pub use multiplex::Http2Lease;
-pub use pool::{Lease, Pool};
+pub use pool::Pool;
 pub use search::Search;
 pub use whose::Whose;
 

@@ -18,7 +18,8 @@ use super::dial::{self, Connected, Failure};
 use super::fleet::{Fleet, Outcome, Turn};
 use super::http1::Http1Lease;
 use super::idle::{IDLE_LIMIT, Idle, Sender};
-use super::multiplex::{Http2Lease, Multiplexer};
+use super::lease::Lease;
+use super::multiplex::Multiplexer;
 use super::search::Search;
 use super::whose::Whose;
 use crate::clock;
@@ -47,44 +48,6 @@ const ROUNDS: usize = 16;
 
 /// Stands for no server.
 const NONE: usize = usize::MAX;
-
-/// A connection that can carry one more exchange.
-pub enum Lease {
-    /// A whole HTTP/1.1 connection.
-    Http1(Http1Lease),
-    /// A slot on an HTTP/2 connection.
-    Http2(Http2Lease),
-}
-
-impl Lease {
-    /// The server's name, as written in the config.
-    #[must_use]
-    pub fn server(&self) -> &Arc<str> {
-        match self {
-            Self::Http1(lease) => lease.pool.upstream.server(lease.server()),
-            Self::Http2(lease) => lease.server_name(),
-        }
-    }
-
-    /// The index of the server, to be marked in the [`Search`] if the exchange
-    /// must go to another one.
-    #[must_use]
-    pub fn server_index(&self) -> usize {
-        match self {
-            Self::Http1(lease) => lease.server(),
-            Self::Http2(lease) => lease.server(),
-        }
-    }
-
-    /// Whether the connection has carried an exchange before this one.
-    #[must_use]
-    pub fn reused(&self) -> bool {
-        match self {
-            Self::Http1(lease) => lease.reused(),
-            Self::Http2(lease) => lease.reused(),
-        }
-    }
-}
 
 /// One worker's connections to one upstream.
 pub struct Pool {

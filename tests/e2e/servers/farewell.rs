@@ -164,8 +164,8 @@ async fn grpc_calls_get_status_14_that_names_the_server() {
     let drained = pair.with_requests(1).await;
     let sibling = Grpc::connect(pair.proxy.address("web")).await;
     let mut lines = sibling.watch().await.expect("a stream");
-    let grpc = Grpc::connect(pair.proxy.address("web")).await;
-    let unary = tokio::spawn(async move { grpc.hold("later").await });
+    // The next on that connection is on the first's server again.
+    let unary = tokio::spawn(async move { sibling.hold("later").await });
     drained.desk.until("it", |seen| seen.requests == 2).await;
     pair.drain(drained, NOW).await;
     let reply = Http2::whole(response).await.expect("an end in order");
@@ -195,7 +195,7 @@ async fn grpc_calls_get_status_14_that_names_the_server() {
     );
     let line = within("a line", lines.message()).await;
     assert!(line.expect("no status").is_some(), "it goes on");
-    drop((client, sibling, lines));
+    drop((client, lines));
     pair.over().await;
 }
 

@@ -203,9 +203,9 @@ impl Admin {
     /// Whether who sent this head may ask.
     fn admit(&self, head: &Parts, way: Way) -> Result<(), Problem> {
         let credentials = Credentials::of(&head.headers);
-        let role = self.doorman.load().role(&credentials, way);
-        auth::authorize(role, &head.method)?;
-        auth::refuse_rebinding(head, way, &credentials)
+        let doorman = self.doorman.load();
+        auth::authorize(doorman.role(&credentials, way), &head.method)?;
+        auth::refuse_rebinding(head, way, doorman.knows(&credentials))
     }
 
     /// Read a body whole. A client that is slow to send it does not hold the

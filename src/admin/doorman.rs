@@ -56,6 +56,13 @@ impl Doorman {
         }
     }
 
+    /// Whether they are a token that somebody was given.
+    pub(super) fn knows(&self, credentials: &Credentials<'_>) -> bool {
+        // Both are looked through whatever comes of the first.
+        let operates = credentials.is_one_of(&self.tokens);
+        credentials.is_one_of(&self.read_tokens) || operates
+    }
+
     /// What who has these credentials, and came so, may do; nothing, if `None`.
     pub(super) fn role(&self, credentials: &Credentials<'_>, way: Way) -> Option<Role> {
         // Both are looked through whatever comes of the first.
@@ -124,6 +131,21 @@ mod tests {
         assert_eq!(may(&doorman, None, true), None);
         let open = Doorman::default();
         assert_eq!(may(&open, None, false), Some(Role::Operator));
+    }
+
+    #[test]
+    fn a_token_that_was_made_up_is_not_known() {
+        let doorman = Doorman::with_tokens(vec!["all".into()], vec!["look".into()]);
+        assert!(doorman.knows(&Credentials::Bearer(b"all")));
+        assert!(doorman.knows(&Credentials::Bearer(b"look")));
+        for unknown in [
+            Credentials::Bearer(b"x"),
+            Credentials::None,
+            Credentials::Unclear,
+        ] {
+            assert!(!doorman.knows(&unknown), "{unknown:?}");
+            assert!(!Doorman::default().knows(&unknown), "{unknown:?}");
+        }
     }
 
     #[test]

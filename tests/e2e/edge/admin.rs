@@ -145,6 +145,12 @@ async fn a_web_page_can_neither_look_nor_touch() {
         let refused = ask(&proxy, Method::GET, path, &fields).await;
         assert_eq!(refused.status, 421, "{path}");
         assert!(refused.text().contains("Host"), "{}", refused.text());
+        // That it shows a token proves nothing where none was given to anybody.
+        let fields = [
+            ("host", "evil.example:9900"),
+            ("authorization", "Bearer made-up"),
+        ];
+        assert_eq!(ask(&proxy, Method::GET, path, &fields).await.status, 421);
     }
     let fields = [("host", "evil.example")];
     assert_eq!(

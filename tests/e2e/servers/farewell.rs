@@ -109,7 +109,7 @@ async fn an_event_stream_ends_between_two_events() {
 #[tokio::test]
 async fn http2_streams_end_one_by_one_on_a_connection_that_goes_on() {
     let servers = [Server::http2().await, Server::http2().await];
-    let pair = Pair::start(servers, "http = \"h2\"").await;
+    let pair = Pair::in_turn(servers, "http = \"h2\"").await;
     let client = Http2::connect(pair.proxy.address("web")).await;
     let mut begun = client.begin("/begin").await.expect("a head");
     let piece = within("a piece", begun.body_mut().data()).await;
@@ -156,7 +156,7 @@ async fn http2_streams_end_one_by_one_on_a_connection_that_goes_on() {
 #[tokio::test]
 async fn grpc_calls_get_status_14_that_names_the_server() {
     let servers = [Server::grpc().await, Server::grpc().await];
-    let pair = Pair::start(servers, "http = \"h2\"").await;
+    let pair = Pair::in_turn(servers, "http = \"h2\"").await;
     let client = Http2::connect(pair.proxy.address("web")).await;
     let (response, mut upload) = call(&client, "Watch").await;
     upload.send_data(bytes::Bytes::new(), true).expect("an end");
@@ -202,7 +202,7 @@ async fn grpc_calls_get_status_14_that_names_the_server() {
 #[tokio::test]
 async fn websockets_get_close_1001_on_both_sides() {
     let servers = [Server::websocket().await, Server::websocket().await];
-    let pair = Pair::start(servers, "").await;
+    let pair = Pair::in_turn(servers, "").await;
     let address = pair.proxy.address("web");
     let mut first = WebSocket::connect(address, "/chat").await;
     assert_eq!(first.echo("hello").await.expect("an echo"), "hello");
@@ -231,7 +231,7 @@ async fn websockets_get_close_1001_on_both_sides() {
 #[tokio::test]
 async fn tcp_tunnels_are_half_closed_on_both_sides() {
     let servers = [Server::tcp().await, Server::tcp().await];
-    let pair = Pair::start(servers, "").await;
+    let pair = Pair::in_turn(servers, "").await;
     let open = async || {
         let mut tunnel = Raw::connect(pair.proxy.address("tcp")).await;
         tunnel.send("hello\n").await.expect("sent");

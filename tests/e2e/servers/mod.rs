@@ -45,6 +45,10 @@ fn config(servers: &[&Server], more: &str, plan: &str) -> String {
     )
 }
 
+/// Each worker gives its servers turns of its own.
+const ONE_WORKER: &str =
+    "[process]\nworkers = 1\nlogs = { format = \"json\", level = \"info,ebbtide=debug\" }\n\n";
+
 /// A proxy before two servers.
 struct Pair {
     proxy: Proxy,
@@ -67,6 +71,15 @@ impl Pair {
     /// Nothing comes to a deadline that no test asked for.
     async fn start(servers: [Server; 2], more: &str) -> Self {
         Self::start_with(servers, more, "60s").await
+    }
+
+    /// The same with one worker, so that its turns are those of all connections:
+    /// the third is on the first's server again.
+    async fn in_turn(servers: [Server; 2], more: &str) -> Self {
+        let [one, two] = &servers;
+        let config = config(&[one, two], more, &plan("60s"));
+        let proxy = Proxy::start(&format!("{ONE_WORKER}{config}")).await;
+        Self { proxy, servers }
     }
 
     /// The same with another time for the farewell.

@@ -26,6 +26,7 @@ const HEADERS: (u64, u64) = (1, 10_000);
 /// Stream identifiers have 31 bits, half of them the client's (RFC 9113,
 /// section 5.1.1).
 const STREAMS: (u64, u64) = (1, (1 << 30) - 1);
+const RESETS: (u64, u64) = (1, 1_000_000);
 pub(super) const CONNECTIONS: (u64, u64) = (0, u32::MAX as u64);
 const REQUESTS: (u64, u64) = (0, u32::MAX as u64);
 /// Turns are given out by the microsecond.
@@ -218,6 +219,8 @@ impl Check<'_> {
         let per_client = many("per_client", written.per_client, default.per_client);
         let handshakes = many("handshakes", written.handshakes, default.handshakes);
         let rate = |name, key, default| self.number(name, key, RATE, default);
+        let resets = self.number("resets", written.resets, RESETS, default.resets);
+        let frames = rate("frames", written.frames, default.frames);
         let handshake_rate = rate(
             "handshake_rate",
             written.handshake_rate,
@@ -240,6 +243,8 @@ impl Check<'_> {
             headers: headers?,
             body: body?.0,
             streams: streams?,
+            resets: resets?,
+            frames: frames?,
             connections: connections?,
             per_client: per_client?,
             handshakes: handshakes?,

@@ -200,6 +200,15 @@ pub(in crate::config) struct Limits {
     /// Concurrent streams on one HTTP/2 connection.
     #[schemars(extend("default" = 128))]
     pub(in crate::config) streams: Option<At<u64>>,
+    /// Requests on one HTTP/2 connection that may be taken back within a second,
+    /// unless they are fewer than half; twice as many may be malformed.
+    #[schemars(extend("default" = 500))]
+    pub(in crate::config) resets: Option<At<u64>>,
+    /// Frames of each kind (SETTINGS, PING, PRIORITY, `WINDOW_UPDATE`, `RST_STREAM`
+    /// and others) on one HTTP/2 connection in ten seconds, besides two for each
+    /// frame of a request or a body, and two for each 4 KiB in it. 0 is no limit.
+    #[schemars(extend("default" = 2000))]
+    pub(in crate::config) frames: Option<At<u64>>,
     /// Open connections on the listener; 0 is no limit but that of the process.
     #[schemars(extend("default" = 0))]
     pub(in crate::config) connections: Option<At<u64>>,
@@ -249,6 +258,8 @@ impl Read for Limits {
             headers: table.key("headers"),
             body: table.key("body"),
             streams: table.key("streams"),
+            resets: table.key("resets"),
+            frames: table.key("frames"),
             connections: table.key("connections"),
             per_client: table.key("per_client"),
             handshakes: table.key("handshakes"),

@@ -211,6 +211,13 @@ pub struct Limits {
     pub body: u64,
     /// Concurrent streams on one HTTP/2 connection.
     pub streams: u32,
+    /// Requests on one HTTP/2 connection that may be taken back within a second
+    /// of their beginning, unless they are fewer than half; twice as many may be
+    /// malformed.
+    pub resets: u32,
+    /// Frames of each kind on one HTTP/2 connection in ten seconds that neither
+    /// requests nor bodies explain; 0 is no limit.
+    pub frames: u32,
     /// Open connections on the listener; 0 is no limit.
     pub connections: usize,
     /// Open connections of one client; 0 is no limit.
@@ -244,6 +251,8 @@ impl Default for Limits {
             headers: 100,
             body: 1 << 30,
             streams: 128,
+            resets: 500,
+            frames: 2_000,
             connections: 0,
             per_client: 4096,
             handshakes: 16_384,

@@ -18,10 +18,6 @@ use std::time::Duration;
 /// awaited from a client with nothing in flight.
 pub(super) const GOAWAY_LIMIT: Duration = Duration::from_secs(1);
 
-/// Requests that a client may take back at once, unless it lets more than half
-/// of them be answered.
-const TAKEN_BACK_MOST: u64 = 500;
-
 /// What the loop is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::proxy) enum Act {
@@ -221,12 +217,12 @@ pub(super) fn http2(view: &View, limits: &Listener, orders: &Orders) -> Due {
     Some((retired.max(view.since) + GOAWAY_LIMIT, Act::Close(None)))
 }
 
-/// Whether a client takes back so many of its requests, and at once, that
+/// Whether a client takes back `most` of its requests, and half of them, so that
 /// serving it is nothing but cost (CVE-2023-44487). The engine sees those that
 /// are taken back before they are accepted; these have reached a server.
-pub(super) fn restless(record: &Record) -> bool {
+pub(super) fn restless(record: &Record, most: u32) -> bool {
     let taken_back = record.taken_back();
-    taken_back >= TAKEN_BACK_MOST && taken_back > record.requests() / 2
+    taken_back >= u64::from(most) && taken_back > record.requests() / 2
 }
 
 /// One timer for whatever is due next; it is set again only to fire earlier,

@@ -27,7 +27,9 @@ macro_rules! limits {
             /// Every limit.
             pub const ALL: [Self; [$($label),+].len()] = [$(Self::$name),+];
 
-            pub(super) fn from_u8(value: u8) -> Option<Self> {
+            /// The limit with this number, if there is one.
+            #[must_use]
+            pub fn from_u8(value: u8) -> Option<Self> {
                 Self::ALL.get(usize::from(value)).copied()
             }
 
@@ -100,7 +102,19 @@ limits! {
     Pings = "pings",
     /// A client did not answer a PING.
     Keepalive = "keepalive",
-    /// A client sent frames of HTTP/2 that are allowed, but not so many.
+    /// A client sent too many SETTINGS.
+    Settings = "settings",
+    /// A client sent too many PRIORITY frames.
+    Priority = "priority",
+    /// A client opened windows too often.
+    WindowUpdates = "window_updates",
+    /// A client sent DATA that was empty, or nearly, too often.
+    DataFrames = "data_frames",
+    /// A header block had too many CONTINUATION frames.
+    Continuation = "continuation",
+    /// A client had too many streams reset for what it did wrong on them.
+    Malformed = "malformed",
+    /// A client sent too many frames of another kind.
     Frames = "frames",
     /// A request had been through this proxy too often.
     Hops = "hops",

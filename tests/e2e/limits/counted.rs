@@ -186,7 +186,7 @@ async fn floods_of_http2_are_counted_by_what_they_were_of() {
     // It may be ended before all was sent.
     let _ = endless.send_bytes(bytes).await;
     assert_eq!(away(endless).await, Reason::ENHANCE_YOUR_CALM);
-    scene.until_limited("frames", 1).await;
+    scene.until_limited("continuation", 1).await;
     assert_eq!(counted(&scene).await.len(), 2);
     scene.serves("after floods").await;
     scene.over().await;

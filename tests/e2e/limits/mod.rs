@@ -4,6 +4,7 @@
 mod age;
 mod counted;
 mod crowds;
+mod floods;
 mod handshakes;
 mod memory;
 mod requests;

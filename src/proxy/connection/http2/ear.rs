@@ -8,10 +8,10 @@
 //! does not heed (RFC 9113, sections 4.1, 5.1.1 and 6.8).
 //!
 //! Here, too, a client is heard that sends too many PINGs (see `keepalive`), and
-//! told why it must go; and what the engine refuses by itself is noticed (see
-//! `refused`).
+//! told why it must go, or too many frames of any kind (see `floods`); and what
+//! the engine refuses by itself is noticed (see `refused`).
 //!
-//! Invariant: before a connection retires nothing is looked at but PINGs, and
+//! Invariant: before a connection retires nothing is looked at but frame heads, and
 //! never is a byte changed or held, but in that last word. Deliberately absent:
 //! what a frame carries.
 
@@ -21,12 +21,12 @@ use super::pong::{PONG, PongLast};
 use super::refused::Refused;
 use crate::clock;
 use crate::drain::Timestamp;
-use crate::proxy::registry::ConnectionGuard;
+use crate::proxy::registry::{ConnectionGuard, Limit};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -131,6 +131,10 @@ pub(super) struct Word {
     given: AtomicBool,
     /// The client sends too many PINGs.
     rude: AtomicBool,
+    /// The client sends too many frames of one kind, by [`Limit`].
+    flood: AtomicU8,
+    /// The engine has told the client to leave for this flood, likewise.
+    engine: AtomicU8,
     /// The last stream that was accepted.
     accepted: AtomicU32,
     ear: Mutex<Option<(Ear, Timestamp)>>,
@@ -156,6 +160,16 @@ impl Word {
         self.rude.load(Relaxed)
     }
 
+    /// What the client sends too much of, if it does.
+    pub(super) fn flood(&self) -> Option<Limit> {
+        Limit::from_u8(self.flood.load(Relaxed).wrapping_sub(1))
+    }
+
+    /// For which flood the engine has told the client to leave.
+    pub(super) fn flood_by_engine(&self) -> Option<Limit> {
+        Limit::from_u8(self.engine.load(Relaxed).wrapping_sub(1))
+    }
+
     /// Whether the client is known to have read it; from then on its streams
     /// are heard, and need not be counted by whoever accepts them.
     pub(super) fn answered(&self) -> bool {
@@ -173,6 +187,8 @@ pub(super) struct Overheard {
     manners: Manners,
     /// How far apart PINGs must be.
     least: Duration,
+    /// How many frames of a kind there may be.
+    frames: u32,
     /// What goes out in place of the engine's last bytes.
     parting: Vec<u8>,
     refused: Refused,
@@ -183,7 +199,7 @@ impl Overheard {
         edge: PongLast,
         word: Arc<Word>,
         guard: Arc<ConnectionGuard>,
-        least: Duration,
+        (least, frames): (Duration, u32),
     ) -> Self {
         Self {
             edge,
@@ -191,8 +207,21 @@ impl Overheard {
             guard,
             manners: Manners::default(),
             least,
+            frames,
             parting: Vec::new(),
             refused: Refused::default(),
+        }
+    }
+
+    /// Look whether what has come is explained by what went.
+    fn weigh(&mut self) {
+        let carried = self.refused.take_carried();
+        let floods = self.edge.floods();
+        floods.carried(carried);
+        match floods.over(self.frames, clock::now) {
+            None => {}
+            Some(Limit::Pings) => self.word.rude.store(true, Relaxed),
+            Some(limit) => self.word.flood.store(limit as u8 + 1, Relaxed),
         }
     }
 
@@ -235,6 +264,9 @@ impl Overheard {
             self.refused.follow(&buf[..some], accepted, limited);
             left -= some;
         }
+        if let Some(limit) = self.refused.flood() {
+            self.word.engine.store(limit as u8 + 1, Relaxed);
+        }
     }
 
     fn listen(&self, bytes: &[u8]) {
@@ -261,6 +293,7 @@ impl AsyncRead for Overheard {
         if pings > 0 {
             this.pinged(pings);
         }
+        this.weigh();
         if this.word.given.load(Relaxed) {
             this.listen(&buf.filled()[before..]);
         }

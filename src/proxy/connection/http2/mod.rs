@@ -12,6 +12,7 @@
 
 mod calm;
 mod ear;
+mod floods;
 mod keepalive;
 mod pong;
 mod preface;
@@ -90,9 +91,9 @@ pub(super) async fn serve(sites: Arc<Sites>, guard: Arc<ConnectionGuard>, mut ed
     // with a window update, and that with a reset would cost it those bytes.
     edge.set_linger(Duration::ZERO);
     let word = Arc::<Word>::default();
-    let least = listener.keepalive.least;
+    let most = (listener.keepalive.least, listener.limits.frames);
     let edge = PongLast::new(edge);
-    let edge = Overheard::new(edge, Arc::clone(&word), Arc::clone(&guard), least);
+    let edge = Overheard::new(edge, Arc::clone(&word), Arc::clone(&guard), most);
     let engine = settings(&listener.limits).handshake::<_, Bytes>(edge);
     let mut conn = match bounded(&guard, listener, engine).await {
         Ok(Ok(conn)) => conn,
@@ -131,8 +132,9 @@ async fn refuse(mut edge: Edge, reason: Reason) {
 }
 
 /// Windows: the connection's exceeds what all streams may hold, so that
-/// stalled uploads do not stop their siblings. Limits on resets and on
-/// malformed streams are the engine's defaults (CVE-2023-44487).
+/// stalled uploads do not stop their siblings. Malformed streams are bounded with
+/// those that are taken back (CVE-2025-8671); on both the engine has limits of its
+/// own beside ours (CVE-2023-44487).
 fn settings(limits: &Limits) -> Builder {
     let connection_window = STREAM_WINDOW
         .saturating_mul(limits.streams.max(8))
@@ -143,6 +145,7 @@ fn settings(limits: &Limits) -> Builder {
         .initial_connection_window_size(connection_window)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .max_local_error_reset_streams(Some(2 * limits.resets as usize))
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
     builder
@@ -164,7 +167,8 @@ impl Loop {
                     Some(Ok((request, respond))) => self.stream(request, respond),
                     Some(Err(error)) => {
                         if is_flood(&error) {
-                            self.guard.scope().limited(Limit::Frames);
+                            let limit = self.word.flood_by_engine().unwrap_or(Limit::Frames);
+                            self.guard.scope().limited(limit);
                         }
                         tracing::debug!(connection = self.guard.id, %error, "HTTP/2 connection ended");
                         return Poll::Ready(());
@@ -209,10 +213,12 @@ impl Loop {
     fn offends(&self) -> Option<Limit> {
         if self.closing {
             None
-        } else if pace::restless(&self.guard) {
+        } else if pace::restless(&self.guard, self.sites.look().listener().limits.resets) {
             Some(Limit::Resets)
+        } else if self.word.is_rude() {
+            Some(Limit::Pings)
         } else {
-            self.word.is_rude().then_some(Limit::Pings)
+            self.word.flood()
         }
     }
 

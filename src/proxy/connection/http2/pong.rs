@@ -12,6 +12,7 @@
 //! Deliberately absent: an answer that a read cuts in two; that one goes
 //! through, as if this were not here.
 
+use super::floods::Floods;
 use super::preface::{FRAME_HEAD, PREFACE};
 use crate::proxy::connection::edge::Edge;
 use bytes::{Buf, Bytes};
@@ -63,6 +64,11 @@ impl PongLast {
         std::mem::take(&mut self.frames.pings)
     }
 
+    /// What has come of each kind of frame.
+    pub(super) fn floods(&mut self) -> &mut Floods {
+        &mut self.frames.floods
+    }
+
     fn release_in_time(&mut self, cx: &mut Context<'_>) {
         if let Some(held) = &mut self.held
             && self.frames.between()
@@ -84,6 +90,7 @@ struct Frames {
     left: usize,
     /// PINGs that have begun and were not asked for.
     pings: u32,
+    floods: Floods,
 }
 
 impl Frames {
@@ -94,6 +101,7 @@ impl Frames {
             have: 0,
             left,
             pings: 0,
+            floods: Floods::default(),
         }
     }
 
@@ -121,6 +129,7 @@ impl Frames {
                     self.left = u32::from_be_bytes([0, a, b, c]) as usize;
                     self.have = 0;
                     self.pings += u32::from(kind == PING && flags & ACK == 0);
+                    self.floods.came(kind, self.left);
                 }
             }
         }

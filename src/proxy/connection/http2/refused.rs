@@ -4,7 +4,9 @@
 //! large `431`, from the engine: nobody is ever shown such a stream. Both are
 //! limits of the config, and are to be counted like the others. So what goes
 //! out is followed from frame head to frame head (RFC 9113, section 4.1); what
-//! is said on a stream that was never accepted is the engine's own word.
+//! is said on a stream that was never accepted is the engine's own word. So is
+//! a GOAWAY for a flood, which alone says what it was a flood of: the engine's
+//! error has the reason and not the words.
 //!
 //! Invariant: a stream that was accepted is never taken for a refused one:
 //! its number is noted before anything is said on it.
@@ -12,21 +14,52 @@
 //! Deliberately absent: what goes out while the socket takes nothing may be
 //! said after a later stream was accepted, and is not counted then.
 
+use super::floods::worth;
 use super::preface::FRAME_HEAD;
 use crate::proxy::registry::Limit;
 use h2::Reason;
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+
+/// Bytes of a GOAWAY that are looked at: the last stream, the reason, and what
+/// else it says, none of which is longer.
+const WORDS: usize = 8 + 32;
+
+/// What the engine says to a client that sent too much of something.
+const FLOODS: [(&[u8], Limit); 5] = [
+    (b"too_many_continuations", Limit::Continuation),
+    (b"too_many_data_frames", Limit::DataFrames),
+    (b"too_many_internal_resets", Limit::Malformed),
+    (b"too_many_resets", Limit::Resets),
+    (b"header_list_way_too_large", Limit::Head),
+];
 
 /// Where in its frames what goes out stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Refused {
-    /// The frame's head, and the reason if it is a reset.
-    head: [u8; FRAME_HEAD + 4],
+    /// The frame's head, and what of it is looked at besides.
+    head: [u8; FRAME_HEAD + WORDS],
     have: usize,
     /// Bytes to the next head.
     left: usize,
+    /// What frames were worth that carried something.
+    carried: u32,
+    /// Why the engine has told the client to leave, if for a flood.
+    flood: Option<Limit>,
+}
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self {
+            head: [0; FRAME_HEAD + WORDS],
+            have: 0,
+            left: 0,
+            carried: 0,
+            flood: None,
+        }
+    }
 }
 
 impl Refused {
@@ -56,13 +89,25 @@ impl Refused {
         }
     }
 
+    /// What frames were worth that carried something since this was last asked.
+    pub(super) fn take_carried(&mut self) -> u32 {
+        std::mem::take(&mut self.carried)
+    }
+
+    /// Why the engine has told the client to leave, if for a flood that it
+    /// names. Its error does not say so.
+    pub(super) fn flood(&self) -> Option<Limit> {
+        self.flood
+    }
+
     /// How much of this frame is looked at.
     fn wanted(&self) -> usize {
-        if self.have >= FRAME_HEAD && self.head[3] == RST_STREAM && self.length() == 4 {
-            self.head.len()
-        } else {
-            FRAME_HEAD
-        }
+        let more = match self.head[3] {
+            _ if self.have < FRAME_HEAD => 0,
+            RST_STREAM | GOAWAY => self.length().min(WORDS),
+            _ => 0,
+        };
+        FRAME_HEAD + more
     }
 
     fn length(&self) -> usize {
@@ -73,13 +118,21 @@ impl Refused {
     fn whole(&mut self, accepted: u32, limited: &mut impl FnMut(Limit)) {
         let [_, _, _, kind, _, a, b, c, d, reason @ ..] = self.head;
         let stream = u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1);
-        let reset = self.have == self.head.len();
+        let reason = reason.first_chunk::<4>().copied().map(u32::from_be_bytes);
+        if kind == GOAWAY {
+            let says = self.head[..self.have].get(FRAME_HEAD + 8..);
+            let known = FLOODS.iter().find(|(words, _)| says == Some(*words));
+            self.flood = known.map(|(_, limit)| *limit).or(self.flood);
+        }
         if stream > accepted {
-            if reset && u32::from_be_bytes(reason) == u32::from(Reason::REFUSED_STREAM) {
+            if kind == RST_STREAM && reason == Some(u32::from(Reason::REFUSED_STREAM)) {
                 limited(Limit::Streams);
             } else if kind == HEADERS {
                 limited(Limit::Head);
             }
+        }
+        if kind <= HEADERS {
+            self.carried = self.carried.saturating_add(worth(self.length()));
         }
         self.left = self.length() - (self.have - FRAME_HEAD);
         self.have = 0;
@@ -132,6 +185,34 @@ mod tests {
             let expected = [Limit::Streams, Limit::Head, Limit::Streams];
             assert_eq!(counted, expected, "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn the_flood_that_the_engine_names_is_known_however_the_bytes_go() {
+        let away = |says: &[u8]| frame(GOAWAY, 0, &[&[0, 0, 0, 9, 0, 0, 0, 11][..], says].concat());
+        let long = [b'x'; 100];
+        let said = [
+            away(b""),
+            away(&long),
+            away(b"too_many_data_frames"),
+            away(b""),
+        ]
+        .concat();
+        for piece in 1..=said.len() {
+            let mut refused = Refused::default();
+            for bytes in said.chunks(piece) {
+                refused.follow(bytes, 9, |limit| panic!("{limit:?}"));
+            }
+            assert_eq!(
+                refused.flood(),
+                Some(Limit::DataFrames),
+                "in pieces of {piece}"
+            );
+            assert_eq!((refused.have, refused.left), (0, 0));
+        }
+        let mut refused = Refused::default();
+        refused.follow(&away(&long), 9, |limit| panic!("{limit:?}"));
+        assert_eq!(refused.flood(), None);
     }
 
     #[test]

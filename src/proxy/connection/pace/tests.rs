@@ -199,12 +199,12 @@ fn one_that_takes_back_most_of_many_requests_is_restless() {
     let take_back = |times| (0..times).for_each(|_| guard.take_back());
     ask(499);
     take_back(499);
-    assert!(!restless(&guard), "few");
+    assert!(!restless(&guard, 500), "few");
     ask(502);
     take_back(1);
-    assert!(!restless(&guard), "not the half of them");
+    assert!(!restless(&guard, 500), "not the half of them");
     take_back(1);
-    assert!(restless(&guard));
+    assert!(restless(&guard, 500));
 }
 
 #[test]

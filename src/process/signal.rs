@@ -4,9 +4,14 @@
 //! first in, first out within one priority. The kernel merges repeats of one
 //! signal while nobody reads them, which is right: a repeat has one effect.
 
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What handlers are installed for.
+const ALL: [nix::sys::signal::Signal; 6] = [SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGQUIT, SIGUSR1];
 
 /// The main thread's runtime, and the signals that it watches.
 #[derive(Debug)]
@@ -48,6 +53,16 @@ pub(super) struct Streams {
 /// # Errors
 /// What the system said.
 pub fn install() -> io::Result<Signals> {
+    // Held back meanwhile: one that came when the system knew the handler, but
+    // the handler not yet whom to tell, would be lost.
+    let held = ALL.iter().copied().collect::<SigSet>();
+    let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let signals = installed();
+    before.thread_set_mask()?;
+    signals
+}
+
+fn installed() -> io::Result<Signals> {
     let mut signals = none()?;
     let inside = signals.runtime.enter();
     let streams = Streams {

@@ -190,8 +190,9 @@ pub(super) struct Checks {
 
 impl Checks {
     /// Check every server, all at the same time, each put off by up to the
-    /// jitter; whether the health of any has changed.
-    pub(super) async fn round(&self, jitter: Duration) -> bool {
+    /// jitter. What has changed is heeded at once: one that hangs must not keep
+    /// the others from leaving or coming back.
+    pub(super) async fn round(&self, jitter: Duration, heed: impl Fn()) {
         let checks = (0..self.each.len()).map(async |index| {
             if !jitter.is_zero() {
                 sleep(jitter.mul_f64(fastrand::f64())).await;
@@ -199,12 +200,12 @@ impl Checks {
             let limit = self.health.timeout;
             let late = || Bad::because(format!("no verdict within {limit:?}"));
             let seen = timeout(limit, self.each[index].look()).await;
-            self.judge(index, seen.unwrap_or_else(|_| Err(late())))
+            self.judge(index, seen.unwrap_or_else(|_| Err(late())), &heed);
         });
-        join_all(checks).await.contains(&true)
+        join_all(checks).await;
     }
 
-    fn judge(&self, index: usize, seen: Result<(), Bad>) -> bool {
+    fn judge(&self, index: usize, seen: Result<(), Bad>, heed: impl Fn()) {
         let health = &self.health;
         let fall = match &seen {
             Err(Bad::NotServing) => 1,
@@ -213,9 +214,11 @@ impl Checks {
         let changed = self.verdicts[index]
             .lock()
             .hear(seen.is_ok(), health.rise, fall);
-        let Some(up) = changed else { return false };
+        let Some(up) = changed else { return };
         let server = &self.servers[index];
         server.set_up(up);
+        // Before anybody is told, or who is told acts on it too early.
+        heed();
         let (upstream, name) = (&*self.upstream, &*server.name);
         match seen {
             Ok(()) => tracing::info!(
@@ -227,6 +230,5 @@ impl Checks {
                 reason = bad.reason(), "server is down"
             ),
         }
-        true
     }
 }

@@ -265,10 +265,8 @@ impl Upstream {
 
     /// Check every server once.
     async fn check_all(&self, jitter: Duration) {
-        if let Some(checks) = &self.checks
-            && checks.round(jitter).await
-        {
-            self.balancer.redraw();
+        if let Some(checks) = &self.checks {
+            checks.round(jitter, || self.balancer.redraw()).await;
         }
     }
 

@@ -168,6 +168,7 @@ async fn a_flood_of_handshakes_leaves_who_is_there_alone() {
             patient = Some(stream);
             break;
         }
+        // Whoever is turned away takes no turn; a pause between two tries.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(patient.is_some(), "nobody had a turn");

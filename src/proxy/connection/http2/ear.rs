@@ -350,16 +350,8 @@ impl AsyncWrite for Overheard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame;
     use super::*;
-
-    fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, 0]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
 
     /// What a client may send, the answer in the middle of it: two streams
     /// opened before, three after.

@@ -292,3 +292,14 @@ fn tunnel(agreed: Agreed<StreamEnd>) -> Pin<Box<dyn Future<Output = ()> + Send>>
         }
     })
 }
+
+/// A frame without flags (RFC 9113, section 4.1).
+#[cfg(test)]
+fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, 0]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}

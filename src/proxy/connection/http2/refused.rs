@@ -141,16 +141,8 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame;
     use super::*;
-
-    fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, 0]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
 
     fn reset(stream: u32, reason: Reason) -> Vec<u8> {
         frame(RST_STREAM, stream, &u32::from(reason).to_be_bytes())

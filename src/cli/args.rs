@@ -12,6 +12,7 @@ pub(super) use fleet::Fleet;
 
 use crate::config;
 use clap::{Args, Parser, Subcommand};
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(super) enum Command {
     Status(Status),
     /// Show every connection and what it waits for
     Connections(Remote),
+    /// Watch a running proxy in the terminal, live, and drain it from there
+    Top(Top),
     /// Drain a running proxy, or a fleet one by one
     Drain(Drain),
     /// Show what a drain would cut short if it began now
@@ -107,6 +110,16 @@ pub(super) struct Status {
     /// <file:PATH>, an address a line
     #[arg(long, value_name = "FLEET")]
     pub(super) fleet: Option<Fleet>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// How to watch.
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// Print one picture as text, and leave
+    #[arg(long)]
+    pub(super) once: bool,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -200,6 +213,12 @@ fn name(text: &str) -> Result<String, String> {
 pub(super) struct ServerName {
     pub(super) upstream: String,
     pub(super) server: String,
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.upstream, self.server)
+    }
 }
 
 fn server(text: &str) -> Result<ServerName, String> {

@@ -26,6 +26,7 @@ mod sample;
 mod secure;
 mod server;
 mod text;
+mod top;
 
 use crate::process::signal::{self, Signals};
 use args::{Arguments, Command};
@@ -71,6 +72,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
             Some(many) => fleet::status(many, &what.remote)?,
             None => remote::status(&what.remote)?,
         },
+        Command::Top(what) => top::top(&what)?,
         Command::Connections(remote) => remote::connections(&remote)?,
         Command::Drain(what) => match &what.walk.fleet {
             Some(many) => fleet::drain(&what, many)?,

@@ -1,8 +1,12 @@
 //! Answers of a proxy as tests want them: calm, and in the midst of a drain.
 
-use crate::admin::view::{Deadlines, Listener, Progress, Server, ServerState, Status, Upstream};
+use crate::admin::view::{
+    Connection, Connections, Deadlines, Listener, Progress, Server, ServerState, Status, Upstream,
+};
+use crate::drain::forecast::{Basis, Foreseen, Outlook};
 use crate::drain::{
-    Accounts, Course, Ledger, Phase, Plan, Protocol, Receipt, Stage, StageTimes, Timestamp, Trigger,
+    Accounts, Course, Doing, Farewell, Forecast, Ledger, Phase, Plan, Protocol, Receipt, Stage,
+    StageSpan, StageTimes, Timestamp, Trigger, Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,23 +119,168 @@ pub(super) fn progress(draining: bool) -> Progress {
     }
 }
 
-/// The receipt of a drain that cut so many.
+/// Three with something in flight, one idle, one in its handshake.
+pub(super) fn connections() -> Connections {
+    let one = |id: u64, listener: &str, protocol, state: &str, age_ms, sent, waits_for: &str| {
+        Connection {
+            id,
+            listener: listener.to_owned(),
+            peer: format!("192.0.2.{id}:5000{id}"),
+            balancer: None,
+            protocol,
+            state: state.to_owned(),
+            since_ms: age_ms / 2,
+            age_ms,
+            requests: id,
+            in_flight: u64::from(state == "in_flight"),
+            received: 512,
+            sent,
+            waits_for: waits_for.to_owned(),
+        }
+    };
+    let (http1, http2) = (Some(Protocol::Http1), Some(Protocol::Http2));
+    Connections {
+        connections: vec![
+            one(
+                1,
+                "web",
+                http2,
+                "in_flight",
+                65_000,
+                1_048_576,
+                "1 grpc in flight",
+            ),
+            one(
+                2,
+                "web",
+                http1,
+                "in_flight",
+                9_500,
+                2_048,
+                "1 http1 in flight",
+            ),
+            one(
+                3,
+                "db",
+                Some(Protocol::Tcp),
+                "in_flight",
+                3_000_000,
+                73_400_320,
+                "1 tcp in flight",
+            ),
+            one(4, "web", http1, "idle", 4_000, 900, "a request"),
+            one(
+                5,
+                "web",
+                None,
+                "tls_handshake",
+                250,
+                0,
+                "the client's part of the TLS handshake",
+            ),
+        ],
+    }
+}
+
+/// What is foreseen of those in flight.
+pub(super) fn forecast(draining: bool) -> Forecast {
+    let one =
+        |connection: u64, listener: &str, protocol, age_ms, ends_in_ms, verdict, told| Foreseen {
+            connection,
+            listener: listener.to_owned(),
+            peer: format!("192.0.2.{connection}:5000{connection}"),
+            protocol,
+            route: "site".to_owned(),
+            doing: match protocol {
+                Protocol::Tcp => Doing::Tunnel,
+                _ => Doing::Awaiting,
+            },
+            age_ms,
+            deadline_ms: 16_000.0,
+            ends_in_ms,
+            outlives: Some(0.1),
+            basis: Basis::History,
+            verdict,
+            told,
+            silent_ms: None,
+        };
+    let told = Verdict::Farewell;
+    Forecast {
+        draining,
+        plan: Plan::default(),
+        all: Outlook {
+            in_flight: 3,
+            finish: 1,
+            farewell: 1,
+            cut: 0,
+            unknown: 1,
+            expected: 1.1,
+        },
+        protocols: BTreeMap::new(),
+        duration_ms: 16_400.0,
+        at_most_ms: 18_000.0,
+        exchanges: vec![
+            one(
+                3,
+                "db",
+                Protocol::Tcp,
+                3_000_000.0,
+                None,
+                told,
+                Farewell::HalfClose,
+            ),
+            one(
+                1,
+                "web",
+                Protocol::Grpc,
+                60_000.0,
+                None,
+                Verdict::Unknown,
+                Farewell::GrpcTrailers,
+            ),
+            one(
+                2,
+                "web",
+                Protocol::Http1,
+                1_500.0,
+                Some(400.0),
+                Verdict::Finish,
+                Farewell::Unanswered,
+            ),
+        ],
+        exchanges_omitted: 0,
+    }
+}
+
+/// The receipt of a drain that cut so many, and took 9.4 s.
 pub(super) fn receipt(cuts: u64) -> Receipt {
     let mut accounts = Accounts::default();
     accounts.requests[Protocol::Http1 as usize] = Ledger {
-        opened: cuts,
+        opened: cuts + 7,
+        finished: 7,
         cut: cuts,
         ..Ledger::default()
+    };
+    let at = |millis| Timestamp::from_start(Duration::from_millis(millis));
+    let span = |stage, began, ended| StageSpan {
+        stage,
+        began: at(began),
+        ended: Some(at(ended)),
     };
     let course = Course {
         listener: None,
         server: None,
         trigger: Trigger::Sigterm,
         started: Timestamp::ZERO,
-        ended: Some(Timestamp::ZERO),
+        ended: Some(at(9_400)),
         plan: Plan::default(),
         extended: Duration::ZERO,
-        timeline: Vec::new(),
+        timeline: vec![
+            span(Stage::Announce, 0, 5_000),
+            span(Stage::Refuse, 5_000, 5_030),
+            span(Stage::Retire, 5_000, 7_000),
+            span(Stage::Finish, 7_000, 9_400),
+        ],
     };
-    Receipt::of(course, Duration::ZERO, Timestamp::ZERO, accounts)
+    Receipt::of(course, Duration::ZERO, at(9_400), accounts)
 }

@@ -48,7 +48,8 @@ pub(super) fn wait_for(remote: &args::Remote, upstream: &str, server: &str) -> a
     Ok(())
 }
 
-fn path(upstream: &str, server: &str) -> String {
+/// Where its drain is asked for.
+pub(super) fn path(upstream: &str, server: &str) -> String {
     let (upstream, server) = (encode(upstream), encode(server));
     format!("/v1/upstreams/{upstream}/servers/{server}/drain")
 }

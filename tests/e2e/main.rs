@@ -14,6 +14,7 @@ mod servers;
 mod serving;
 mod support;
 mod systemd;
+mod top;
 mod traces;
 mod triggers;
 mod wire;

@@ -81,6 +81,10 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "src/proxy/upstream/",
         "a type of pingora-load-balancing",
     ),
+    allowed("CrosstermBackend", "src/cli/top/", "a type of ratatui"),
+    allowed("TestBackend", "src/cli/top/", "a type of ratatui"),
+    allowed("ratatui::backend", "src/cli/top/", "a module of ratatui"),
+    allowed(".backend()", "src/cli/top/", "a method of ratatui"),
     allowed(
         "get_http_session",
         "src/proxy/upstream/",

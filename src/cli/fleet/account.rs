@@ -165,11 +165,11 @@ mod tests {
         let done = told(&walk, &entries, false);
         let expected = "\
 ADDRESS        PROCESS  DRAIN    TOOK  SUCCESSOR
-10.0.0.0:9900       42  drained  0.0s         43
-10.0.0.1:9900       42  cut      0.0s          -
+10.0.0.0:9900       42  drained  9.4s         43
+10.0.0.1:9900       42  cut      9.4s          -
 10.0.0.2:9900       42  left        -          -
 Stopped: 10.0.0.1:9900 cut something (Lost 2: cut, still there when their time was over. \
-0 finished, 0 told in their own protocol). 1 of 3 drained and back, 1 left untouched.
+7 finished, 0 told in their own protocol). 1 of 3 drained and back, 1 left untouched.
 ";
         assert_eq!((done.result.as_str(), done.code), (expected, exit::CUT));
         let document: Value =

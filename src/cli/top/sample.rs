@@ -1,0 +1,25 @@
+//! Models as tests want them.
+
+use super::model::{Model, Seen};
+use crate::cli::sample;
+use crate::drain::Timestamp;
+use std::time::Duration;
+
+/// So many seconds after what was seen.
+pub(super) fn second(seconds: u64) -> Timestamp {
+    Timestamp::from_start(Duration::from_secs(seconds))
+}
+
+pub(super) fn seen(draining: bool) -> Seen {
+    Seen {
+        at: Timestamp::ZERO,
+        status: sample::status(draining),
+        connections: sample::connections(),
+        progress: sample::progress(draining),
+        forecast: sample::forecast(draining),
+    }
+}
+
+pub(super) fn model(draining: bool) -> Model {
+    Model::new("127.0.0.1:9900".to_owned(), seen(draining))
+}

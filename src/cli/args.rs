@@ -10,7 +10,10 @@ mod fleet;
 pub(super) use address::Address;
 pub(super) use fleet::Fleet;
 
+use super::list::By;
 use crate::config;
+use crate::drain::Protocol;
+use crate::proxy::registry::State;
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -42,7 +45,7 @@ pub(super) enum Command {
     /// Show a running proxy at a glance, or a whole fleet
     Status(Status),
     /// Show every connection and what it waits for
-    Connections(Remote),
+    Connections(Connections),
     /// Watch a running proxy in the terminal, live, and drain it from there
     Top(Top),
     /// Drain a running proxy, or a fleet one by one
@@ -50,7 +53,7 @@ pub(super) enum Command {
     /// Show what a drain would cut short if it began now
     Forecast(Forecast),
     /// Show what the drain did
-    Receipt(Remote),
+    Receipt(Receipt),
     /// Have a running proxy read its config anew
     Reload(Reload),
     /// Show the config that a running proxy runs by, every default written out
@@ -110,6 +113,41 @@ pub(super) struct Status {
     /// <file:PATH>, an address a line
     #[arg(long, value_name = "FLEET")]
     pub(super) fleet: Option<Fleet>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// Which connections to show, and in which order.
+#[derive(Debug, Args)]
+pub(super) struct Connections {
+    /// What stands first
+    #[arg(long, value_name = "BY", value_enum, default_value_t)]
+    pub(super) sort: By,
+    /// Turn the order about
+    #[arg(long, short)]
+    pub(super) reverse: bool,
+    /// Only those of this listener
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(super) listener: Option<String>,
+    /// Only those that speak this
+    #[arg(long, value_name = "PROTOCOL", value_parser = Protocol::ALL.map(Protocol::as_str))]
+    pub(super) protocol: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = State::ALL.map(State::as_str))]
+    pub(super) state: Option<String>,
+    /// No more than this many
+    #[arg(long, value_name = "COUNT")]
+    pub(super) limit: Option<usize>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// Whose receipt to show.
+#[derive(Debug, Args)]
+pub(super) struct Receipt {
+    /// That of this listener, which was drained alone
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(super) listener: Option<String>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }

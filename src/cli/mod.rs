@@ -18,6 +18,7 @@ pub mod demo;
 pub mod exit;
 mod fleet;
 mod handover;
+mod list;
 mod local;
 mod output;
 mod remote;
@@ -73,7 +74,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
             None => remote::status(&what.remote)?,
         },
         Command::Top(what) => top::top(&what)?,
-        Command::Connections(remote) => remote::connections(&remote)?,
+        Command::Connections(what) => remote::connections(&what)?,
         Command::Drain(what) => match &what.walk.fleet {
             Some(many) => fleet::drain(&what, many)?,
             None => remote::drain(&what)?,
@@ -81,7 +82,7 @@ fn done(command: Command, signals: Option<io::Result<Signals>>) -> anyhow::Resul
         Command::Reload(what) => remote::reload(&what)?,
         Command::Handover(what) => handover::handover(&what)?,
         Command::Forecast(what) => remote::forecast(&what)?,
-        Command::Receipt(remote) => remote::receipt(&remote)?,
+        Command::Receipt(what) => remote::receipt(&what)?,
         Command::Config(remote) => remote::config(&remote)?,
     };
     Ok(done.tell())

@@ -3,8 +3,13 @@
 //! Invariant: a reader that has gone (`ebbtide connections | head`) ends the
 //! output and is no error. Absent: colour, but in reports on a config.
 
+use rustix::termios::tcgetwinsize;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+
+/// The columns of a terminal that does not say how many it has.
+const USUAL: usize = 80;
 
 /// What a command came to.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
@@ -53,6 +58,20 @@ pub(super) fn remark(text: &str) {
     if is_watched() {
         write(&mut io::stderr().lock(), text);
     }
+}
+
+/// The columns of the terminal that the result goes to; none if it goes to a
+/// file or a program, which lose nothing.
+pub(super) fn width() -> Option<usize> {
+    let out = io::stdout();
+    out.is_terminal().then(|| columns(&out))
+}
+
+/// The columns of a terminal; what every terminal has, if it does not say.
+fn columns(terminal: impl AsFd) -> usize {
+    let size = tcgetwinsize(terminal).ok();
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { USUAL } else { columns }
 }
 
 /// Whether standard error is a terminal.

@@ -2,7 +2,8 @@
 //! `forecast`, `receipt`, `reload`, `config`.
 //!
 //! Invariant: with `--json` the answer is printed as it came, one document;
-//! without it, the same as text. The exit code is the same either way.
+//! without it, the same as text (`show`), which fits the terminal if it goes to
+//! one. The exit code is the same either way.
 //!
 //! Deliberately absent: polling. Who waits, waits in one request, and cannot
 //! miss the end of a drain whose process is gone a moment later.
@@ -10,30 +11,48 @@
 use super::args::{self, Drain, Reload, Remote};
 use super::client::{Patience, ask, ask_with};
 use super::output::Done;
-use super::text::{self, Flush, bytes, columns, many, span_ms};
+use super::text::{self, many, span_ms};
 use super::{exit, output, server};
-use crate::admin::view::{self, Connections, InForce, Progress, ServerState, Status};
-use crate::control::{Predecessor, Reloaded};
-use crate::drain::{Forecast, Phase, Plan, Protocol, Receipt};
+use crate::admin::view::{InForce, Progress};
+use crate::control::Reloaded;
+use crate::drain::{Forecast, Protocol, Receipt};
 use anyhow::Context;
+use bytes::Bytes;
 use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::BTreeMap;
 
+const OTHER: &str = "the answer is not what this version expects; is the proxy of another one?";
+
 pub(super) fn status(remote: &Remote) -> anyhow::Result<Done> {
     let body = ask(remote, Method::GET, "/v1/status", Patience::Short)?;
-    Ok(read(remote, &body, status_text)?.1)
+    Ok(read(remote, &body, |status| {
+        show::status(status, output::width())
+    })?
+    .1)
 }
 
-pub(super) fn connections(remote: &Remote) -> anyhow::Result<Done> {
+pub(super) fn connections(what: &args::Connections) -> anyhow::Result<Done> {
+    let remote = &what.remote;
     let body = ask(remote, Method::GET, "/v1/connections", Patience::Short)?;
-    Ok(read(remote, &body, connections_text)?.1)
+    let body = choose::chosen(what, &body)?.map_or(body, Bytes::from);
+    Ok(read(remote, &body, |all| show::connections(all, output::width()))?.1)
 }
 
-pub(super) fn receipt(remote: &Remote) -> anyhow::Result<Done> {
-    let body = ask(remote, Method::GET, "/v1/drain/receipt", Patience::Short)?;
-    Ok(read(remote, &body, Receipt::to_string)?.1)
+pub(super) fn receipt(what: &args::Receipt) -> anyhow::Result<Done> {
+    let remote = &what.remote;
+    let path = match &what.listener {
+        Some(name) => format!("/v1/drain/receipt?listener={name}"),
+        None => "/v1/drain/receipt".to_owned(),
+    };
+    let body = ask(remote, Method::GET, &path, Patience::Short)?;
+    Ok(read(remote, &body, receipt_text)?.1)
+}
+
+/// A receipt that fits the terminal.
+pub(super) fn receipt_text(receipt: &Receipt) -> String {
+    text::fitted(receipt, output::width())
 }
 
 pub(super) fn config(remote: &Remote) -> anyhow::Result<Done> {
@@ -48,7 +67,10 @@ pub(super) fn forecast(what: &args::Forecast) -> anyhow::Result<Done> {
         None => "/v1/drain/forecast".to_owned(),
     };
     let body = ask(remote, Method::GET, &path, Patience::Short)?;
-    Ok(read(remote, &body, Forecast::to_string)?.1)
+    Ok(read(remote, &body, |ahead: &Forecast| {
+        text::fitted(ahead, output::width())
+    })?
+    .1)
 }
 
 pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
@@ -63,7 +85,7 @@ pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
         let sign = if of.is_empty() { '?' } else { '&' };
         let path = format!("/v1/drain{of}{sign}wait=true");
         let body = ask(remote, Method::POST, &path, Patience::Endless)?;
-        let (receipt, done) = read(remote, &body, Receipt::to_string)?;
+        let (receipt, done) = read(remote, &body, receipt_text)?;
         let code = if receipt.cut_anything() { exit::CUT } else { 0 };
         return Ok(Done { code, ..done });
     }
@@ -115,74 +137,13 @@ pub(super) fn read<T: DeserializeOwned>(
     body: &[u8],
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<(T, Done)> {
-    let value = serde_json::from_slice(body)
-        .context("the answer is not what this version expects; is the proxy of another one?")?;
+    let value = serde_json::from_slice(body).context(OTHER)?;
     let told = if remote.json {
         String::from_utf8_lossy(body).into_owned()
     } else {
         text(&value)
     };
     Ok((value, Done::with(told)))
-}
-
-fn status_text(status: &Status) -> String {
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let stage = status.stage.map_or("", |stage| stage.as_str());
-    let phase = [status.phase.as_str(), stage].join(" ");
-    let ready = if status.ready { "ready" } else { "not ready" };
-    let mut rows = vec![
-        row("version", status.version.clone()),
-        row(
-            "process",
-            format!("{}, up {}", status.pid, span_ms(status.uptime_ms)),
-        ),
-        row("phase", format!("{}, {ready}", phase.trim_end())),
-        row("connections", status.connections.to_string()),
-        row("in flight", in_flight_text(&status.in_flight)),
-        row("drain plan", plan_text(&status.plan)),
-    ];
-    for listener in &status.listeners {
-        let name = format!("listener {}", listener.name);
-        let stage = listener
-            .stage
-            .map(|stage| format!(", stage {}", stage.as_str()));
-        let phase = match listener.phase {
-            Phase::Terminated => ", drained".to_owned(),
-            _ => stage.unwrap_or_default(),
-        };
-        rows.push(row(&name, format!("{}{phase}", listener.address)));
-    }
-    for upstream in &status.upstreams {
-        let servers = upstream.servers.iter().map(server_text);
-        let name = format!("upstream {}", upstream.name);
-        rows.push(row(&name, servers.collect::<Vec<_>>().join(", ")));
-    }
-    if let Some(successor) = status.successor {
-        rows.push(row("successor", successor.to_string()));
-    }
-    for one in &status.predecessors {
-        rows.push(row("predecessor", predecessor_text(one)));
-    }
-    columns(&[], &rows)
-}
-
-fn predecessor_text(one: &Predecessor) -> String {
-    let Predecessor { pid, admin, .. } = one;
-    let in_flight = in_flight_text(&one.in_flight);
-    let gone = span_ms(one.latest_in_ms);
-    let admin = admin
-        .as_ref()
-        .map_or_else(String::new, |at| format!("; {at}"));
-    format!("{pid}, in flight: {in_flight}, gone in {gone} at the latest{admin}")
-}
-
-fn server_text(server: &view::Server) -> String {
-    let verdict = if server.up { "up" } else { "down" };
-    let drained = match server.state {
-        ServerState::Serving => String::new(),
-        state => format!(", {} ({} in flight)", state.as_str(), server.in_flight),
-    };
-    format!("{} {verdict}{drained}", server.name)
 }
 
 pub(super) fn in_flight_text(counts: &BTreeMap<Protocol, u64>) -> String {
@@ -196,62 +157,6 @@ pub(super) fn in_flight_text(counts: &BTreeMap<Protocol, u64>) -> String {
     } else {
         parts.join(", ")
     }
-}
-
-fn plan_text(plan: &Plan) -> String {
-    format!(
-        "announce {}, finish up to {}, farewell {}, within {}",
-        text::span(plan.announce),
-        text::span(plan.longest_finish()),
-        text::span(plan.farewell),
-        text::span(plan.grace),
-    )
-}
-
-fn connections_text(view: &Connections) -> String {
-    let header = [
-        "ID",
-        "LISTENER",
-        "CLIENT",
-        "PROTOCOL",
-        "STATE",
-        "FOR",
-        "AGE",
-        "REQUESTS",
-        "RECEIVED",
-        "SENT",
-        "WAITS FOR",
-    ];
-    let flush = [
-        Flush::Right,
-        Flush::Left,
-        Flush::Left,
-        Flush::Left,
-        Flush::Left,
-        Flush::Right,
-        Flush::Right,
-        Flush::Right,
-        Flush::Right,
-        Flush::Right,
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    rows.extend(view.connections.iter().map(|one| {
-        vec![
-            one.id.to_string(),
-            one.listener.clone(),
-            one.peer.clone(),
-            one.protocol.map_or("-", Protocol::as_str).to_owned(),
-            one.state.clone(),
-            span_ms(one.since_ms),
-            span_ms(one.age_ms),
-            one.requests.to_string(),
-            bytes(one.received),
-            bytes(one.sent),
-            one.waits_for.clone(),
-        ]
-    }));
-    let count = many(view.connections.len(), "connection");
-    format!("{}{count}\n", columns(&flush, &rows))
 }
 
 fn progress_text(progress: &Progress) -> String {
@@ -274,5 +179,7 @@ fn progress_text(progress: &Progress) -> String {
     )
 }
 
+mod choose;
+mod show;
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,10 @@
 use super::args::{Drain, ServerName};
 use super::client::{Patience, ask, ask_with};
 use super::output::{self, Done};
-use super::remote::{in_flight_text, read};
+use super::remote::{in_flight_text, read, receipt_text};
 use super::text::span_ms;
 use super::{args, exit};
 use crate::admin::view::{ServerProgress, ServerState};
-use crate::drain::Receipt;
 use http::Method;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -28,7 +27,7 @@ pub(super) fn drain(what: &Drain, name: &ServerName) -> anyhow::Result<Done> {
         output::remark("draining; the receipt comes when it is over");
         let path = format!("{path}?wait=true");
         let body = ask_with(remote, Method::POST, &path, content, Patience::Endless)?;
-        let (receipt, done) = read(remote, &body, Receipt::to_string)?;
+        let (receipt, done) = read(remote, &body, receipt_text)?;
         let code = if receipt.cut_anything() { exit::CUT } else { 0 };
         return Ok(Done { code, ..done });
     }

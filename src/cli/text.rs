@@ -3,6 +3,7 @@
 //! Invariant: no line ends in blanks. Absent: wrapping and colour; `--json`
 //! is for programs.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The side on which a column is flush.
@@ -73,6 +74,14 @@ pub(super) fn bytes(amount: u64) -> String {
         unit += 1;
     }
     format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A value whose text can be fitted to a width, for a terminal of so many columns, if one is given.
+pub(super) fn fitted(value: &impl fmt::Display, width: Option<usize>) -> String {
+    match width {
+        Some(width) => format!("{value:width$}"),
+        None => value.to_string(),
+    }
 }
 
 /// `1 listener`, `2 listeners`.

@@ -57,5 +57,6 @@ pub use protocol::{Protocol, Protocols};
 pub use receipt::{Accounts, Compared, Course, Foretold, Receipt, StageTimes};
 pub use server::ServerDrain;
 pub use stage::{Stage, StageSpan};
+pub(crate) use table::{Give, Side, Table};
 pub use time::Timestamp;
 pub use told::{Parting, Told, Why};

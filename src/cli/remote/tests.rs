@@ -1,15 +1,18 @@
 //! The commands against a real admin interface, in a runtime of its own.
 
 use super::*;
+use crate::admin::view;
 use crate::admin::{Admin, AdminListener, Doorman};
 use crate::cli::args::Address;
+use crate::cli::list::By;
 use crate::config::AdminAddr;
-use crate::control::{self, Inbox, Predecessor};
+use crate::control::{self, Inbox};
 use crate::drain::{
     Accounts, Event, Ledger, Machine, Phase, Plan, Stage, StageSpan, Timestamp, Trigger,
 };
 use crate::proxy::registry::Registry;
 use crate::telemetry::metrics::Metrics;
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -119,6 +122,25 @@ impl Proxy {
     }
 }
 
+fn of_process(remote: Remote) -> args::Receipt {
+    args::Receipt {
+        listener: None,
+        remote,
+    }
+}
+
+fn all(remote: Remote) -> args::Connections {
+    args::Connections {
+        sort: By::default(),
+        reverse: false,
+        listener: None,
+        protocol: None,
+        state: None,
+        limit: None,
+        remote,
+    }
+}
+
 /// What to do, in the order of the arguments: wait, cancel.
 fn drain_with(remote: Remote, wait: bool, cancel: bool) -> anyhow::Result<Done> {
     drain(&Drain {
@@ -155,7 +177,7 @@ fn every_command_reads_its_answer() {
     let proxy = Proxy::start(0, None);
     let remote = proxy.remote(None);
     assert_eq!(status(&remote).expect("answered").code, 0);
-    assert_eq!(connections(&remote).expect("answered").code, 0);
+    assert_eq!(connections(&all(remote.clone())).expect("answered").code, 0);
     let ahead = forecast(&args::Forecast {
         finish: Some("1s500ms".into()),
         remote: proxy.remote(None),
@@ -163,13 +185,13 @@ fn every_command_reads_its_answer() {
     let ahead: Forecast =
         serde_json::from_str(&ahead.expect("answered").result).expect("as it came");
     assert_eq!(ahead.plan.finish.grpc, Duration::from_millis(1_500));
-    let none_yet = receipt(&remote).expect_err("no drain has been");
+    let none_yet = receipt(&of_process(remote.clone())).expect_err("no drain has been");
     assert!(none_yet.to_string().contains("yet"), "{none_yet}");
     let refused = drain_with(proxy.remote(None), false, true).expect_err("no drain is");
     assert_eq!(refused.to_string(), "no drain is under way");
     let begun = drain_with(proxy.remote(None), false, false).expect("begun");
     assert!(begun.result.contains("\"draining\":true"), "{begun:?}");
-    assert_eq!(receipt(&remote).expect("there").code, 0);
+    assert_eq!(receipt(&of_process(remote.clone())).expect("there").code, 0);
     proxy.stop();
 }
 
@@ -191,104 +213,6 @@ fn a_proxy_that_is_not_there_is_named() {
     let text = format!("{error:#}");
     assert!(text.contains(&remote.admin.to_string()), "{text}");
     assert!(text.contains("is it running"), "{text}");
-}
-
-#[test]
-fn the_status_is_readable() {
-    let text = status_text(&Status {
-        trace: None,
-        version: "1.2.3".into(),
-        pid: 42,
-        instance: "00c0ffee00c0ffee".into(),
-        uptime_ms: 192_000,
-        phase: Phase::Active,
-        stage: Some(Stage::Announce),
-        ready: false,
-        connections: 3,
-        in_flight: [(Protocol::Http1, 0), (Protocol::Grpc, 2)].into(),
-        listeners: vec![view::Listener {
-            name: "web".into(),
-            address: "0.0.0.0:443".into(),
-            phase: Phase::Active,
-            stage: Some(Stage::Announce),
-            ready: false,
-        }],
-        upstreams: vec![view::Upstream {
-            name: "site".into(),
-            servers: vec![
-                view::Server {
-                    name: "10.0.0.1:80".into(),
-                    up: true,
-                    draining: true,
-                    state: ServerState::Draining,
-                    in_flight: 2,
-                },
-                view::Server {
-                    name: "10.0.0.2:80".into(),
-                    up: false,
-                    draining: false,
-                    state: ServerState::Serving,
-                    in_flight: 0,
-                },
-            ],
-        }],
-        plan: Plan::default(),
-        config: "/etc/ebbtide/ebbtide.toml".into(),
-        handover: None,
-        successor: None,
-        predecessors: vec![Predecessor {
-            pid: 41,
-            version: "1.2.2".into(),
-            admin: Some("unix:/run/e.sock.41".into()),
-            phase: Phase::Draining,
-            stage: Some(Stage::Finish),
-            connections: 3,
-            in_flight: [(Protocol::WebSocket, 3)].into(),
-            latest_in_ms: 3_540_000,
-        }],
-    });
-    let expected = "\
-version        1.2.3
-process        42, up 3m12s
-phase          active announce, not ready
-connections    3
-in flight      2 grpc
-drain plan     announce 5s, finish up to 20s, farewell 2s, within 30s
-listener web   0.0.0.0:443, stage announce
-upstream site  10.0.0.1:80 up, draining (2 in flight), 10.0.0.2:80 down
-predecessor    41, in flight: 3 websocket, gone in 59m00s at the latest; unix:/run/e.sock.41
-";
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn connections_are_readable() {
-    let connection = view::Connection {
-        id: 17,
-        listener: "web".into(),
-        peer: "192.0.2.7:4711".into(),
-        balancer: None,
-        protocol: Some(Protocol::Http2),
-        state: "in_flight".into(),
-        since_ms: 1_500,
-        age_ms: 65_000,
-        requests: 9,
-        in_flight: 1,
-        received: 512,
-        sent: 1_048_576,
-        waits_for: "1 grpc in flight".into(),
-    };
-    let text = connections_text(&Connections {
-        connections: vec![connection],
-    });
-    let expected = "\
-ID  LISTENER  CLIENT          PROTOCOL  STATE       FOR    AGE  REQUESTS  RECEIVED    SENT  \
-WAITS FOR
-17  web       192.0.2.7:4711  http2     in_flight  1.5s  1m05s         9      512B  1.0MiB  \
-1 grpc in flight
-1 connection
-";
-    assert_eq!(text, expected);
 }
 
 #[test]

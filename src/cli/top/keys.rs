@@ -7,9 +7,9 @@
 //!
 //! Deliberately absent: the mouse.
 
-use super::list::{By, Sort};
 use super::model::Standing;
 use crate::cli::args::ServerName;
+use crate::cli::list::{By, Sort};
 use crate::config;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 

@@ -12,7 +12,6 @@
 
 mod feed;
 mod keys;
-mod list;
 mod model;
 #[cfg(test)]
 mod sample;

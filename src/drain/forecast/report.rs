@@ -12,7 +12,7 @@ use crate::drain::doing::Doing;
 use crate::drain::ledger::Farewell;
 use crate::drain::plan::Plan;
 use crate::drain::protocol::Protocol;
-use crate::drain::table::{Side, Table};
+use crate::drain::table::{Give, Side, Table, wrap};
 use crate::drain::time::{Brief, millis::in_millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -227,7 +227,13 @@ impl Forecast {
             ("outlives", Side::Right),
             ("by", Side::Left),
             ("would", Side::Left),
-        ]);
+        ])
+        .gives("would", Give::Shortened(14))
+        .gives("route", Give::LeftOut(5))
+        .gives("by", Give::LeftOut(4))
+        .gives("outlives", Give::LeftOut(2))
+        .gives("Listener", Give::LeftOut(3))
+        .gives("doing", Give::LeftOut(1));
         for exchange in self.exchanges.iter().filter(|one| of(one)) {
             table.row(exchange.row());
         }
@@ -259,15 +265,16 @@ impl Forecast {
 
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = f.width();
         let all = &self.all;
         let told = all.farewell + all.cut;
-        writeln!(f, "{}", self.opening())?;
-        writeln!(
-            f,
+        writeln!(f, "{}", wrap(&self.opening(), width))?;
+        let sums = format!(
             "{} in flight: {} would finish, {} be told to leave, {} be cut, {} unknown; \
              {:.1} expected not to finish",
             all.in_flight, all.finish, all.farewell, all.cut, all.unknown, all.expected
-        )?;
+        );
+        writeln!(f, "{}", wrap(&sums, width))?;
         writeln!(
             f,
             "over in about {:.1} s, in {:.1} s at most",
@@ -275,7 +282,12 @@ impl fmt::Display for Forecast {
             self.at_most_ms / 1e3
         )?;
         if told + all.unknown > 0 {
-            write!(f, "\n{}", self.table(|one| one.verdict != Verdict::Finish))?;
+            write!(
+                f,
+                "\n{}",
+                self.table(|one| one.verdict != Verdict::Finish)
+                    .within(width)
+            )?;
         }
         let listed = |verdict: &Foreseen| verdict.verdict != Verdict::Finish;
         let shown = self.exchanges.iter().filter(|one| listed(one)).count() as u64;

@@ -1,13 +1,15 @@
 //! The receipt as a table, for people.
 //!
 //! Invariant: the last line is the verdict, so that it is what is seen first
-//! on a terminal. Deliberately absent: colour, and anything that is not in the
-//! receipt as programs have it.
+//! on a terminal. Given a width (`{receipt:80}`), its tables fit it.
+//!
+//! Deliberately absent: colour, and anything that is not in the receipt as
+//! programs have it.
 
 use super::Receipt;
 use crate::drain::accept_filter::AcceptFilter;
 use crate::drain::stage::Stage;
-use crate::drain::table::{Side, Table};
+use crate::drain::table::{Give, Side, Table, wrap};
 use std::fmt;
 
 /// What is said where the kernel did not take the accept filter.
@@ -21,7 +23,8 @@ impl Receipt {
             ("began", Side::Right),
             ("took", Side::Right),
             ("what happened", Side::Left),
-        ]);
+        ])
+        .gives("what happened", Give::Shortened(20));
         for times in &self.stages {
             let meaning = match times.stage {
                 Stage::Cut if !self.cut_anything() => "nothing was left to cut",
@@ -71,7 +74,13 @@ impl Receipt {
             ("why", Side::Left),
             ("outcome", Side::Left),
             ("what the client saw", Side::Left),
-        ]);
+        ])
+        .gives("what the client saw", Give::Shortened(14))
+        .gives("age", Give::LeftOut(1))
+        .gives("listener", Give::LeftOut(2))
+        .gives("why", Give::LeftOut(3))
+        .gives("doing", Give::LeftOut(4))
+        .gives("route", Give::LeftOut(5));
         for told in &self.told {
             table.row([
                 seconds(told.at_ms),
@@ -96,7 +105,9 @@ impl Receipt {
             ("took", Side::Right),
             ("result", Side::Left),
             ("does", Side::Left),
-        ]);
+        ])
+        .gives("result", Give::Shortened(16))
+        .gives("does", Give::Shortened(16));
         for hook in &self.hooks {
             let result = match &hook.error {
                 Some(error) => format!("{}: {error}", hook.end.as_str()),
@@ -123,7 +134,9 @@ impl Receipt {
             ("were", Side::Right),
             ("unknown", Side::Right),
             ("finished", Side::Right),
-        ]);
+        ])
+        .gives("unknown", Give::LeftOut(2))
+        .gives("finished", Give::LeftOut(1));
         for foretold in &self.foretold {
             for (protocol, compared) in &foretold.protocols {
                 table.row([
@@ -153,6 +166,7 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = f.width();
         let took = seconds(self.duration_ms);
         let trigger = self.trigger.meaning();
         let whose = match (&self.listener, &self.server) {
@@ -170,32 +184,32 @@ impl fmt::Display for Receipt {
         }
         writeln!(f, "\n")?;
         if !self.stages.is_empty() {
-            writeln!(f, "{}", self.stage_table())?;
+            writeln!(f, "{}", self.stage_table().within(width))?;
         }
-        writeln!(f, "{}", self.book_table())?;
+        writeln!(f, "{}", self.book_table().within(width))?;
         if self.foretold.iter().any(|one| !one.protocols.is_empty()) {
-            writeln!(f, "{}", self.forecast_table())?;
+            writeln!(f, "{}", self.forecast_table().within(width))?;
         }
         if !self.told.is_empty() {
-            write!(f, "{}", self.told_table())?;
+            write!(f, "{}", self.told_table().within(width))?;
             if self.told_omitted > 0 {
                 writeln!(f, "... and {} more", self.told_omitted)?;
             }
             writeln!(f)?;
         }
         if !self.hooks.is_empty() {
-            writeln!(f, "{}", self.hook_table())?;
+            writeln!(f, "{}", self.hook_table().within(width))?;
         }
         if !self.foretold.is_empty() {
-            writeln!(f, "{}", self.foretold_length())?;
+            writeln!(f, "{}", wrap(&self.foretold_length(), width))?;
         }
         for remark in self.compliance.remarks() {
-            writeln!(f, "{remark}")?;
+            writeln!(f, "{}", wrap(&remark, width))?;
         }
         if self.accept_filter == Some(AcceptFilter::Unavailable) {
-            writeln!(f, "{UNFILTERED}\n")?;
+            writeln!(f, "{}\n", wrap(UNFILTERED, width))?;
         }
-        writeln!(f, "{}", self.verdict())
+        writeln!(f, "{}", wrap(&self.verdict(), width))
     }
 }
 

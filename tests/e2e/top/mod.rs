@@ -1,11 +1,13 @@
 //! `ebbtide top` in a terminal: a pseudo-terminal that the test holds the
 //! other end of, and the screen that it shows.
 
+mod tables;
 mod terminal;
 
 use crate::support::clients::Raw;
 use crate::support::proxy::{Proxy, Signal};
 use crate::support::servers::Server;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use terminal::Terminal;
 use tokio::process::Command;
@@ -25,7 +27,11 @@ async fn proxy(server: &Server, more: &str) -> Proxy {
 }
 
 async fn held(proxy: &Proxy, server: &Server) -> Raw {
-    let mut client = Raw::connect(proxy.address("web")).await;
+    held_at(proxy.address("web"), server).await
+}
+
+async fn held_at(address: SocketAddr, server: &Server) -> Raw {
+    let mut client = Raw::connect(address).await;
     let request = "GET /hold HTTP/1.1\r\nhost: localhost\r\n\r\n";
     client.send(request).await.expect("sent");
     let came = |seen: &crate::support::seen::Seen| seen.requests == 1;

@@ -1,4 +1,4 @@
-//! A pseudo-terminal of 24 rows and 80 columns with `ebbtide top` in it.
+//! A pseudo-terminal with a command in it.
 
 use crate::support::{LIMIT, within};
 use pty_process::{OwnedWritePty, Size};
@@ -23,11 +23,21 @@ fn of(length: u16) -> NonZeroU16 {
 }
 
 impl Terminal {
+    /// With `ebbtide top` in it.
     pub(super) fn start(admin: &str, environment: &[(&str, &str)]) -> Self {
+        Self::with(&["top", "--admin", admin], environment, (24, 80))
+    }
+
+    /// With this command in it, and so many rows and columns.
+    pub(super) fn with(
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        (rows, columns): (u16, u16),
+    ) -> Self {
         let (pty, other) = pty_process::open().expect("a pseudo-terminal");
-        pty.resize(Size::new(24, 80)).expect("its size");
+        pty.resize(Size::new(rows, columns)).expect("its size");
         let command = pty_process::Command::new(env!("CARGO_BIN_EXE_ebbtide"))
-            .args(["top", "--admin", admin])
+            .args(arguments)
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR")
             .env_remove("EBBTIDE_TOKEN")
@@ -35,7 +45,7 @@ impl Terminal {
             .kill_on_drop(true);
         let child = command.spawn(other).expect("run");
         let (mut screen, keyboard) = pty.into_split();
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(of(24), of(80), 0)));
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(of(rows), of(columns), 0)));
         let (show, shown) = watch::channel(String::new());
         let reads = Arc::clone(&parser);
         tokio::spawn(async move {
@@ -80,7 +90,7 @@ impl Terminal {
         assert!(found, "never on the screen: {what}\n{}", self.text());
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.parser.lock().expect("no panic").screen().contents()
     }
 

@@ -19,8 +19,8 @@ mod timeline;
 pub(super) use theme::Theme;
 
 use super::keys::{About, Choice, Mode, Page, Ui};
-use super::list;
 use super::model::{Model, Standing};
+use crate::cli::list;
 use crate::cli::remote::in_flight_text;
 use crate::cli::text::{many, span, span_ms};
 use crate::drain::{Phase, Protocol, Timestamp};
@@ -62,8 +62,8 @@ pub(super) fn about<'a>(
             (page.saturating_sub(1), listed.len())
         }
         (Page::Overview, Some(receipt)) => {
-            let lines = receipt.to_string().lines().count();
-            (overview::rows_of_receipt(page), lines)
+            let text = format!("{receipt:width$}", width = usize::from(area.width));
+            (overview::rows_of_receipt(page), text.lines().count())
         }
         (Page::Overview, None) => (page, 0),
     };

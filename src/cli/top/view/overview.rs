@@ -5,10 +5,10 @@
 //! missing. Absent: scrolling but of the receipt; the list of connections has it.
 
 use super::super::keys::Ui;
-use super::super::list::contains;
 use super::super::model::Model;
 use super::ask::said;
 use super::{Shown, protocol, put, styled, whole};
+use crate::cli::list::contains;
 use crate::cli::text::{Flush, columns, span, span_ms};
 use crate::drain::forecast::Foreseen;
 use crate::drain::{Receipt, Timestamp, Verdict};
@@ -35,7 +35,7 @@ pub(super) fn draw(buffer: &mut Buffer, page: Rect, shown: &Shown<'_>) {
     let header = theme.header();
     let events = styled(&events(model, now), header);
     if let Some(receipt) = &model.receipt {
-        return over(buffer, page, account(receipt, ui.first), events);
+        return over(buffer, page, account(receipt, page.width, ui.first), events);
     }
     let sums = sums(model);
     let longest = sums.lines().map(|line| line.chars().count()).max();
@@ -105,8 +105,8 @@ pub(super) const fn rows_of_receipt(page: u16) -> u16 {
 }
 
 /// The receipt from this line on.
-fn account(receipt: &Receipt, first: usize) -> Vec<Line<'static>> {
-    let text = receipt.to_string();
+fn account(receipt: &Receipt, width: u16, first: usize) -> Vec<Line<'static>> {
+    let text = format!("{receipt:width$}", width = usize::from(width));
     let lines = text.lines().skip(first);
     lines.map(|line| Line::raw(line.to_owned())).collect()
 }

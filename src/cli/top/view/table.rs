@@ -4,10 +4,10 @@
 //! 80 characters have no room for; `ebbtide connections` has them all.
 
 use super::super::keys::Ui;
-use super::super::list::{self, By};
 use super::super::model::Model;
 use super::theme::Theme;
 use super::{protocol, styled};
+use crate::cli::list::{self, By};
 use crate::cli::text::{Flush, bytes, columns, span_ms};
 use ratatui::layout::Rect;
 use ratatui::text::Line;

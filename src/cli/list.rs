@@ -5,18 +5,25 @@
 
 use crate::admin::view::Connection;
 use crate::drain::Protocol;
+use clap::ValueEnum;
 use std::cmp::{Ordering, Reverse};
 
 /// What connections are sorted by.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default, ValueEnum)]
 pub(super) enum By {
+    /// The oldest first
     #[default]
     Age,
+    /// The longest in its state first
+    For,
+    /// The most bytes first, both ways
     Bytes,
     Protocol,
     Listener,
     State,
+    /// The most requests first
     Requests,
+    Client,
 }
 
 impl By {
@@ -54,6 +61,8 @@ impl Sort {
     fn compare(self, one: &Connection, other: &Connection) -> Ordering {
         let order = match self.by {
             By::Age => Reverse(one.age_ms).cmp(&Reverse(other.age_ms)),
+            By::For => Reverse(one.since_ms).cmp(&Reverse(other.since_ms)),
+            By::Client => one.peer.cmp(&other.peer),
             By::Bytes => Reverse(bytes(one)).cmp(&Reverse(bytes(other))),
             By::Requests => Reverse(one.requests).cmp(&Reverse(other.requests)),
             By::Protocol => one.protocol.cmp(&other.protocol),

@@ -30,7 +30,8 @@ pub(super) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 good; 1 failed; 2 usage; \
-    3 drained, but something was cut (drain --wait); 64 bad config";
+    3 drained, but something was cut (drain --wait); 64 bad config; \
+    130 interrupted (drain --wait; the drain goes on)";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -165,7 +166,8 @@ pub(super) struct Top {
 /// What to do about a drain.
 #[derive(Debug, Args)]
 pub(super) struct Drain {
-    /// Wait until it is over and print the receipt; exit with 3 if something was cut
+    /// Wait until it is over, telling how far it is, and print the receipt; exit with 3
+    /// if something was cut. Ctrl-C ends the waiting, not the drain
     #[arg(long)]
     pub(super) wait: bool,
     /// Take back a drain that is still announcing, or that of a server at any time

@@ -30,6 +30,12 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take that need not wait for anything.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
+/// Between two looks at a process.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// However long a look takes, the next one is not further off.
+const FAR: Duration = Duration::from_secs(10);
+
 /// Whether the answer may take as long as a drain does.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(super) enum Patience {
@@ -70,6 +76,12 @@ pub(super) fn ask_with(
 /// If the system refuses it.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// How long to leave a process alone after a look that took this long: looking
+/// takes no more than a fifth of its time.
+pub(super) fn pause(took: Duration) -> Duration {
+    took.saturating_mul(4).clamp(LOOK, FAR)
 }
 
 /// As [`ask_with`], where something else is waited for as well.
@@ -187,6 +199,14 @@ fn judge(status: StatusCode, body: Bytes) -> anyhow::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_answers_slowly_is_asked_less_often() {
+        for (took, left_alone) in [(0, 500), (100, 500), (1_000, 4_000), (15_000, 10_000)] {
+            let took = Duration::from_millis(took);
+            assert_eq!(pause(took), Duration::from_millis(left_alone), "{took:?}");
+        }
+    }
 
     #[test]
     fn problems_are_told_in_their_own_words() {

@@ -15,3 +15,7 @@ pub const CUT: u8 = 3;
 
 /// The config was refused (`EX_USAGE` in sysexits.h).
 pub const CONFIG: u8 = 64;
+
+/// `drain --wait`: Ctrl-C ended the waiting, not the drain (128 and the number
+/// of SIGINT, as shells have it).
+pub const INTERRUPTED: u8 = 130;

@@ -28,6 +28,7 @@ mod secure;
 mod server;
 mod text;
 mod top;
+mod wait;
 
 use crate::process::signal::{self, Signals};
 use args::{Arguments, Command};

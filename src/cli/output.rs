@@ -74,6 +74,21 @@ fn columns(terminal: impl AsFd) -> usize {
     if columns == 0 { USUAL } else { columns }
 }
 
+/// The columns of the terminal that standard error is, if a line there can be
+/// drawn again.
+pub(super) fn drawable() -> Option<usize> {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let err = io::stderr();
+    (err.is_terminal() && !dumb).then(|| columns(&err))
+}
+
+/// Draw this in the place of the line that was drawn before.
+pub(super) fn redraw(line: &str) {
+    let mut err = io::stderr().lock();
+    // As in `write`. The sequence erases the line (ECMA-48, EL).
+    let _ = write!(err, "\r\u{1b}[K{line}").and_then(|()| err.flush());
+}
+
 /// Whether standard error is a terminal.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -5,14 +5,14 @@
 //! without it, the same as text (`show`), which fits the terminal if it goes to
 //! one. The exit code is the same either way.
 //!
-//! Deliberately absent: polling. Who waits, waits in one request, and cannot
-//! miss the end of a drain whose process is gone a moment later.
+//! Deliberately absent: waiting for a drain that it begins (see `wait`).
 
 use super::args::{self, Drain, Reload, Remote};
 use super::client::{Patience, ask, ask_with};
 use super::output::Done;
 use super::text::{self, many, span_ms};
-use super::{exit, output, server};
+use super::wait::{self, Look, Waited};
+use super::{output, server};
 use crate::admin::view::{InForce, Progress};
 use crate::control::Reloaded;
 use crate::drain::{Forecast, Protocol, Receipt};
@@ -81,13 +81,7 @@ pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
     let listener = what.listener.as_ref();
     let of = listener.map_or_else(String::new, |name| format!("?listener={name}"));
     if what.wait {
-        output::remark("draining; the receipt comes when it is over");
-        let sign = if of.is_empty() { '?' } else { '&' };
-        let path = format!("/v1/drain{of}{sign}wait=true");
-        let body = ask(remote, Method::POST, &path, Patience::Endless)?;
-        let (receipt, done) = read(remote, &body, receipt_text)?;
-        let code = if receipt.cut_anything() { exit::CUT } else { 0 };
-        return Ok(Done { code, ..done });
+        return wait::wait(remote, &waited(&of, listener));
     }
     let (method, path, content) = match &what.extend {
         Some(by) => (
@@ -101,6 +95,20 @@ pub(super) fn drain(what: &Drain) -> anyhow::Result<Done> {
     let path = format!("{path}{of}");
     let body = ask_with(remote, method, &path, content, Patience::Short)?;
     Ok(read(remote, &body, progress_text)?.1)
+}
+
+/// The drain of the process, or of a listener.
+fn waited(of: &str, listener: Option<&String>) -> Waited {
+    let sign = if of.is_empty() { '?' } else { '&' };
+    let name = listener.map_or_else(String::new, |name| format!(" --listener {name}"));
+    Waited {
+        path: format!("/v1/drain{of}{sign}wait=true"),
+        content: String::new(),
+        progress: format!("/v1/drain{of}"),
+        look: Look::of_progress,
+        foreseen: listener.is_none(),
+        again: format!("ebbtide drain{name} --wait"),
+    }
 }
 
 pub(super) fn reload(what: &Reload) -> anyhow::Result<Done> {

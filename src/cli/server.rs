@@ -5,12 +5,13 @@
 //! Deliberately absent: which servers there are. A name that the proxy does not
 //! know is answered with those that it knows.
 
+use super::args;
 use super::args::{Drain, ServerName};
 use super::client::{Patience, ask, ask_with};
-use super::output::{self, Done};
-use super::remote::{in_flight_text, read, receipt_text};
+use super::output::Done;
+use super::remote::{in_flight_text, read};
 use super::text::span_ms;
-use super::{args, exit};
+use super::wait::{self, Look, Waited};
 use crate::admin::view::{ServerProgress, ServerState};
 use http::Method;
 use serde_json::json;
@@ -24,12 +25,15 @@ pub(super) fn drain(what: &Drain, name: &ServerName) -> anyhow::Result<Done> {
         None => String::new(),
     };
     if what.wait {
-        output::remark("draining; the receipt comes when it is over");
-        let path = format!("{path}?wait=true");
-        let body = ask_with(remote, Method::POST, &path, content, Patience::Endless)?;
-        let (receipt, done) = read(remote, &body, receipt_text)?;
-        let code = if receipt.cut_anything() { exit::CUT } else { 0 };
-        return Ok(Done { code, ..done });
+        let waited = Waited {
+            path: format!("{path}?wait=true"),
+            content,
+            progress: path,
+            look: Look::of_server,
+            foreseen: false,
+            again: format!("ebbtide drain --server {name} --wait"),
+        };
+        return wait::wait(remote, &waited);
     }
     let method = if what.cancel {
         Method::DELETE

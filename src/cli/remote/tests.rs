@@ -4,6 +4,7 @@ use super::*;
 use crate::admin::view;
 use crate::admin::{Admin, AdminListener, Doorman};
 use crate::cli::args::Address;
+use crate::cli::exit;
 use crate::cli::list::By;
 use crate::config::AdminAddr;
 use crate::control::{self, Inbox};

@@ -10,7 +10,7 @@
 use super::keys::Wish;
 use super::model::{News, Seen};
 use crate::cli::args::{Remote, ServerName};
-use crate::cli::client::{Patience, exchange};
+use crate::cli::client::{Patience, exchange, pause};
 use crate::cli::server;
 use crate::clock;
 use crate::drain::Receipt;
@@ -19,16 +19,10 @@ use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(500);
-/// However long a look takes, the next one is not further off.
-const FAR: Duration = Duration::from_secs(10);
 
 /// All that is shown, asked one after the other.
 ///
@@ -87,11 +81,6 @@ pub(super) async fn run(remote: Arc<Remote>, news: Sender<News>, again: Arc<Noti
     }
 }
 
-/// How long to leave the process alone after a look that took this long.
-fn pause(took: Duration) -> Duration {
-    took.saturating_mul(4).clamp(LOOK, FAR)
-}
-
 /// Wait for the drain to be over.
 async fn wait(remote: Arc<Remote>, news: Sender<News>) {
     let path = "/v1/drain?wait=true";
@@ -145,14 +134,6 @@ fn done(wish: &Wish) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_that_answers_slowly_is_asked_less_often() {
-        for (took, left_alone) in [(0, 500), (100, 500), (1_000, 4_000), (15_000, 10_000)] {
-            let took = Duration::from_millis(took);
-            assert_eq!(pause(took), Duration::from_millis(left_alone), "{took:?}");
-        }
-    }
 
     #[test]
     fn a_wish_is_asked_for_where_it_can_be_done() {

@@ -1,8 +1,9 @@
-//! `ebbtide top` in a terminal: a pseudo-terminal that the test holds the
-//! other end of, and the screen that it shows.
+//! `ebbtide top` and other commands in a terminal: a pseudo-terminal that the
+//! test holds the other end of, and the screen that it shows.
 
 mod tables;
 mod terminal;
+mod waiting;
 
 use crate::support::clients::Raw;
 use crate::support::proxy::{Proxy, Signal};

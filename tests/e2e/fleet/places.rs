@@ -87,8 +87,10 @@ impl Place {
     }
 
     pub(super) async fn connect(&self, listener: &str) -> Raw {
-        let address = self.now().address(listener).expect("it listens");
-        Raw::connect(address).await
+        // It may be ready before its log has been read so far.
+        let known = |now: &Now| now.address(listener).is_some();
+        let now = self.until("its address", known).await;
+        Raw::connect(now.address(listener).expect("known")).await
     }
 
     /// As a load balancer asks.

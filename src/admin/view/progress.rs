@@ -58,6 +58,21 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
+    /// The stage that the last of what is in flight is in, where `furthest` is
+    /// the furthest that has begun: each protocol has a deadline of its own, and
+    /// some are cut while others run on.
+    #[must_use]
+    pub fn stage_of_the_last(&self, furthest: Stage, in_flight: &BTreeMap<Protocol, u64>) -> Stage {
+        let runs_on = |(protocol, count): (&Protocol, &u64)| {
+            let left = self.farewell_in_ms.get(protocol).copied();
+            *count > 0 && left.unwrap_or_default() > 0
+        };
+        match furthest {
+            Stage::Farewell | Stage::Cut if in_flight.iter().any(runs_on) => Stage::Finish,
+            furthest => furthest,
+        }
+    }
+
     pub(super) fn of(position: &Position, started: Timestamp, now: Timestamp) -> Self {
         let plan = &position.plan;
         let refuse = position.refused.unwrap_or(started + plan.announce);
@@ -119,4 +134,26 @@ fn stages(position: &Position, now: Timestamp) -> Vec<StageTimes> {
         ended_ms: since(span.ended.unwrap_or(now)),
     });
     spans.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_run_on_while_others_are_cut() {
+        let deadlines = Deadlines {
+            refuse_in_ms: 0,
+            farewell_in_ms: [(Protocol::WebSocket, 0), (Protocol::Http1, 9_000)].into(),
+            cut_in_ms: 11_000,
+        };
+        let last = |furthest, protocol| {
+            let in_flight = [(Protocol::Tcp, 0), (protocol, 1)].into();
+            deadlines.stage_of_the_last(furthest, &in_flight)
+        };
+        assert_eq!(last(Stage::Cut, Protocol::Http1), Stage::Finish);
+        assert_eq!(last(Stage::Farewell, Protocol::Http1), Stage::Finish);
+        assert_eq!(last(Stage::Cut, Protocol::WebSocket), Stage::Cut);
+        assert_eq!(last(Stage::Retire, Protocol::Http1), Stage::Retire);
+    }
 }

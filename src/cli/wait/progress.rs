@@ -18,6 +18,8 @@ const BAR: usize = 20;
 pub(in crate::cli) struct Look {
     /// The stages that have begun, in their order.
     pub(super) stages: Vec<Stage>,
+    /// The one that the last of what is in flight is in.
+    pub(super) stage: Option<Stage>,
     pub(super) in_flight: BTreeMap<Protocol, u64>,
     pub(super) elapsed: Duration,
     /// When it is over at the latest, from now.
@@ -35,8 +37,10 @@ impl Look {
     pub(in crate::cli) fn of_progress(body: &[u8]) -> Option<Self> {
         let progress: Progress = serde_json::from_slice(body).ok()?;
         let deadlines = progress.deadlines.filter(|_| progress.draining)?;
+        let last = |furthest| deadlines.stage_of_the_last(furthest, &progress.in_flight);
         Some(Self {
             stages: progress.stages.iter().map(|one| one.stage).collect(),
+            stage: progress.stage.map(last),
             in_flight: progress.in_flight,
             elapsed: elapsed(progress.elapsed_ms),
             over_in: Duration::from_millis(deadlines.cut_in_ms),
@@ -49,8 +53,10 @@ impl Look {
         let progress: ServerProgress = serde_json::from_slice(body).ok()?;
         let draining = progress.state == ServerState::Draining;
         let deadlines = progress.deadlines.filter(|_| draining)?;
+        let last = |furthest| deadlines.stage_of_the_last(furthest, &progress.in_flight);
         Some(Self {
             stages: progress.stage.into_iter().collect(),
+            stage: progress.stage.map(last),
             in_flight: progress.in_flight,
             elapsed: elapsed(progress.elapsed_ms),
             over_in: Duration::from_millis(deadlines.cut_in_ms),
@@ -58,9 +64,8 @@ impl Look {
         })
     }
 
-    /// The furthest stage.
     fn stage(&self) -> &'static str {
-        self.stages.last().map_or("-", |stage| stage.as_str())
+        self.stage.map_or("-", Stage::as_str)
     }
 
     fn sum(&self) -> u64 {

@@ -140,8 +140,15 @@ fn put(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
 }
 
 fn word(model: &Model) -> String {
-    let status = &model.seen.status;
-    match (&model.lost, model.is_over(), status.stage) {
+    let (status, progress) = (&model.seen.status, &model.seen.progress);
+    let stage = match &progress.deadlines {
+        Some(deadlines) => {
+            let last = |furthest| deadlines.stage_of_the_last(furthest, &progress.in_flight);
+            status.stage.map(last)
+        }
+        None => status.stage,
+    };
+    match (&model.lost, model.is_over(), stage) {
         (Some(_), true, _) => "DRAINED, GONE".to_owned(),
         (Some(_), false, _) => "GONE, LAST STATE".to_owned(),
         (None, true, _) => "DRAINED".to_owned(),

@@ -136,7 +136,6 @@ impl Foreseen {
     }
 
     fn row(&self) -> [String; 9] {
-        let seconds = |millis: f64| format!("{:.1} s", millis / 1e3);
         let (verdict, told) = match self.verdict {
             Verdict::Finish => ("finish", ""),
             Verdict::Farewell => ("farewell", self.told.meaning()),
@@ -149,7 +148,7 @@ impl Foreseen {
             self.protocol.as_str().to_owned(),
             self.route.clone(),
             self.doing.meaning().to_owned(),
-            seconds(self.age_ms),
+            age(self.age_ms / 1e3),
             self.outlives.map_or_else(
                 || "?".to_owned(),
                 |chance| format!("{:.0} %", chance * 100.0),
@@ -159,6 +158,22 @@ impl Foreseen {
                 .trim_end_matches(": ")
                 .to_owned(),
         ]
+    }
+}
+
+/// An age in seconds, in larger units where it has many of them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole seconds of an age, which is no less than 0"
+)]
+pub(super) fn age(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..100 => format!("{seconds:.1} s"),
+        100..6_000 => format!("{} min", whole / 60),
+        6_000..172_800 => format!("{} h", whole / 3_600),
+        _ => format!("{} d", whole / 86_400),
     }
 }
 

@@ -333,3 +333,16 @@ fn the_table_says_it_to_a_newcomer() {
     );
     assert_eq!(nothing.to_string().lines().count(), 3);
 }
+
+#[test]
+fn an_age_is_told_in_units_that_people_use() {
+    for (seconds, said) in [
+        (0.0, "0.0 s"),
+        (61.04, "61.0 s"),
+        (3_000.0, "50 min"),
+        (7_300.0, "2 h"),
+        (864_000.0, "10 d"),
+    ] {
+        assert_eq!(report::age(seconds), said);
+    }
+}

@@ -21,7 +21,7 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 /// All that is shown, asked one after the other.
@@ -33,13 +33,18 @@ pub(super) async fn look(remote: &Remote) -> anyhow::Result<Seen> {
     let connections = get(remote, "/v1/connections").await?;
     let progress = get(remote, "/v1/drain").await?;
     let forecast = get(remote, "/v1/drain/forecast").await?;
-    Ok(Seen {
-        at: clock::now(),
-        status: read(&status)?,
-        connections: read(&connections)?,
-        progress: read(&progress)?,
-        forecast: read(&forecast)?,
-    })
+    let at = clock::now();
+    // Beside, for a list of many thousands takes a while and keys must not wait.
+    let reading = spawn_blocking(move || {
+        Ok(Seen {
+            at,
+            status: read(&status)?,
+            connections: read(&connections)?,
+            progress: read(&progress)?,
+            forecast: read(&forecast)?,
+        })
+    });
+    reading.await?
 }
 
 async fn get(remote: &Remote, path: &str) -> anyhow::Result<bytes::Bytes> {
@@ -63,7 +68,9 @@ pub(super) async fn run(remote: Arc<Remote>, news: Sender<News>, again: Arc<Noti
             Ok(seen) => {
                 let waits = waiting.as_ref().is_some_and(|one| !one.is_finished());
                 if seen.progress.draining && !waits {
-                    waiting = Some(tokio::spawn(wait(Arc::clone(&remote), news.clone())));
+                    let instance = seen.status.instance.clone();
+                    let waits = wait(Arc::clone(&remote), instance, news.clone());
+                    waiting = Some(tokio::spawn(waits));
                 }
                 News::Seen(Box::new(seen))
             }
@@ -82,21 +89,46 @@ pub(super) async fn run(remote: Arc<Remote>, news: Sender<News>, again: Arc<Noti
 }
 
 /// Wait for the drain to be over.
-async fn wait(remote: Arc<Remote>, news: Sender<News>) {
+async fn wait(remote: Arc<Remote>, instance: String, news: Sender<News>) {
     let path = "/v1/drain?wait=true";
     let answer = exchange(&remote, Method::GET, path, String::new(), Patience::Endless).await;
     // Without a receipt it was taken back, or the process is gone: the next
     // look says which.
     if let Ok(receipt) = answer.and_then(|body| read::<Receipt>(&body)) {
-        let _ = news.send(News::Over(Box::new(receipt))).await;
+        let receipt = Box::new(receipt);
+        let _ = news.send(News::Over { instance, receipt }).await;
     }
 }
 
-/// Ask for this.
-pub(super) async fn ask(remote: Arc<Remote>, wish: Wish, news: Sender<News>, again: Arc<Notify>) {
-    let (method, path, body) = request(&wish);
-    let answer = exchange(&remote, method, &path, body, Patience::Short).await;
-    let answer = answer.map(|_| done(&wish));
+/// Begin the drain, and wait for it in the same request: one that has nothing to
+/// wait for is over, and its process gone, before there is another look.
+async fn drain(remote: &Remote) -> anyhow::Result<Receipt> {
+    let path = "/v1/drain?wait=true";
+    let answer = exchange(remote, Method::POST, path, String::new(), Patience::Endless);
+    read(&answer.await?)
+}
+
+/// Ask this of the process, which is the instance that was last seen.
+pub(super) async fn ask(
+    remote: Arc<Remote>,
+    (wish, instance): (Wish, String),
+    news: Sender<News>,
+    again: Arc<Notify>,
+) {
+    let answer = match request(&wish) {
+        None => match Box::pin(drain(&remote)).await {
+            Ok(receipt) => {
+                let receipt = Box::new(receipt);
+                let _ = news.send(News::Over { instance, receipt }).await;
+                return;
+            }
+            Err(error) => Err(error),
+        },
+        Some((method, path, body)) => {
+            let answer = exchange(&remote, method, &path, body, Patience::Short).await;
+            answer.map(|_| done(&wish))
+        }
+    };
     let answered = News::Answered {
         at: clock::now(),
         answer: answer.map_err(|error| format!("{error:#}")),
@@ -105,25 +137,26 @@ pub(super) async fn ask(remote: Arc<Remote>, wish: Wish, news: Sender<News>, aga
     again.notify_one();
 }
 
-fn request(wish: &Wish) -> (Method, String, String) {
-    let drain = || "/v1/drain".to_owned();
+/// What to send for what is answered at once; a drain is waited for.
+fn request(wish: &Wish) -> Option<(Method, String, String)> {
     let of = |name: &ServerName| server::path(&name.upstream, &name.server);
-    match wish {
-        Wish::Drain => (Method::POST, drain(), String::new()),
-        Wish::Cancel => (Method::DELETE, drain(), String::new()),
+    let request = match wish {
+        Wish::Drain => return None,
+        Wish::Cancel => (Method::DELETE, "/v1/drain".to_owned(), String::new()),
         Wish::Extend(by) => {
             let path = "/v1/drain/extend".to_owned();
             (Method::POST, path, json!({ "by": by }).to_string())
         }
         Wish::DrainServer(name) => (Method::POST, of(name), String::new()),
         Wish::TakeBackServer(name) => (Method::DELETE, of(name), String::new()),
-    }
+    };
+    Some(request)
 }
 
 /// That it was done.
 fn done(wish: &Wish) -> String {
     match wish {
-        Wish::Drain => "the drain has begun".to_owned(),
+        Wish::Drain => "it has drained".to_owned(),
         Wish::Cancel => "the drain is taken back".to_owned(),
         Wish::Extend(by) => format!("{by} more were given"),
         Wish::DrainServer(name) => format!("the drain of server {name} has begun"),
@@ -143,7 +176,6 @@ mod tests {
         };
         let server = "/v1/upstreams/site/servers/unix:%2Frun%2Fa.sock/drain";
         for (wish, method, path, body) in [
-            (Wish::Drain, "POST", "/v1/drain", ""),
             (Wish::Cancel, "DELETE", "/v1/drain", ""),
             (
                 Wish::Extend("30s".to_owned()),
@@ -154,7 +186,7 @@ mod tests {
             (Wish::DrainServer(name()), "POST", server, ""),
             (Wish::TakeBackServer(name()), "DELETE", server, ""),
         ] {
-            let (asked, at, said) = request(&wish);
+            let (asked, at, said) = request(&wish).expect("answered at once");
             assert_eq!(
                 (asked.as_str(), at.as_str(), said.as_str()),
                 (method, path, body)

@@ -84,9 +84,9 @@ pub(super) fn top(what: &Top) -> anyhow::Result<Done> {
             theme,
             looks: tokio::spawn(looks),
             news,
-            ask: move |wish| {
+            ask: move |wish, instance| {
                 let (remote, tell, again) = (Arc::clone(&remote), tell.clone(), Arc::clone(&again));
-                tokio::spawn(feed::ask(remote, wish, tell, again));
+                tokio::spawn(feed::ask(remote, (wish, instance), tell, again));
             },
         };
         top.run().await.context("the terminal cannot be used")?;
@@ -160,7 +160,7 @@ impl Ends {
     }
 }
 
-impl<Ask: FnMut(keys::Wish)> Running<Ask> {
+impl<Ask: FnMut(keys::Wish, String)> Running<Ask> {
     async fn run(&mut self) -> io::Result<()> {
         let mut ends = Ends::new()?;
         let mut screen = Screen::borrow()?;
@@ -209,7 +209,10 @@ impl<Ask: FnMut(keys::Wish)> Running<Ask> {
             Act::Quit => return Ok(false),
             Act::Redraw => screen.anew()?,
             Act::Suspend => screen.lend(|| stop(getpid()))?,
-            Act::Ask(wish) => (self.ask)(wish),
+            Act::Ask(wish) => {
+                let instance = self.model.seen.status.instance.clone();
+                (self.ask)(wish, instance);
+            }
         }
         match (self.ui.paused, &self.held) {
             (true, None) => {

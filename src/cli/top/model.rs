@@ -42,8 +42,12 @@ pub(super) enum News {
         /// What was said.
         why: String,
     },
-    /// The drain is over.
-    Over(Box<Receipt>),
+    /// The drain of this process is over, which need not be the one that
+    /// answers by now.
+    Over {
+        instance: String,
+        receipt: Box<Receipt>,
+    },
     /// What was asked for was answered.
     Answered {
         at: Timestamp,
@@ -114,12 +118,9 @@ impl Model {
             News::Looks { at } => self.looks = Some(at),
             News::Seen(seen) => self.see(*seen),
             News::Lost { at, why } => self.lose(at, why),
-            News::Over(receipt) => {
-                self.happened(self.seen.at, format!("drained: {}", receipt.verdict()));
-                self.receipt = Some(*receipt);
-            }
+            News::Over { instance, receipt } => self.over(&instance, *receipt),
             News::Answered { at, answer } => {
-                let note = answer.unwrap_or_else(|why| format!("refused: {why}"));
+                let note = answer.unwrap_or_else(|why| format!("not done: {why}"));
                 self.happened(at, note.clone());
                 self.note = Some(note);
             }
@@ -152,6 +153,17 @@ impl Model {
         if self.lost.is_none() {
             self.happened(since, "nobody answers any more".to_owned());
             self.lost = Some(Lost { since, why });
+        }
+    }
+
+    fn over(&mut self, instance: &str, receipt: Receipt) {
+        let (at, verdict) = (self.seen.at, receipt.verdict());
+        if instance != self.seen.status.instance {
+            self.happened(at, format!("the process before has drained: {verdict}"));
+        } else if self.receipt.is_none() {
+            // Two may wait for it: who asked for the drain, and who saw it.
+            self.happened(at, format!("drained: {verdict}"));
+            self.receipt = Some(receipt);
         }
     }
 

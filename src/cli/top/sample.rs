@@ -1,6 +1,6 @@
 //! Models as tests want them.
 
-use super::model::{Model, Seen};
+use super::model::{Model, News, Seen};
 use crate::cli::sample;
 use crate::drain::Timestamp;
 use std::time::Duration;
@@ -22,4 +22,12 @@ pub(super) fn seen(draining: bool) -> Seen {
 
 pub(super) fn model(draining: bool) -> Model {
     Model::new("127.0.0.1:9900".to_owned(), seen(draining))
+}
+
+/// The drain of the process that is seen is over, and this many were cut.
+pub(super) fn over(cuts: u64) -> News {
+    News::Over {
+        instance: seen(true).status.instance,
+        receipt: Box::new(sample::receipt(cuts)),
+    }
 }

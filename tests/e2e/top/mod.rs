@@ -101,6 +101,26 @@ async fn a_whole_drain_is_begun_and_watched_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_drain_that_is_over_at_once_leaves_its_receipt() {
+    let server = Server::http1().await;
+    let mut proxy = proxy(&server, PLAN).await;
+    let mut top = Terminal::start(&proxy.admin().to_string(), &[]);
+    top.until("a picture", |screen| screen.contains("ACTIVE"))
+        .await;
+    top.press("d").await;
+    top.until("a question", |screen| {
+        screen.contains("Drain it, and end it?")
+    })
+    .await;
+    top.press("y").await;
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    top.until("the receipt", |screen| {
+        screen.contains("DRAINED, GONE") && screen.contains("Drain receipt")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn more_time_is_given() {
     let server = Server::http1().await;
     let proxy = proxy(&server, PLAN).await;

@@ -1,7 +1,7 @@
 //! What came, one after the other.
 
 use super::*;
-use crate::cli::top::sample::{model, second, seen};
+use crate::cli::top::sample::{model, over, second, seen};
 
 fn told(model: &Model) -> Vec<&str> {
     model.events.iter().map(|one| one.what.as_str()).collect()
@@ -56,7 +56,7 @@ fn the_last_state_stays_and_its_clock_stops_when_the_process_goes() {
 #[test]
 fn another_process_begins_anew() {
     let mut model = model(true);
-    model.hear(News::Over(Box::new(crate::cli::sample::receipt(0))));
+    model.hear(over(0));
     assert!(model.is_over());
     let mut next = seen(false);
     next.status.instance = "other".to_owned();
@@ -104,7 +104,7 @@ fn an_answer_is_noted_and_kept() {
     model.hear(answer(Err("listeners refuse already")));
     assert_eq!(
         told(&model),
-        ["refused: listeners refuse already", "30s more were given"]
+        ["not done: listeners refuse already", "30s more were given"]
     );
 }
 
@@ -118,6 +118,26 @@ fn how_things_stand_follows_from_what_was_seen() {
         why: "no proxy answers".to_owned(),
     });
     assert_eq!(model.standing(), Standing::Gone);
-    model.hear(News::Over(Box::new(crate::cli::sample::receipt(0))));
+    model.hear(over(0));
     assert_eq!(model.standing(), Standing::Over);
+}
+
+#[test]
+fn a_receipt_that_comes_twice_is_told_once() {
+    let mut model = model(true);
+    for _ in 0..2 {
+        model.hear(over(0));
+    }
+    assert_eq!(model.events.len(), 1, "{:?}", model.events);
+}
+
+#[test]
+fn the_receipt_of_a_process_that_handed_over_is_not_its_successors() {
+    let mut model = model(true);
+    let mut next = seen(false);
+    next.status.instance = "other".to_owned();
+    model.hear(News::Seen(Box::new(next)));
+    model.hear(over(0));
+    assert_eq!(model.standing(), Standing::Calm);
+    assert!(told(&model)[0].starts_with("the process before has drained: Nothing lost"));
 }

@@ -2,10 +2,9 @@
 
 use super::super::keys::Wish;
 use super::super::model::News;
-use super::super::sample::{model, second, seen};
+use super::super::sample::{model, over, second, seen};
 use super::*;
 use crate::cli::args::ServerName;
-use crate::cli::sample;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -51,7 +50,7 @@ fn draining() {
 #[test]
 fn finished_and_gone() {
     let mut model = model(true);
-    model.hear(News::Over(Box::new(sample::receipt(0))));
+    model.hear(over(0));
     model.hear(gone());
     insta::assert_snapshot!(screen(&model, &Ui::default(), 60, USUAL));
 }
@@ -259,7 +258,7 @@ fn a_process_that_is_slow_to_answer_is_said_to_be() {
 #[test]
 fn a_long_receipt_scrolls() {
     let mut model = model(true);
-    model.hear(News::Over(Box::new(sample::receipt(2))));
+    model.hear(over(2));
     let about = about(
         shown_area(80, 16),
         &model,

@@ -106,7 +106,8 @@ impl Problem {
         self.help.as_deref()
     }
 
-    /// The byte range of the text that is wrong; `None` for the whole file.
+    /// The byte range of the text that is wrong; `None` for the whole file. Of a
+    /// problem in a report it lies in that report's text and cuts no character.
     #[must_use]
     pub fn span(&self) -> Option<Range<usize>> {
         self.span.clone()
@@ -117,13 +118,13 @@ impl Problem {
         let mut group = match &self.span {
             None => title.element(Origin::path(path)),
             Some(span) => {
-                let mut primary = AnnotationKind::Primary.span(within(text, span));
+                let mut primary = AnnotationKind::Primary.span(span.clone());
                 if !self.label.is_empty() {
                     primary = primary.label(self.label.as_str());
                 }
                 let mut snippet = Snippet::source(text).path(path).annotation(primary);
                 if let Some((span, label)) = &self.also {
-                    let context = AnnotationKind::Context.span(within(text, span));
+                    let context = AnnotationKind::Context.span(span.clone());
                     snippet = snippet.annotation(context.label(label.as_str()));
                 }
                 title.element(snippet)
@@ -170,6 +171,12 @@ impl Problems {
     /// The report, in the order of the text.
     pub(super) fn report(self, source: &Path, text: &str) -> Report {
         let mut problems = self.0.into_inner();
+        for problem in &mut problems {
+            let also = problem.also.as_mut().map(|(span, _)| span);
+            for span in problem.span.iter_mut().chain(also) {
+                *span = within(text, span);
+            }
+        }
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
         Report {
             source: source.to_owned(),
@@ -311,6 +318,17 @@ mod tests {
             }
         }
         assert!(draw("", 0..0).contains("a.toml"));
+    }
+
+    #[test]
+    fn the_span_of_a_problem_lies_in_the_text() {
+        let text = "é = 1";
+        for (found, shown) in [(1..2, 0..2), (4..9, 4..6), (9..12, 6..6)] {
+            let problem = Problem::at(&found, "it is wrong").also(&found, "and here");
+            let report = Report::of(Path::new("a.toml"), text, problem);
+            let spans: Vec<_> = report.iter().map(Problem::span).collect();
+            assert_eq!(spans, [Some(shown)], "{found:?}");
+        }
     }
 
     #[test]

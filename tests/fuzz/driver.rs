@@ -1,39 +1,46 @@
 //! Inputs that nobody thought of, for whoever reads bytes from outside.
 //!
 //! [`fuzz`] shows a check every seed of `tests/fuzz/corpus/NAME` as it is, and
-//! then as many mutations of them as asked for. Each mutation comes of its
-//! number alone, so that a run is the same everywhere and a failure names all
-//! that is needed to see it again; `EBBTIDE_FUZZ_SECONDS` lets it go on for so
-//! long, and `EBBTIDE_SEED` plays one number.
+//! then mutations of them: as many as asked for, or as many as two seconds
+//! have. Each mutation comes of its number alone, so that a failure names all
+//! that is needed to see it again; `EBBTIDE_FUZZ_SECONDS` lets a run go on for
+//! so long, and `EBBTIDE_SEED` plays one number.
 //!
-//! Deliberately absent: guidance by coverage, which needs an instrumented
-//! build. What finds the corners is the seeds: an input that once failed is
-//! kept as one.
+//! An input that failed is left in a file, to become a seed with its mend.
+//!
+//! Deliberately absent: guidance by coverage (decision 0023). What finds the
+//! corners is the seeds: an input that once failed is kept as one.
 
 use fastrand::Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// No input is longer.
 const LONGEST: usize = 8192;
 
-/// Check the corpus of this name and `runs` mutations of it. What the check
-/// draws from its generator, as where it cuts, comes of the same number.
+/// How long the mutations of a run may take that nobody gave a time.
+const USUAL: Duration = Duration::from_secs(2);
+
+/// Check the corpus of this name and up to `runs` mutations of it. What the
+/// check draws from its generator, as where it cuts, comes of the same number.
 #[track_caller]
 pub(crate) fn fuzz(name: &str, runs: u64, check: impl Fn(&[u8], &mut Rng)) {
     let seeds = corpus(name);
     let try_input = |number: u64, input: &[u8]| {
         let mut random = Rng::with_seed(number);
         let held = catch_unwind(AssertUnwindSafe(|| check(input, &mut random)));
-        assert!(
-            held.is_ok(),
-            "{name}: EBBTIDE_SEED={number} fails on b\"{}\"",
-            input.escape_ascii()
-        );
+        if held.is_err() {
+            let kept = keep(name, number, input);
+            panic!(
+                "{name}: EBBTIDE_SEED={number} fails on b\"{}\", kept in {}",
+                input.escape_ascii(),
+                kept.display()
+            );
+        }
     };
     for seed in &seeds {
-        for number in 0..64 {
+        for number in 0..(runs / 100).clamp(1, 64) {
             try_input(number, seed);
         }
     }
@@ -41,12 +48,21 @@ pub(crate) fn fuzz(name: &str, runs: u64, check: impl Fn(&[u8], &mut Rng)) {
     if let Some(number) = asked("EBBTIDE_SEED") {
         return try_input(number, &mutation(&seeds, number));
     }
-    let until =
-        asked("EBBTIDE_FUZZ_SECONDS").map(|secs| Instant::now() + Duration::from_secs(secs));
-    let more = |number: u64| number < runs || until.is_some_and(|until| Instant::now() < until);
+    let given = asked("EBBTIDE_FUZZ_SECONDS").map(Duration::from_secs);
+    let until = Instant::now() + given.unwrap_or(USUAL);
+    let more = |number: u64| Instant::now() < until && (given.is_some() || number < runs);
     for number in (0..).take_while(|number| more(*number)) {
         try_input(number, &mutation(&seeds, number));
     }
+}
+
+/// Leave an input where it is found again.
+fn keep(name: &str, number: u64, input: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
+    let file = path.join(format!("{name}-{number}"));
+    // The input is told of in any case.
+    let _ = std::fs::create_dir_all(&path).and_then(|()| std::fs::write(&file, input));
+    file
 }
 
 /// Where to cut an input of this length, in order, its end included: now byte
@@ -69,7 +85,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = entries.map(|entry| entry.expect(name).path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{name} has no seeds");
-    let read = |file: &std::path::PathBuf| std::fs::read(file).expect("a seed");
+    let read = |file: &PathBuf| std::fs::read(file).expect("a seed");
     files.iter().map(read).collect()
 }
 

@@ -98,6 +98,8 @@ pub(super) const fn alert(description: u8) -> [u8; 7] {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

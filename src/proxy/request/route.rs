@@ -153,9 +153,8 @@ impl Site {
 
     /// The first route that fits; `host` without its port.
     pub(super) fn route(&self, host: &str, path: &str) -> Option<&Route> {
-        self.routes
-            .iter()
-            .find(|route| fits(&route.rule.host, host) && path.starts_with(&route.rule.path))
+        let mut routes = self.routes.iter();
+        routes.find(|route| takes(&route.rule, host, path))
     }
 
     /// Every route that a host has, in their order.
@@ -215,6 +214,11 @@ impl Site {
     }
 }
 
+/// Whether a route is for requests to this host with this path.
+fn takes(rule: &model::Route, host: &str, path: &str) -> bool {
+    fits(&rule.host, host) && path.starts_with(&rule.path)
+}
+
 fn fits(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Any => true,
@@ -228,6 +232,8 @@ fn fits(pattern: &HostPattern, host: &str) -> bool {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

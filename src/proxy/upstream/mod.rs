@@ -39,6 +39,8 @@ pub use http1::{Http1Lease, SendError};
 pub use lease::Lease;
 pub use multiplex::Http2Lease;
 pub use pool::Pool;
+#[cfg(test)]
+pub(in crate::proxy) use proxy_header::written as written_proxy_header;
 pub use search::Search;
 pub use whose::Whose;
 

@@ -61,7 +61,8 @@ impl L4Connect for First {
     }
 }
 
-fn written(version: ProxyVersion, client: Option<&Ends>) -> Vec<u8> {
+/// The header for this client, or for nobody.
+pub(in crate::proxy) fn written(version: ProxyVersion, client: Option<&Ends>) -> Vec<u8> {
     let ends = client.map(|ends| alike(ends.source, ends.destination));
     match version {
         ProxyVersion::V1 => line(ends).into_bytes(),

@@ -1,8 +1,10 @@
 //! Any bytes, cut anyhow, beside a reading of the whole at once.
 
 use super::{Header, Said};
+use crate::config::ProxyVersion;
 use crate::fuzz::{cuts, fuzz};
 use crate::proxy::registry::Ends;
+use crate::proxy::upstream::written_proxy_header;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What bytes are: a header of so many, none, or too few to tell.
@@ -153,5 +155,61 @@ fn any_bytes_are_read_as_the_model_reads_them_however_cut() {
     fuzz("proxy_header", 20_000, |bytes, random| {
         let cuts = cuts(random, bytes.len());
         assert_eq!(machine(bytes, &cuts), model(bytes), "cut at {cuts:?}");
+    });
+}
+
+/// Two ends out of any bytes: a family each, two addresses, two ports. What is
+/// missing is zero.
+fn any_ends(bytes: &[u8]) -> Ends {
+    let mut bytes = bytes.iter().copied().chain(std::iter::repeat(0));
+    let mut next = || bytes.next().unwrap_or_default();
+    let families = [next(), next()];
+    let mut end = |family: u8| {
+        let address: [u8; 16] = std::array::from_fn(|_| next());
+        let port = u16::from_be_bytes([next(), next()]);
+        let [.., a, b, c, d] = address;
+        let four = Ipv4Addr::new(a, b, c, d);
+        let address: IpAddr = match family % 3 {
+            0 => four.into(),
+            1 => Ipv6Addr::from(address).into(),
+            _ => four.to_ipv6_mapped().into(),
+        };
+        SocketAddr::new(address, port)
+    };
+    let (source, destination) = (end(families[0]), end(families[1]));
+    Ends {
+        source,
+        destination,
+    }
+}
+
+#[test]
+fn what_is_written_for_a_server_is_read_back() {
+    fuzz("proxy_ends", 10_000, |bytes, random| {
+        let said = any_ends(bytes);
+        // One end, whatever form its address was in.
+        let same = |read: SocketAddr, told: SocketAddr| {
+            (read.ip().to_canonical(), read.port()) == (told.ip().to_canonical(), told.port())
+        };
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            let written = written_proxy_header(version, Some(&said));
+            let cuts = cuts(random, written.len());
+            let Reading::Whole(length, Said::Ends(read)) = machine(&written, &cuts) else {
+                panic!("{said:?} is not read back from {}", written.escape_ascii());
+            };
+            assert_eq!(length, written.len(), "all of it and no more");
+            assert_eq!(read.source.is_ipv4(), read.destination.is_ipv4());
+            assert!(same(read.source, said.source), "{said:?}, {read:?}");
+            assert!(
+                same(read.destination, said.destination),
+                "{said:?}, {read:?}"
+            );
+            // A client's first bytes stay its own.
+            let more = [&written, bytes].concat();
+            assert_eq!(machine(&more, &[more.len()]), machine(&written, &cuts));
+            let nobody = written_proxy_header(version, None);
+            let whole = Reading::Whole(nobody.len(), Said::Nothing);
+            assert_eq!(machine(&nobody, &[nobody.len()]), whole);
+        }
     });
 }

@@ -8,6 +8,10 @@
 
 use super::problem::Problem;
 use crate::config::duration;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::fmt;
 use std::time::Duration;
 
 /// The query of a request.
@@ -24,7 +28,15 @@ pub(super) struct Query {
 impl Query {
     pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let mut read = Self::default();
+        let mut known: Vec<&str> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            if known.contains(&name) {
+                return Err(Problem::bad_request(format!(
+                    "the query has {name:?} twice; nothing was done"
+                )));
+            }
+            known.push(name);
             match pair.split_once('=') {
                 Some(("wait", "true")) => read.wait = true,
                 Some(("wait", "false")) => read.wait = false,
@@ -73,18 +85,54 @@ pub(super) fn format_in(query: &str, offers: &[&str]) -> Result<Option<usize>, P
     Ok(format)
 }
 
+/// The members of the JSON object that a body is, or what is wrong with it. A
+/// member that is there twice could be read in two ways (RFC 8259, section 4).
+pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, String> {
+    let read: Result<Members, _> = serde_json::from_slice(body);
+    read.map(|members| members.0)
+        .map_err(|error| format!("the body is no JSON object: {error}"))
+}
+
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Once).map(Self)
+    }
+}
+
+/// Takes each member once.
+struct Once;
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, value)) = object.next_entry::<String, Value>()? {
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(format!("it has {name:?} twice")));
+            }
+            members.insert(name, value);
+        }
+        Ok(members)
+    }
+}
+
 /// The log level that a body names, as it is written.
 pub(super) fn level_in(body: &[u8]) -> Result<String, Problem> {
     let example = "say which, as in {\"level\": \"info,ebbtide::proxy=debug\"}; nothing was done";
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
-        .map_err(|error| {
-            Problem::bad_request(format!("the body is no JSON object: {error}; {example}"))
-        })?;
+    let members =
+        members(body).map_err(|what| Problem::bad_request(format!("{what}; {example}")))?;
     if let Some(unknown) = members.keys().find(|name| *name != "level") {
         let what = format!("the body has an unknown member {unknown:?}; {example}");
         return Err(Problem::bad_request(what));
     }
-    let level = members.get("level").and_then(serde_json::Value::as_str);
+    let level = members.get("level").and_then(Value::as_str);
     level
         .map(str::to_owned)
         .ok_or_else(|| Problem::bad_request(example))
@@ -105,10 +153,8 @@ impl Asked {
         if body.trim_ascii().is_empty() {
             return Ok(asked);
         }
-        let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
-            .map_err(|error| {
-                Problem::bad_request(format!("the body is no JSON object: {error}"))
-            })?;
+        let members = members(body)
+            .map_err(|what| Problem::bad_request(format!("{what}; nothing was done")))?;
         for (name, value) in members {
             match (name.as_str(), value.as_str()) {
                 ("listener", Some(listener)) => {

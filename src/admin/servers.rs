@@ -6,7 +6,7 @@
 
 use super::Admin;
 use super::api::{Answer, Call, json};
-use super::ask::Query;
+use super::ask::{Query, members};
 use super::problem::Problem;
 use crate::config::duration;
 use crate::control::{ServerName, ServerRefusal, ServerWish};
@@ -120,8 +120,8 @@ fn finish_in(body: &[u8]) -> Result<Option<Duration>, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
+    let members =
+        members(body).map_err(|what| Problem::bad_request(format!("{what}; nothing was done")))?;
     let mut finish = None;
     for (name, value) in members {
         match (name.as_str(), value.as_str()) {
@@ -238,6 +238,7 @@ mod tests {
             ("[]", "no JSON object"),
             ("{\"finish\":30}", "must be a string"),
             ("{\"finish\":\"30\"}", "`finish`"),
+            ("{\"finish\":\"30s\",\"finish\":\"9s\"}", "twice"),
             ("{\"listener\":\"web\"}", "unknown member"),
         ] {
             let problem = finish_in(wrong.as_bytes()).expect_err(wrong);

@@ -337,6 +337,13 @@ async fn bodies_and_queries_that_are_not_understood_do_nothing() {
         ("/v1/drain/extend", "{\"by\":\"5\"}", 400, "`by`"),
         ("/v1/drain/extend", "{\"by\":\"5s\"}", 409, "no drain"),
         ("/v1/drain", "{\"after\":1}", 400, "after"),
+        ("/v1/drain?listener=db&listener=web", "", 400, "twice"),
+        (
+            "/v1/drain",
+            "{\"listener\":\"db\",\"listener\":\"web\"}",
+            400,
+            "\"listener\" twice",
+        ),
         ("/v1/drain", "[]", 400, "no JSON object"),
         ("/v1/drain", "{", 400, "no JSON object"),
         ("/v1/drain?wait=yes", "", 400, "wait=yes"),

@@ -3,6 +3,7 @@
 mod client;
 mod config_view;
 mod forecast;
+mod fuzz;
 mod listeners;
 mod metrics;
 mod schema;

@@ -55,6 +55,13 @@ pub(super) fn lists(headers: &HeaderMap, option: &str) -> bool {
         .any(|listed| listed.trim().eq_ignore_ascii_case(option))
 }
 
+/// Whether a client of HTTP/1 asks for no more after this (RFC 9112, section
+/// 9.3).
+pub(super) fn is_last(head: &Parts) -> bool {
+    let old = head.version == Version::HTTP_10;
+    (old && !lists(&head.headers, "keep-alive")) || lists(&head.headers, "close")
+}
+
 /// Whether the fields of an HTTP/2 head are as they must be; those of HTTP/1
 /// were looked at before its engine saw them. Blanks at the ends of a value
 /// are cut off by one reader and kept by another (RFC 9113, section 8.2.1).
@@ -231,6 +238,25 @@ mod tests {
         );
         assert_eq!(connect(Some("connect-udp")), (Protocol::Http2, Err(501)));
         assert_eq!(connect(None), (Protocol::Http2, Err(501)));
+    }
+
+    #[test]
+    fn a_last_request_is_known() {
+        let last = |version, options: &[&'static str]| {
+            let mut head = parts("/x", Some("a"));
+            head.version = version;
+            for option in options {
+                let option = option.parse().expect("a value");
+                head.headers.append(CONNECTION, option);
+            }
+            is_last(&head)
+        };
+        assert!(!last(Version::HTTP_11, &[]));
+        assert!(!last(Version::HTTP_11, &["x", "keep-alive"]));
+        assert!(last(Version::HTTP_11, &["x, Close"]));
+        assert!(last(Version::HTTP_10, &[]));
+        assert!(!last(Version::HTTP_10, &["Keep-Alive"]));
+        assert!(last(Version::HTTP_10, &["keep-alive", "close"]));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(in crate::proxy) struct Answers {
     /// When an answer first said `Connection: close`, for the drain's sake.
     told: Mutex<Option<Timestamp>>,
     broken_off: AtomicBool,
+    last: AtomicBool,
     upgrade: Mutex<Option<Agreed<OnUpgrade>>>,
     asked: Mutex<Option<OnUpgrade>>,
 }
@@ -59,6 +60,18 @@ impl Answers {
     /// Whether the connection must not seem to end in order.
     pub(in crate::proxy) fn broken_off(&self) -> bool {
         self.broken_off.load(Relaxed)
+    }
+
+    /// The answer that is begun is the connection's last.
+    fn end_with_this(&self) {
+        self.last.store(true, Relaxed);
+    }
+
+    /// Whether its last answer was given: whatever else the client has sent is
+    /// not answered, not even by a refusal. The client might take that for the
+    /// answer's own end (RFC 9112, section 9.6).
+    pub(in crate::proxy) fn are_over(&self) -> bool {
+        self.last.load(Relaxed)
     }
 
     /// A request may become an upgrade: keep its way to the connection.
@@ -94,6 +107,9 @@ pub(in crate::proxy) fn serve_http1(
     let mut exchange = guard.begin(head::protocol(&parts));
     deadline::bound(&mut parts, &mut exchange);
     let version = parts.version;
+    if head::is_last(&parts) {
+        answers.end_with_this();
+    }
     let is_head = parts.method == Method::HEAD;
     site.note(&mut parts, &mut exchange);
     // A block for the same reason as in `forward`: the engine moves this future.
@@ -363,6 +379,7 @@ fn finish_head(response: &mut Response<Reply>, answers: &Answers, version: Versi
         return;
     }
     if answers.retired.load(Relaxed) {
+        answers.end_with_this();
         answers.told.lock().get_or_insert_with(clock::now);
         response
             .headers_mut()
@@ -373,6 +390,7 @@ fn finish_head(response: &mut Response<Reply>, answers: &Answers, version: Versi
         && !response.headers().contains_key(CONTENT_LENGTH)
         && response.body().size_hint().exact().is_none();
     if until_close {
+        answers.end_with_this();
         // To an answer of 1.1 the engine adds that the connection stays.
         *response.version_mut() = Version::HTTP_10;
     }

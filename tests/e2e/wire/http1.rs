@@ -235,6 +235,27 @@ async fn a_good_request_is_answered_before_the_bad_one_after_it() {
     wire.over().await;
 }
 
+/// RFC 9112, section 9.6: the client might take a refusal for the end of its
+/// answer, where that has none but the connection's.
+#[tokio::test]
+async fn what_follows_a_last_request_is_not_answered() {
+    let wire = Wire::new().await;
+    for (first, ends) in [
+        ("GET /bytes/2 HTTP/1.0\r\n\r\n", "\r\n\r\n\0\u{1}"),
+        ("GET / HTTP/1.0\r\n\r\n", OK),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", OK),
+    ] {
+        for after in ["\u{1}\u{2}\r\n", "GET / HTTP/1.1\r\n\r\n", SMUGGLED] {
+            let mut client = wire.raw().await;
+            let bytes = first.to_owned() + after;
+            client.send(bytes).await.expect("sent");
+            let answers = all_of(client, first).await;
+            assert!(answers.ends_with(ends), "{first}{after}: {answers}");
+        }
+    }
+    wire.over().await;
+}
+
 /// RFC 9110, section 7.8: a server may ignore what it is offered.
 #[tokio::test]
 async fn an_offer_of_h2c_is_ignored_and_not_passed_on() {

@@ -191,8 +191,8 @@ impl Loop {
                 .after_close(self.guard.client.address(), told);
         }
         match gate.refusal() {
-            Some(refusal) => refuse(gate, refusal).await,
-            None => close(gate, unserved).await,
+            Some(refusal) if !self.answers.are_over() => refuse(gate, refusal).await,
+            _ => close(gate, unserved).await,
         }
     }
 

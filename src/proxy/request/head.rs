@@ -50,9 +50,8 @@ pub(super) fn lists(headers: &HeaderMap, option: &str) -> bool {
     headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|listed| listed.trim().eq_ignore_ascii_case(option))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// Whether a client of HTTP/1 asks for no more after this (RFC 9112, section

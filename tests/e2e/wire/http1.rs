@@ -46,7 +46,7 @@ const FRAMING: [Case; 27] = [
 
 /// Where does a line end, and what is a field? (RFC 9112, sections 2.2 and 5)
 #[rustfmt::skip]
-const LINES: [Case; 16] = [
+const LINES: [Case; 17] = [
     ("bare LF in the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
     ("bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
     ("bare LF at the end of the head", "GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
@@ -63,6 +63,7 @@ const LINES: [Case; 16] = [
     ("a field without a name", "GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", 400),
     ("a field without a colon", "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
     ("a name that is no token", "GET / HTTP/1.1\r\nHost: a\r\nX(y): z\r\n\r\n", 400),
+    ("an option that is no text", "GET / HTTP/1.1\r\nHost: a\r\nConnection: \u{e9}, close\r\n\r\n", 400),
 ];
 
 /// Who is asked? (RFC 9112, section 3.2; RFC 9110, section 7.2)

@@ -94,6 +94,10 @@ impl Head {
                     return Err(Refusal::Malformed);
                 }
             }
+            // One reader looks for the options in it, another passes it over.
+            10 if name.eq_ignore_ascii_case(b"connection") && !value.is_ascii() => {
+                return Err(Refusal::Malformed);
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
                     return Err(Refusal::Malformed);

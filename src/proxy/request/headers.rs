@@ -179,6 +179,7 @@ pub(super) fn response(headers: &mut HeaderMap, set: &[(HeaderName, HeaderValue)
 
 /// Give a request the shape of HTTP/1.1: origin form, and the host as a field.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
+    let crumbled = request.version() == Version::HTTP_2;
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_none() {
         return;
@@ -194,7 +195,9 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
         uri.path_and_query
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
     );
-    join_cookies(request.headers_mut());
+    if crumbled {
+        join_cookies(request.headers_mut());
+    }
 }
 
 /// Name the server where a client named no host, as HTTP/1.0 allows: a request

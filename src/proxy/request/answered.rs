@@ -44,9 +44,12 @@ fn framing(headers: &HeaderMap) -> Result<()> {
 }
 
 fn one_length(headers: &HeaderMap, length: &HeaderValue) -> Result<()> {
-    let digits = length.as_bytes();
-    // A leading zero makes it octal to some.
-    let plain = digits.iter().all(u8::is_ascii_digit) && (digits.len() == 1 || digits[0] != b'0');
+    let plain = match length.as_bytes() {
+        [] => false,
+        [digit] => digit.is_ascii_digit(),
+        // A leading zero makes it octal to some.
+        digits => digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit),
+    };
     if plain && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() {
         return Ok(());
     }
@@ -89,6 +92,8 @@ mod tests {
         }
         for bad in [
             &[(LENGTH, "5"), (LENGTH, "5")][..],
+            &[(LENGTH, "")],
+            &[(LENGTH, "x")],
             &[(LENGTH, "5, 5")],
             &[(LENGTH, "05")],
             &[(LENGTH, "00")],

@@ -24,7 +24,9 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, response,
+};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::future::poll_fn;
@@ -43,6 +45,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 struct Stream {
     site: Arc<Site>,
     exchange: RequestGuard,
+    /// The answer ends with its head (RFC 9110, section 9.3.2).
+    bare: bool,
     respond: SendResponse<Bytes>,
     tunnel: Run,
     /// Keeps the connection in the registry for as long as it has streams.
@@ -68,6 +72,7 @@ pub(in crate::proxy) fn serve_http2(
     let web = site.speaks_web().then(|| Web::take(&mut parts)).flatten();
     let stream = Stream {
         exchange: guard.begin(head::protocol(&parts)),
+        bare: parts.method == Method::HEAD,
         site,
         respond,
         tunnel,
@@ -247,17 +252,14 @@ impl Stream {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_2;
         date::add(&mut parts.headers);
-        let Body::Full(bytes) = body else {
-            // A client that is gone needs no answer.
-            let _ = self
-                .respond
-                .send_response(Response::from_parts(parts, ()), true);
-            return;
+        let words = match body {
+            Body::Full(words) if !self.bare => Some(words),
+            _ => None,
         };
-        if let Ok(mut sink) = self
-            .respond
-            .send_response(Response::from_parts(parts, ()), false)
-        {
+        let head = Response::from_parts(parts, ());
+        // A client that is gone needs no answer.
+        let begun = self.respond.send_response(head, words.is_none());
+        if let (Ok(mut sink), Some(bytes)) = (begun, words) {
             // A few words: the engine may hold them until the window opens.
             let _ = sink.send_data(bytes, true);
         }

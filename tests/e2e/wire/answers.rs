@@ -252,6 +252,28 @@ async fn a_body_that_answers_head_reaches_nobody() {
     }
 }
 
+/// Also where no body is awaited, a length that is none says that nothing of the
+/// answer can be trusted.
+#[tokio::test]
+async fn an_odd_length_is_refused_where_no_body_comes_too() {
+    let odd = Odd::new().await;
+    for says in [
+        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length:\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n",
+    ] {
+        odd.says.send_replace(says.to_owned());
+        for speaks in Speaks::CLEAR {
+            let mut asking = client(&odd.proxy, speaks).await;
+            let head = request(Method::HEAD, "h1", "/odd", nothing());
+            let reply = asking.ask(head).await.expect("a reply");
+            assert_eq!(reply.status.as_u16(), 502, "{says}, for {speaks:?}");
+            let reply = asking.ask(get("h1", "/good")).await.expect("a reply");
+            assert_eq!(reply.text(), "ok", "{says}, for {speaks:?}");
+        }
+    }
+}
+
 /// What the RFCs let a recipient understand, and nobody reads otherwise.
 #[tokio::test]
 async fn what_is_odd_but_clear_is_an_answer() {

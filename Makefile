@@ -39,7 +39,7 @@ test-prometheus: needs needs-prometheus ## rules and dashboard, against a real P
 
 soak: needs ## a million simulated drains, or SEEDS of them, and fuzzed readers; a bad seed is named
 	EBBTIDE_SEEDS=$(SEEDS) $(CARGO) test --profile soak --test sim every_seed -- --nocapture
-	EBBTIDE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile soak --lib --test config fuzz:: -- --test-threads=1
+	EBBTIDE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile soak --lib --test config --test e2e fuzz:: -- --test-threads=1
 
 bench: needs ## exit overhead of a drain, in milliseconds
 	$(CARGO) bench --bench drain

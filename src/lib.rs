@@ -30,3 +30,8 @@ pub mod telemetry;
 #[cfg(test)]
 #[path = "../tests/fuzz/driver.rs"]
 mod fuzz;
+
+#[cfg(test)]
+#[allow(dead_code, reason = "answers are read by the tests of the relay")]
+#[path = "../tests/fuzz/reading.rs"]
+mod reading;

@@ -3,6 +3,7 @@
 mod drain;
 mod edge;
 mod fleet;
+mod fuzz;
 mod grpc;
 mod handover;
 mod harness;

@@ -16,7 +16,7 @@ pub use upload::{Bounds, Progress, Rein, Upload, Watched};
 use super::error::Error;
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use std::fmt;
@@ -127,6 +127,12 @@ impl http_body::Body for Body {
     }
 }
 
+/// Whether a field of HTTP/2 has a name that no field has (RFC 9110, section
+/// 5.1), and that breaks a head of HTTP/1: of these the engine lets quotes pass.
+pub(in crate::proxy) fn is_no_name(name: &HeaderName) -> bool {
+    name.as_str().contains('"')
+}
+
 fn poll_stream(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Pulled> {
     match ready!(stream.poll_data(cx)) {
         Some(Ok(data)) => {
@@ -137,7 +143,13 @@ fn poll_stream(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Pulled> {
         }
         Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
         None => match ready!(stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Ok(Some(mut trailers)) => {
+                // Trailers may be left out (RFC 9110, section 6.5.1).
+                while let Some(name) = trailers.keys().find(|name| is_no_name(name)).cloned() {
+                    trailers.remove(name);
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
             Ok(None) => Poll::Ready(None),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
         },

@@ -1,5 +1,5 @@
-//! Reading the head of an HTTP/1.1 server's answer strictly: whether it is one
-//! to the request, and where it ends.
+//! Reading the head of a server's answer strictly: whether it is one to the
+//! request, and where it ends.
 //!
 //! The engine is lenient where a server contradicts itself: it takes
 //! `Transfer-Encoding` before `Content-Length`, the last of several codings,
@@ -10,10 +10,14 @@
 //! closed. So is 101 to a request that asked for no upgrade: what follows it is
 //! not HTTP any more.
 //!
-//! Deliberately absent: HTTP/2, whose frames end a message.
+//! The frames of HTTP/2 end a message, but its client may have to be told where
+//! in HTTP/1: what is odd in a length or a name is refused there too.
+//!
+//! Deliberately absent: what else the fields say.
 
+use crate::proxy::body::is_no_name;
 use crate::proxy::error::{Error, Result};
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
@@ -28,12 +32,22 @@ pub(super) fn check(head: &Parts, upgrade: bool) -> Result<()> {
     framing(&head.headers)
 }
 
+/// The same of an answer of HTTP/2.
+///
+/// # Errors
+/// [`Error::Malformed`], with what is wrong.
+pub(super) fn check_http2(head: &Parts) -> Result<()> {
+    if head.headers.keys().any(is_no_name) {
+        return Err(Error::Malformed("a name that is none"));
+    }
+    length(&head.headers)
+}
+
 fn framing(headers: &HeaderMap) -> Result<()> {
-    let length = headers.get(CONTENT_LENGTH);
     let Some(coding) = headers.get(TRANSFER_ENCODING) else {
-        return length.map_or(Ok(()), |length| one_length(headers, length));
+        return length(headers);
     };
-    if length.is_some() {
+    if headers.contains_key(CONTENT_LENGTH) {
         return Err(Error::Malformed("Content-Length with Transfer-Encoding"));
     }
     let only = headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_none();
@@ -43,22 +57,45 @@ fn framing(headers: &HeaderMap) -> Result<()> {
     Err(Error::Malformed("Transfer-Encoding other than chunked"))
 }
 
-fn one_length(headers: &HeaderMap, length: &HeaderValue) -> Result<()> {
+fn length(headers: &HeaderMap) -> Result<()> {
+    if has_odd_length(headers) {
+        return Err(Error::Malformed("an odd Content-Length, or several"));
+    }
+    Ok(())
+}
+
+/// Whether `Content-Length` is there, and is not one number in the one way to
+/// write it.
+pub(super) fn has_odd_length(headers: &HeaderMap) -> bool {
+    let Some(length) = headers.get(CONTENT_LENGTH) else {
+        return false;
+    };
     let plain = match length.as_bytes() {
         [] => false,
         [digit] => digit.is_ascii_digit(),
         // A leading zero makes it octal to some.
         digits => digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit),
     };
-    if plain && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() {
-        return Ok(());
-    }
-    Err(Error::Malformed("an odd Content-Length, or several"))
+    !plain || headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn an_answer_of_http2_can_be_said_in_http1() {
+        let of = |name: &str, value: &str| {
+            let response = http::Response::builder();
+            let name = http::HeaderName::from_lowercase(name.as_bytes()).expect("a name");
+            let response = response.header(name, value).body(());
+            check_http2(&response.expect("a response").into_parts().0).is_ok()
+        };
+        assert!(of("content-length", "5") && of("x-one", "1"));
+        assert!(!of("content-length", "") && !of("content-length", "05"));
+        assert!(!of("x\"", "1"));
+    }
 
     fn read(fields: &[(&str, &str)]) -> bool {
         let mut headers = HeaderMap::new();

@@ -370,6 +370,7 @@ fn over_http2(
             Ok((response, mut upload)) => match answer(response, &mut upload).await {
                 Ok(response) => {
                     let (head, stream) = response.into_parts();
+                    answered::check_http2(&head).map_err(Failed::of)?;
                     return Ok(Forwarded {
                         head,
                         body: Body::Http2(stream),

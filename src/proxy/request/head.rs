@@ -7,6 +7,8 @@
 
 use crate::config::Limits;
 use crate::drain::Protocol;
+use crate::proxy::body::is_no_name;
+use crate::proxy::request::answered::has_odd_length;
 use crate::proxy::request::grpc;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
@@ -89,11 +91,18 @@ pub(super) fn fields(head: &Parts, limits: &Limits) -> Result<(), (StatusCode, &
             "a value begins or ends with white space",
         ));
     }
-    if head.headers.keys().any(is_disguised) {
+    if head
+        .headers
+        .keys()
+        .any(|name| is_disguised(name) || is_no_name(name))
+    {
         return Err((
             StatusCode::BAD_REQUEST,
             "a name that some servers read as another",
         ));
+    }
+    if has_odd_length(&head.headers) {
+        return Err((StatusCode::BAD_REQUEST, "an odd Content-Length, or several"));
     }
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Err((StatusCode::BAD_REQUEST, "only OPTIONS may ask for *"));
@@ -204,6 +213,18 @@ mod tests {
         let five = http::HeaderValue::from_static("5");
         disguised.headers.insert("content_length", five);
         assert_eq!(refused(&disguised, 3), Err(400));
+        let mut quoted = with(Version::HTTP_2, "a");
+        let name = HeaderName::from_lowercase(b"x\"").expect("taken by the engine");
+        quoted.headers.insert(name, "1".parse().expect("a value"));
+        assert_eq!(refused(&quoted, 3), Err(400));
+        for lengths in [&[""][..], &["05"], &["5", "5"], &["+5"]] {
+            let mut odd = with(Version::HTTP_2, "a");
+            for length in lengths {
+                let length = length.parse().expect("a value");
+                odd.headers.append("content-length", length);
+            }
+            assert_eq!(refused(&odd, 4), Err(400), "{lengths:?}");
+        }
         // Those of HTTP/1 have been looked at.
         assert_eq!(refused(&with(Version::HTTP_11, " a"), 1), Ok(()));
     }

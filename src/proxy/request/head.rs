@@ -12,6 +12,7 @@ use crate::proxy::request::answered::has_odd_length;
 use crate::proxy::request::grpc;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
 
 /// The protocol of an exchange, by its head.
@@ -70,12 +71,13 @@ pub(super) fn fields(head: &Parts, limits: &Limits) -> Result<(), (StatusCode, &
     if head.version != Version::HTTP_2 {
         return Ok(());
     }
-    if head
-        .uri
-        .path_and_query()
-        .is_some_and(|target| target.as_str().len() > limits.uri)
-    {
-        return Err((StatusCode::URI_TOO_LONG, "the request target is too long"));
+    if let Some(target) = head.uri.path_and_query() {
+        if target.as_str().len() > limits.uri {
+            return Err((StatusCode::URI_TOO_LONG, "the request target is too long"));
+        }
+        if !is_path(target) {
+            return Err((StatusCode::BAD_REQUEST, "the path begins without a slash"));
+        }
     }
     if head.headers.len() > limits.headers {
         return Err((
@@ -108,6 +110,17 @@ pub(super) fn fields(head: &Parts, limits: &Limits) -> Result<(), (StatusCode, &
         return Err((StatusCode::BAD_REQUEST, "only OPTIONS may ask for *"));
     }
     Ok(())
+}
+
+/// Whether a target begins as it must. The engine puts a slash before a query,
+/// and cuts a fragment off. What is nothing then it shows like the root, which
+/// it is not equal to, and would write as nothing.
+fn is_path(target: &PathAndQuery) -> bool {
+    match target.as_str() {
+        "/" => *target == PathAndQuery::from_static("/"),
+        "*" => true,
+        other => other.starts_with('/'),
+    }
 }
 
 /// Whether a server that takes `_` for `-`, as whatever stands behind CGI's

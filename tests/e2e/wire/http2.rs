@@ -183,6 +183,8 @@ fn heads() -> Vec<Case> {
         ("NUL in a value", with(("x", "a\0b")), coarse(malformed)),
         ("a blank before a value", with(("x", " y")), Status(400)),
         ("a tab after a value", with(("x", "y\t")), Status(400)),
+        ("a query without a path", only(&[method, scheme, authority, (":path", "?x")]), Status(400)),
+        ("a fragment without a path", only(&[method, scheme, authority, (":path", "#x")]), Status(400)),
         ("a quote in a name", with(("x\"", "y")), Status(400)),
         ("no length after all", with(("content-length", "")), Status(400)),
         ("a length with a leading zero", with(("content-length", "00")), Status(400)),

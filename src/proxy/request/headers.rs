@@ -179,7 +179,9 @@ pub(super) fn response(headers: &mut HeaderMap, set: &[(HeaderName, HeaderValue)
 
 /// Give a request the shape of HTTP/1.1: origin form, and the host as a field.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
-    let crumbled = request.version() == Version::HTTP_2;
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_none() {
         return;
@@ -195,9 +197,6 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
         uri.path_and_query
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
     );
-    if crumbled {
-        join_cookies(request.headers_mut());
-    }
 }
 
 /// Name the server where a client named no host, as HTTP/1.0 allows: a request
@@ -395,6 +394,19 @@ mod tests {
             assert_eq!(request.headers()[HOST], named);
             name_host(&mut request, "other");
             assert_eq!(request.headers()[HOST], named);
+        }
+    }
+
+    #[test]
+    fn cookies_are_joined_where_http2_split_them() {
+        for (version, joined) in [(Version::HTTP_2, 1), (Version::HTTP_11, 2)] {
+            // Neither names the host in its target.
+            let fields = [("host", "a"), ("cookie", "a=1"), ("cookie", "b=2")];
+            let mut request = Request::from_parts(prepared(&fields), ());
+            *request.version_mut() = version;
+            to_http1(&mut request);
+            let cookies = request.headers().get_all("cookie").iter();
+            assert_eq!(cookies.count(), joined, "{version:?}");
         }
     }
 

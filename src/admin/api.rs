@@ -11,7 +11,9 @@
 
 use super::accept::wanted;
 use super::ask::{Asked, Query, finish_in, format_in};
-use super::auth::{self, Credentials, Way};
+use super::auth::{self, Credentials, Role, Way};
+use super::events::Listening;
+use super::guests::{Guest, Stay};
 use super::problem::Problem;
 use super::{Admin, openapi, servers};
 use crate::control::{NotReloaded, Refusal, Status};
@@ -22,8 +24,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
+use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +39,34 @@ const BODY: usize = 64 * 1024;
 /// The content type of a config (registered with IANA).
 const TOML: &str = "application/toml";
 
+/// What was heard last (WHATWG HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// How long a request body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// An answer, or the beginning of one that does not end by itself.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Whole(Response<Full<Bytes>>),
+    Events(Listening),
+}
+
+impl Reply {
+    /// The response to this guest, who is answered with the last of it.
+    pub(super) fn to(self, guest: &Arc<Guest>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+        match self {
+            Self::Whole(response) => {
+                guest.is_answered();
+                response.map(BodyExt::boxed_unsync)
+            }
+            Self::Events(mut listening) => {
+                listening.stay(Stay::new(guest));
+                described("text/event-stream", listening.body())
+            }
+        }
+    }
+}
 
 pub(super) type Answer = Result<Response<Full<Bytes>>, Problem>;
 
@@ -65,6 +95,7 @@ pub(super) enum Call {
     Logs,
     SetLevel,
     ReopenLogs,
+    Events,
 }
 
 impl Call {
@@ -79,6 +110,7 @@ impl Call {
             | Self::Connections
             | Self::Forecast
             | Self::Config
+            | Self::Events
             | Self::Description => "",
             _ => uri.query().unwrap_or_default(),
         }
@@ -86,7 +118,7 @@ impl Call {
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 17] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 18] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -121,35 +153,58 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 17] = [
         &[(Method::GET, Call::Logs), (Method::PUT, Call::SetLevel)],
     ),
     ("/v1/logs/reopen", &[(Method::POST, Call::ReopenLogs)]),
+    ("/v1/events", &[(Method::GET, Call::Events)]),
 ];
 
 impl Admin {
     /// The answer to one request, whatever it is.
-    pub(super) async fn answer<B>(&self, request: Request<B>, way: Way) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(self: &Arc<Self>, request: Request<B>, way: Way) -> Reply
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         match self.judge(request, way).await {
-            Ok(response) => response,
-            Err(problem) => problem.response(),
+            Ok(reply) => reply,
+            Err(problem) => Reply::Whole(problem.response()),
         }
     }
 
-    async fn judge<B>(&self, request: Request<B>, way: Way) -> Answer
+    async fn judge<B>(self: &Arc<Self>, request: Request<B>, way: Way) -> Result<Reply, Problem>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
         let found = find(&head.method, head.uri.path());
-        if !matches!(found, Ok((Call::Live | Call::Ready, _))) {
+        let role = match found {
+            Ok((Call::Live | Call::Ready, _)) => Role::Reader,
             // Also for what is not there: to strangers nothing is told.
-            self.admit(&head, way)?;
-        }
+            _ => self.admit(&head, way)?,
+        };
         auth::refuse_pages(&head.method, &head.headers)?;
         let (call, places) = found?;
         let query = Query::read(call.query(&head.uri))?;
+        if call == Call::Events {
+            let last = head.headers.get(LAST_EVENT_ID);
+            let last = last.and_then(|id| id.to_str().ok());
+            return self.listen(last, role).map(Reply::Events);
+        }
+        let whole = self.whole(call, places, query, &head, body).await;
+        whole.map(Reply::Whole)
+    }
+
+    async fn whole<B>(
+        &self,
+        call: Call,
+        places: Vec<String>,
+        query: Query,
+        head: &Parts,
+        body: B,
+    ) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         match call {
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
@@ -190,22 +245,25 @@ impl Admin {
                 self.of_server(call, places, &query, &body).await
             }
             Call::Description => Ok(text("application/json", openapi::DESCRIPTION)),
-            Call::Config => self.config(&head),
+            Call::Config => self.config(head),
             Call::Logs => json(StatusCode::OK, &Self::logs_view()?),
             Call::SetLevel => {
                 let body = self.collect(body).await?;
                 json(StatusCode::OK, &Self::set_level(&body)?)
             }
             Call::ReopenLogs => json(StatusCode::OK, &Self::reopen_logs().await?),
+            // Answered above, as it comes.
+            Call::Events => Err(Problem::not_found("nothing is here")),
         }
     }
 
-    /// Whether who sent this head may ask.
-    fn admit(&self, head: &Parts, way: Way) -> Result<(), Problem> {
+    /// As what who sent this head may ask.
+    fn admit(&self, head: &Parts, way: Way) -> Result<Role, Problem> {
         let credentials = Credentials::of(&head.headers);
         let doorman = self.doorman.load();
-        auth::authorize(doorman.role(&credentials, way), &head.method)?;
-        auth::refuse_rebinding(head, way, doorman.knows(&credentials))
+        let role = auth::authorize(doorman.role(&credentials, way), &head.method)?;
+        auth::refuse_rebinding(head, way, doorman.knows(&credentials))?;
+        Ok(role)
     }
 
     /// Read a body whole. A client that is slow to send it does not hold the
@@ -411,7 +469,12 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 }
 
 fn text(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+    described(kind, Full::new(body.into()))
+}
+
+/// A response that nobody keeps.
+fn described<B>(kind: &'static str, body: B) -> Response<B> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

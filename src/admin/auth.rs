@@ -19,11 +19,13 @@ use super::problem::Problem;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
 use std::hint::black_box;
 use std::net::IpAddr;
 
 /// What somebody may do.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Role {
     /// Look.
     Reader,
@@ -77,14 +79,14 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Whether somebody with this role may ask so.
-pub(super) fn authorize(role: Option<Role>, method: &Method) -> Result<(), Problem> {
+/// The role, if somebody who has it may ask so.
+pub(super) fn authorize(role: Option<Role>, method: &Method) -> Result<Role, Problem> {
     match role {
         None => Err(Problem::unauthorized()),
         Some(Role::Reader) if !method.is_safe() => Err(Problem::forbidden(
             "this token may look and change nothing; use the one of `token`",
         )),
-        Some(_) => Ok(()),
+        Some(role) => Ok(role),
     }
 }
 

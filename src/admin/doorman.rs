@@ -63,6 +63,13 @@ impl Doorman {
         credentials.is_one_of(&self.read_tokens) || operates
     }
 
+    /// Whether it lets in the same people for the same.
+    pub(super) fn admits_like(&self, other: &Self) -> bool {
+        self.tokens == other.tokens
+            && self.read_tokens == other.read_tokens
+            && self.certificates == other.certificates
+    }
+
     /// What who has these credentials, and came so, may do; nothing, if `None`.
     pub(super) fn role(&self, credentials: &Credentials<'_>, way: Way) -> Option<Role> {
         // Both are looked through whatever comes of the first.

@@ -2,7 +2,8 @@
 //!
 //! Anybody who reaches the address can connect and say nothing. When all places
 //! are taken, the one that has been here longest without asking for anything has
-//! to go; who is being answered, as who waits for a receipt, stays.
+//! to go; who is being answered, as who waits for a receipt, stays. So does who
+//! listens to events, of whom there are few, while it takes them.
 //!
 //! Invariant: nobody is sent away while the answer to a request is made.
 //!
@@ -11,8 +12,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// One connection, as it knows itself.
 #[derive(Debug, Default)]
@@ -21,11 +24,38 @@ pub(super) struct Guest {
     begun: AtomicBool,
     /// Whether it is being answered.
     asking: AtomicBool,
+    /// Whether the last answer is a stream of events, and how often more of it
+    /// was taken.
+    listens: AtomicBool,
+    taken: AtomicU64,
+}
+
+/// For as long as it is there a guest listens to events.
+#[derive(Debug)]
+pub(super) struct Stay(Arc<Guest>);
+
+impl Stay {
+    pub(super) fn new(guest: &Arc<Guest>) -> Self {
+        guest.listens.store(true, Relaxed);
+        Self(Arc::clone(guest))
+    }
+
+    /// There was room for more.
+    pub(super) fn takes(&self) {
+        self.0.taken.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.is_answered();
+    }
 }
 
 impl Guest {
     pub(super) fn asks(&self) {
         self.begun.store(true, Relaxed);
+        self.listens.store(false, Relaxed);
         self.asking.store(true, Relaxed);
     }
 
@@ -35,6 +65,27 @@ impl Guest {
 
     pub(super) fn has_asked(&self) -> bool {
         self.begun.load(Relaxed)
+    }
+
+    /// Whether it listens, or did until there was no more.
+    pub(super) fn listens(&self) -> bool {
+        self.listens.load(Relaxed)
+    }
+
+    fn hears(&self) -> bool {
+        self.listens() && self.asking.load(Relaxed)
+    }
+
+    /// Returns when it listens and has taken nothing for `patience`, though
+    /// there is something to take all the time.
+    pub(super) async fn is_deaf(&self, patience: Duration) {
+        loop {
+            let before = (self.hears(), self.taken.load(Relaxed));
+            sleep(patience).await;
+            if before == (true, self.taken.load(Relaxed)) && self.hears() {
+                return;
+            }
+        }
     }
 }
 
@@ -69,6 +120,7 @@ mod tests {
     use super::*;
     use std::future::pending;
     use tokio::task::JoinSet;
+    use tokio::time::timeout;
 
     #[tokio::test]
     async fn who_asks_for_nothing_leaves_first() {
@@ -94,5 +146,34 @@ mod tests {
         let left = tasks.join_next().await.expect("one");
         assert_eq!(left.expect_err("sent away").id(), ids[0]);
         assert!(all[0].has_asked() && !all[1].has_asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_events_is_deaf_and_nobody_else_is() {
+        let patience = Duration::from_secs(30);
+        let guest = Arc::new(Guest::default());
+        guest.asks();
+        let deaf = async |guest: &Arc<Guest>| {
+            let long = timeout(patience * 3, guest.is_deaf(patience));
+            long.await.is_ok()
+        };
+        assert!(!deaf(&guest).await, "it waits for an answer");
+        let stay = Stay::new(&guest);
+        let takes = async {
+            for _ in 0..9 {
+                stay.takes();
+                sleep(patience / 3).await;
+            }
+        };
+        tokio::select! {
+            () = guest.is_deaf(patience) => panic!("it took all the time"),
+            () = takes => {}
+        }
+        assert!(deaf(&guest).await);
+        drop(stay);
+        assert!(!deaf(&guest).await, "there is no more");
+        assert!(guest.listens());
+        guest.asks();
+        assert!(!guest.listens());
     }
 }

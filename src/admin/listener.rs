@@ -10,6 +10,7 @@
 
 use super::{Error, Result};
 use crate::config::AdminAddr;
+use socket2::SockRef;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+/// What the kernel takes of an answer that is not read, in bytes; it takes about
+/// double. Left to itself it takes megabytes, and who reads events slowly would
+/// see what was long ago.
+const UNREAD: usize = 64 * 1024;
 
 /// Who may connect to a Unix socket: its owner and its group.
 const UNIX_MODE: u32 = 0o660;
@@ -197,6 +203,7 @@ impl AdminListener {
                 let (stream, _) = listener.accept().await?;
                 // Answers are small and written at once.
                 stream.set_nodelay(true)?;
+                SockRef::from(&stream).set_send_buffer_size(UNREAD)?;
                 Ok((Box::new(stream), true))
             }
             Socket::Unix(listener, _) => {

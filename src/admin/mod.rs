@@ -19,6 +19,7 @@ mod auth;
 mod census;
 mod doorman;
 mod dump;
+mod events;
 mod guests;
 mod listener;
 mod logs;
@@ -42,6 +43,7 @@ use crate::proxy::registry::Registry;
 use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use events::Events;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -86,6 +88,7 @@ pub struct Admin {
     config: ArcSwapOption<view::InForce>,
     /// Which process this is, whatever number it has.
     instance: String,
+    events: Arc<Events>,
     /// Has a permit if `/metrics` was read after the drain.
     scraped: Notify,
 }
@@ -109,6 +112,7 @@ impl Admin {
             doorman: ArcSwap::from_pointee(doorman),
             config: ArcSwapOption::empty(),
             instance: format!("{:016x}", fastrand::u64(..)),
+            events: Arc::default(),
             scraped: Notify::new(),
         })
     }
@@ -116,7 +120,10 @@ impl Admin {
     /// Show other upstreams, and have another doorman, from now on.
     pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, doorman: Doorman) {
         self.upstreams.store(Arc::new(upstreams));
-        self.doorman.store(Arc::new(doorman));
+        let before = self.doorman.swap(Arc::new(doorman));
+        if !self.doorman.load().admits_like(&before) {
+            self.events.dismiss();
+        }
     }
 
     /// Show this config as the one in force from now on.

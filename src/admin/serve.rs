@@ -33,6 +33,13 @@ pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// was sent in time is a moment away, and nobody else is waited for.
 const LAST_HEADS: Duration = Duration::from_millis(100);
 
+/// How long the last events may take to go to the kernel then. They are a few
+/// kilobytes: who reads has them at once, and nobody else is waited for.
+const LAST_EVENTS: Duration = Duration::from_millis(20);
+
+/// How long who listens to events may take none of them: they come all the time.
+const DEAF: Duration = Duration::from_secs(30);
+
 /// Connections at once. When there are so many, one that asks for nothing has to
 /// leave; if all are being answered, others wait in the accept queue.
 const CONNECTIONS: usize = 256;
@@ -59,6 +66,7 @@ impl Admin {
         let (stopping, told) = watch::channel(false);
         let mut connections = JoinSet::new();
         let (mut guests, mut reserve) = (Guests::default(), Reserve::new());
+        let telling = tokio::spawn(Arc::clone(&self).keep_telling());
         loop {
             tokio::select! {
                 next = listeners.recv() => match next {
@@ -93,6 +101,8 @@ impl Admin {
             connections.spawn(serving.connection(accepted, Arc::default(), told.clone()));
         }
         drop(listener);
+        telling.abort();
+        self.tell_the_end();
         stopping.send_replace(true);
         let answered = async { while connections.join_next().await.is_some() {} };
         if timeout(LAST_ANSWERS, answered).await.is_err() {
@@ -148,9 +158,8 @@ impl Admin {
             asking.asks();
             let (admin, asking) = (Arc::clone(&self), Arc::clone(&asking));
             async move {
-                let answer = admin.answer(request, way).await;
-                asking.is_answered();
-                Ok::<_, Infallible>(answer)
+                let reply = admin.answer(request, way).await;
+                Ok::<_, Infallible>(reply.to(&asking))
             }
         });
         let connection = http1::Builder::new()
@@ -161,8 +170,13 @@ impl Admin {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = guest.is_deaf(DEAF) => return,
             () = told_to_stop(&mut stopping) => {
                 connection.as_mut().graceful_shutdown();
+                if guest.listens() {
+                    let _ = timeout(LAST_EVENTS, connection).await;
+                    return;
+                }
                 match timeout(LAST_HEADS, connection.as_mut()).await {
                     Ok(ended) => ended,
                     Err(_) if guest.has_asked() => connection.await,

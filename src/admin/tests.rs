@@ -2,6 +2,7 @@
 
 mod client;
 mod config_view;
+mod events;
 mod forecast;
 mod fuzz;
 mod listeners;

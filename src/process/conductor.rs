@@ -310,6 +310,7 @@ impl Conductor {
         if let (Event::Extend(by), Ok(())) = (event, verdict) {
             let listener = asked.command.listener.as_deref();
             tracing::info!(event = "extended", listener, by_ms = millis(by));
+            self.admin.tell_extended(listener, by);
         }
         asked.answer(verdict);
     }
@@ -378,6 +379,7 @@ impl Conductor {
             predecessors: self.succession.predecessors.clone(),
             servers: self.docks.status(),
         });
+        self.admin.tell();
     }
 
     fn act(&mut self, action: Action) {

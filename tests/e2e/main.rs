@@ -8,6 +8,7 @@ mod grpc;
 mod handover;
 mod harness;
 mod limits;
+mod live;
 mod proxied;
 mod proxy;
 mod reload;

@@ -92,6 +92,31 @@ impl Client {
         self.receive_answer(false).await
     }
 
+    /// The head of an answer that has no length.
+    pub(super) async fn head(&mut self) -> String {
+        let head = until(self.socket().await, b"\r\n\r\n");
+        timeout(LIMIT, head).await.expect("answered in time")
+    }
+
+    /// The next event of an answer in chunks, each of which is one; `None` at
+    /// its proper end. What comes before the chunk is passed over.
+    pub(super) async fn event(&mut self) -> Option<String> {
+        let socket = self.socket().await;
+        let event = async {
+            loop {
+                let line = until(socket, b"\r\n").await;
+                let Ok(size) = usize::from_str_radix(line.trim_end(), 16) else {
+                    continue;
+                };
+                let mut chunk = vec![0; size + 2];
+                socket.read_exact(&mut chunk).await.expect("a chunk");
+                chunk.truncate(size);
+                return (size > 0).then(|| String::from_utf8(chunk).expect("text"));
+            }
+        };
+        timeout(LIMIT, event).await.expect("an event in time")
+    }
+
     pub(super) async fn connect(&mut self) {
         self.socket().await;
     }
@@ -109,12 +134,16 @@ impl Client {
     }
 }
 
-async fn read(socket: &mut Box<dyn Socket>, without_body: bool) -> Answer {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.expect("a head"));
+async fn until(socket: &mut Box<dyn Socket>, mark: &[u8]) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(mark) {
+        text.push(socket.read_u8().await.expect("more"));
     }
-    let head = String::from_utf8(head).expect("text");
+    String::from_utf8(text).expect("text")
+}
+
+async fn read(socket: &mut Box<dyn Socket>, without_body: bool) -> Answer {
+    let head = until(socket, b"\r\n\r\n").await;
     let mut lines = head.lines();
     let first = lines.next().expect("a status line");
     let status = first.split(' ').nth(1).expect("a status");

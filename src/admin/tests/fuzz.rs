@@ -5,6 +5,7 @@
 //! one, the body.
 
 use super::*;
+use crate::admin::api::Reply;
 use crate::admin::auth::Way;
 use crate::control::{Reloaded, Request as Wanted, ServerName, ServerRefusal, ServerWish, Wish};
 use crate::drain::Trigger;
@@ -12,7 +13,7 @@ use crate::fuzz::fuzz;
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::pin::pin;
 
@@ -269,7 +270,7 @@ impl Office {
         admin: usize,
         request: Request<Full<Bytes>>,
         way: Way,
-    ) -> (Option<Response<Full<Bytes>>>, Vec<Done>) {
+    ) -> (Option<Reply>, Vec<Done>) {
         publish(&self.inbox, &self.serving);
         let (admin, inbox) = (&self.admins[admin], &mut self.inbox);
         let draining = &self.draining;
@@ -305,12 +306,24 @@ fn check(office: &mut Office, input: &[u8], random: &mut Rng) -> Option<u16> {
         assert!(rules.may_change(&head), "{done:?} by a stranger");
         assert_eq!(done.len(), 1, "{done:?} by one request");
         assert_eq!(done.into_iter().next(), meant(&head, &body));
-        let good = |answer: &Response<_>| answer.status().is_success();
-        assert!(
-            answer.as_ref().is_none_or(good),
-            "{answer:?}, but it was done"
-        );
+        let good = |answer: &Reply| match answer {
+            Reply::Whole(answer) => answer.status().is_success(),
+            Reply::Events(_) => false,
+        };
+        assert!(answer.as_ref().is_none_or(good), "it was done, but refused");
     }
+    let answer = match answer {
+        Some(Reply::Events(_)) => {
+            assert!(rules.may_look(&head), "told to a stranger");
+            assert_eq!(
+                (&head.method, head.uri.path()),
+                (&Method::GET, "/v1/events")
+            );
+            return Some(200);
+        }
+        Some(Reply::Whole(answer)) => Some(answer),
+        None => None,
+    };
     let Some(answer) = answer else {
         let query = head.uri.query().unwrap_or_default();
         assert!(query.contains("wait=true"), "it waits unasked");
@@ -344,7 +357,8 @@ fn who_may_ask_in_plain_words_is_served() {
     let ask = |office: &mut Office, seed: &[u8], seen: &mut Vec<Done>| {
         let request = request(seed).expect("a request");
         let (answer, done) = office.ask(1, request, Way::default());
-        assert!(answer.is_none_or(|answer| answer.status().is_success()));
+        let good = |answer| matches!(answer, Reply::Whole(answer) if answer.status().is_success());
+        assert!(answer.is_none_or(good));
         seen.extend(done);
     };
     let mut seen = Vec::new();

@@ -15,6 +15,7 @@ use crate::drain::protocol::Protocol;
 use crate::drain::table::{Give, Side, Table, wrap};
 use crate::drain::time::{Brief, millis::in_millis};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -196,10 +197,6 @@ impl Predicted {
     /// What an operator reads; `draining` if it has begun.
     #[must_use]
     pub fn forecast(&self, draining: bool) -> Forecast {
-        let mut all = Outlook::default();
-        for (_, prediction) in &self.exchanges {
-            all.count(prediction);
-        }
         let mut order: Vec<&(InFlight, Prediction)> = self.exchanges.iter().collect();
         // What nobody can tell stands after what is likely not to finish, and
         // of two alike the older first.
@@ -212,6 +209,22 @@ impl Predicted {
         });
         let listed = order.iter().take(LISTED);
         Forecast {
+            exchanges: listed
+                .map(|(exchange, prediction)| Foreseen::of(exchange, prediction))
+                .collect(),
+            exchanges_omitted: order.len().saturating_sub(LISTED) as u64,
+            ..self.sums(draining)
+        }
+    }
+
+    /// The same, naming nobody.
+    #[must_use]
+    pub fn sums(&self, draining: bool) -> Forecast {
+        let mut all = Outlook::default();
+        for (_, prediction) in &self.exchanges {
+            all.count(prediction);
+        }
+        Forecast {
             draining,
             plan: self.horizon.plan,
             all: all.rounded(),
@@ -222,11 +235,20 @@ impl Predicted {
                 .collect(),
             duration_ms: in_millis(self.lasts),
             at_most_ms: in_millis(self.at_most),
-            exchanges: listed
-                .map(|(exchange, prediction)| Foreseen::of(exchange, prediction))
-                .collect(),
-            exchanges_omitted: order.len().saturating_sub(LISTED) as u64,
+            exchanges: Vec::new(),
+            exchanges_omitted: self.exchanges.len() as u64,
         }
+    }
+
+    /// The exchanges that have been in flight longest, so many at most.
+    #[must_use]
+    pub fn oldest(&self, most: usize) -> Vec<Foreseen> {
+        let mut order: Vec<&(InFlight, Prediction)> = self.exchanges.iter().collect();
+        order.sort_by_key(|(exchange, _)| Reverse(exchange.age));
+        let oldest = order.iter().take(most);
+        oldest
+            .map(|(exchange, prediction)| Foreseen::of(exchange, prediction))
+            .collect()
     }
 }
 

@@ -64,6 +64,7 @@ impl Conductor {
         self.keeper.keep(&receipt);
         self.receipt = Some(Arc::clone(&receipt));
         self.inbox.publish_receipt(Arc::clone(&receipt));
+        self.admin.tell();
         self.occasion(Occasion::Terminated, None, Some(&receipt));
     }
 }

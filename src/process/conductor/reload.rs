@@ -156,6 +156,7 @@ impl Conductor {
             self.occasion(Occasion::Reload, Some(outcome), None);
         }
         self.admin.metrics.reloaded(result, !reload.dry_run);
+        self.admin.tell_reload(result, &text);
         if self.reloads.is_idle() {
             let refused = done
                 .as_ref()

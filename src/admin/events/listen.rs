@@ -150,7 +150,10 @@ impl Listening {
             return Fetched::Lost(count);
         }
         let index = usize::try_from(self.next - oldest).unwrap_or(KEPT);
-        if let Some(news) = told.news.get(index) {
+        let news = told.news.get(index);
+        // What there is in the end is seen before the last word.
+        let last = told.over && index + 1 == told.news.len();
+        if let Some(news) = news.filter(|_| !last) {
             self.next += 1;
             return Fetched::Event(news.clone());
         }
@@ -162,10 +165,13 @@ impl Listening {
                 return Fetched::Event(shown.clone());
             }
         }
-        if told.over {
-            Fetched::Over
-        } else {
-            Fetched::Nothing
+        match news {
+            Some(news) => {
+                self.next += 1;
+                Fetched::Event(news.clone())
+            }
+            None if told.over => Fetched::Over,
+            None => Fetched::Nothing,
         }
     }
 }

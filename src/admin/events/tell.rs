@@ -98,6 +98,7 @@ impl Admin {
         let receipt = self.control.receipt();
         if let Some(receipt) = self.events.receipt_is_new(receipt) {
             self.events.tell("receipt", &in_short(&receipt));
+            self.events.show(View::Picture, &self.picture());
         }
     }
 
@@ -120,6 +121,7 @@ impl Admin {
     /// Tell the last; who listens is let go.
     pub(in crate::admin) fn tell_the_end(&self) {
         self.tell();
+        self.events.show(View::Picture, &self.picture());
         let receipt = self.control.receipt();
         let receipt = receipt.as_deref();
         let sums = Sums {

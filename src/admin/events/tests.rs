@@ -142,13 +142,14 @@ async fn there_is_an_end_and_nothing_after_it() {
     let events = Arc::new(Events::default());
     let mut listening = listen(&events);
     events.tell("stage", &json!({}));
+    events.show(View::Picture, &json!({}));
     events.end("terminated", &json!({}));
     events.tell("late", &json!({}));
     let mut told = Vec::new();
     while let Some(bytes) = listening.next().await {
         told.push(parts(&bytes).0);
     }
-    assert_eq!(told, ["stage", "terminated"]);
+    assert_eq!(told, ["stage", "picture", "terminated"]);
     let mut late = listen(&events);
     assert_eq!(late.next().await, None);
 }

@@ -12,8 +12,10 @@
 use super::accept::wanted;
 use super::ask::{Asked, Query, finish_in, format_in};
 use super::auth::{self, Credentials, Role, Way};
+use super::browser::refuse_pages;
 use super::events::Listening;
 use super::guests::{Guest, Stay};
+use super::page::page;
 use super::problem::Problem;
 use super::{Admin, openapi, servers};
 use crate::control::{NotReloaded, Refusal, Status};
@@ -96,6 +98,7 @@ pub(super) enum Call {
     SetLevel,
     ReopenLogs,
     Events,
+    Page,
 }
 
 impl Call {
@@ -111,6 +114,7 @@ impl Call {
             | Self::Forecast
             | Self::Config
             | Self::Events
+            | Self::Page
             | Self::Description => "",
             _ => uri.query().unwrap_or_default(),
         }
@@ -118,7 +122,7 @@ impl Call {
 }
 
 /// Paths, methods and what they ask for; where `GET` is, `HEAD` is too.
-pub(super) const ROUTES: [(&str, &[(Method, Call)]); 18] = [
+pub(super) const ROUTES: [(&str, &[(Method, Call)]); 19] = [
     ("/livez", &[(Method::GET, Call::Live)]),
     ("/readyz", &[(Method::GET, Call::Ready)]),
     ("/metrics", &[(Method::GET, Call::Metrics)]),
@@ -154,6 +158,7 @@ pub(super) const ROUTES: [(&str, &[(Method, Call)]); 18] = [
     ),
     ("/v1/logs/reopen", &[(Method::POST, Call::ReopenLogs)]),
     ("/v1/events", &[(Method::GET, Call::Events)]),
+    ("/", &[(Method::GET, Call::Page)]),
 ];
 
 impl Admin {
@@ -177,11 +182,10 @@ impl Admin {
         let (head, body) = request.into_parts();
         let found = find(&head.method, head.uri.path());
         let role = match found {
-            Ok((Call::Live | Call::Ready, _)) => Role::Reader,
+            Ok((Call::Live | Call::Ready | Call::Page, _)) => Role::Reader,
             // Also for what is not there: to strangers nothing is told.
             _ => self.admit(&head, way)?,
         };
-        auth::refuse_pages(&head.method, &head.headers)?;
         let (call, places) = found?;
         let query = Query::read(call.query(&head.uri))?;
         if call == Call::Events {
@@ -206,6 +210,7 @@ impl Admin {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         match call {
+            Call::Page => Ok(page()),
             Call::Live => Ok(text("text/plain; charset=utf-8", "live\n")),
             Call::Ready => readiness(&self.control.status(), query.listener.as_deref()),
             Call::Metrics => Ok(self.scrape(&head.headers)),
@@ -262,7 +267,9 @@ impl Admin {
         let credentials = Credentials::of(&head.headers);
         let doorman = self.doorman.load();
         let role = auth::authorize(doorman.role(&credentials, way), &head.method)?;
-        auth::refuse_rebinding(head, way, doorman.knows(&credentials))?;
+        let has_token = doorman.knows(&credentials);
+        auth::refuse_rebinding(head, way, has_token)?;
+        refuse_pages(head, way, has_token)?;
         Ok(role)
     }
 

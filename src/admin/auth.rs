@@ -1,14 +1,13 @@
 //! What a request says of who asks.
 //!
-//! Three checks, none of which depends on another: the bearer token (RFC 6750,
-//! section 2.1) where one is configured; that nothing is changed at the wish of
-//! a web page; and that the interface is asked by an address, or by the name
-//! that TLS has proved. A page that somebody looks at on this machine can send
-//! requests to loopback addresses, and one whose name was made to lead there
-//! (DNS rebinding) could read the answers too. Neither can keep its browser
-//! from saying so in `Origin` (RFC 6454, section 7) and `Host` (RFC 9110,
-//! section 7.2). Nothing is allowed to pages of other origins (CORS), so none of
-//! them can read an answer.
+//! Two checks, neither of which depends on the other: the bearer token (RFC 6750,
+//! section 2.1) where one is configured; and that the interface is asked by an
+//! address, or by the name that TLS has proved. A page that somebody looks at on
+//! this machine can send requests to loopback addresses, and one whose name was
+//! made to lead there (DNS rebinding) could read the answers too. It cannot keep
+//! its browser from saying so in `Host` (RFC 9110, section 7.2). Nothing is allowed
+//! to pages of other origins (CORS), so none of them can read an answer; that they
+//! change nothing is a third check (see `browser`).
 //!
 //! Invariant: the time that a wrong token takes tells nothing of the right
 //! ones but their lengths.
@@ -16,7 +15,7 @@
 //! Deliberately absent: users; and who may do what (see `doorman`).
 
 use super::problem::Problem;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
@@ -113,7 +112,7 @@ pub(super) fn refuse_rebinding(head: &Parts, way: Way, has_token: bool) -> Resul
 }
 
 /// Whether a host, perhaps with a port, is an address or `localhost`.
-fn is_address(host: &str) -> bool {
+pub(super) fn is_address(host: &str) -> bool {
     let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = match host.rsplit_once(':') {
         Some((name, digits)) if port(digits) => name,
@@ -127,16 +126,6 @@ fn is_address(host: &str) -> bool {
                 || name.parse().is_ok_and(|address: IpAddr| address.is_ipv4())
         }
     }
-}
-
-/// Whether a change may be asked for by this kind of client.
-pub(super) fn refuse_pages(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    if method.is_safe() || !headers.contains_key(ORIGIN) {
-        return Ok(());
-    }
-    Err(Problem::forbidden(
-        "a web page may not change anything here (the request has an Origin field)",
-    ))
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -247,15 +236,5 @@ mod tests {
         };
         assert!(!refused(&evil, over_tls));
         assert!(refuse_rebinding(&evil, by_tcp, true).is_ok());
-    }
-
-    #[test]
-    fn pages_may_look_and_not_touch() {
-        let mut page = HeaderMap::new();
-        page.insert(ORIGIN, HeaderValue::from_static("http://elsewhere.example"));
-        assert!(refuse_pages(&Method::GET, &page).is_ok());
-        assert!(refuse_pages(&Method::POST, &page).is_err());
-        assert!(refuse_pages(&Method::DELETE, &page).is_err());
-        assert!(refuse_pages(&Method::POST, &HeaderMap::new()).is_ok());
     }
 }

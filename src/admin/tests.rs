@@ -7,6 +7,7 @@ mod forecast;
 mod fuzz;
 mod listeners;
 mod metrics;
+mod page;
 mod schema;
 mod servers;
 
@@ -361,7 +362,7 @@ async fn bodies_and_queries_that_are_not_understood_do_nothing() {
 #[tokio::test]
 async fn wrong_paths_and_methods_are_problems() {
     let house = House::open(None).await;
-    for path in ["/", "/v1", "/v1/drain/", "/metrics/x", "/v1/drain/more"] {
+    for path in ["/page", "/v1", "/v1/drain/", "/metrics/x", "/v1/drain/more"] {
         house.get(path).await.problem(404);
     }
     for (method, path, allow) in [

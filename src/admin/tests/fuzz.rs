@@ -146,7 +146,28 @@ impl Rules {
 
     fn may_change(&self, head: &http::request::Parts) -> bool {
         let operator = !self.guarded || has_token(&head.headers, OPERATOR);
-        self.may_look(head) && operator && !head.headers.contains_key("origin")
+        let of_page = ["origin", "sec-fetch-site"]
+            .iter()
+            .any(|name| head.headers.contains_key(*name));
+        self.may_look(head) && operator && (!of_page || self.is_own_page(&head.headers))
+    }
+
+    /// Whether all that a browser says of a page speaks for the page served here.
+    fn is_own_page(&self, fields: &HeaderMap) -> bool {
+        let all = |name: &str| -> Vec<String> {
+            let values = fields.get_all(name).iter();
+            values
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase())
+                .collect()
+        };
+        let hosts = all("host");
+        let [host] = &hosts[..] else { return false };
+        let scheme = if self.way.tls { "https" } else { "http" };
+        let site = all("sec-fetch-site");
+        all("origin") == [format!("{scheme}://{host}")]
+            && all("x-ebbtide-page") == ["1"]
+            && (site == ["same-origin"] || (site.is_empty() && self.guarded))
+            && (self.way.tls || self.guarded || is_address(host))
     }
 }
 
@@ -329,9 +350,9 @@ fn check(office: &mut Office, input: &[u8], random: &mut Rng) -> Option<u16> {
         assert!(query.contains("wait=true"), "it waits unasked");
         return None;
     };
-    let probe = ["/livez", "/readyz"].contains(&head.uri.path());
+    let open = ["/", "/livez", "/readyz"].contains(&head.uri.path());
     let may = if head.method.is_safe() {
-        probe || rules.may_look(&head)
+        open || rules.may_look(&head)
     } else {
         rules.may_change(&head)
     };
@@ -371,8 +392,9 @@ fn who_may_ask_in_plain_words_is_served() {
         include_bytes!("../../../tests/fuzz/corpus/admin/handover"),
         include_bytes!("../../../tests/fuzz/corpus/admin/server"),
         include_bytes!("../../../tests/fuzz/corpus/admin/server-back"),
+        include_bytes!("../../../tests/fuzz/corpus/admin/page-own"),
     ] {
         ask(&mut office, seed, &mut seen);
     }
-    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert_eq!(seen.len(), 9, "{seen:?}");
 }

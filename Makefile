@@ -11,13 +11,16 @@ RESULTS   ?= target/arena
 DRAINS    ?= 1000
 SEED      ?= 1
 
+# Which browser tests.
+PAGES     ?= pure.test.js access.test.js drain.test.js link.test.js crowd.test.js
+
 # How many drains `make soak` simulates.
 SEEDS     ?= 1000000
 # How many seconds each of its fuzz tests takes.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-prometheus soak bench bench-scrape drain-storm check arena release needs needs-lints needs-prometheus
+.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape drain-storm check arena release needs needs-lints needs-prometheus needs-browser
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,12 +33,20 @@ test: needs ## every test that needs no program of others
 	$(CARGO) test
 
 # What `make test` leaves to those who have the programs that it needs: add to it.
-FULL = test-prometheus
+FULL = test-prometheus test-browser
 
 test-full: test $(FULL) ## every test, also those that need programs of others
 
 test-prometheus: needs needs-prometheus ## rules and dashboard, against a real Prometheus
 	$(CARGO) test --test prometheus
+
+test-browser: needs needs-browser ## the live page, in a headless Chromium
+	$(CARGO) build --bin ebbtide
+	cd tests/browser && npm ci --silent && node --test --test-concurrency=1 $(PAGES)
+
+screenshots: needs needs-browser ## the pictures of the live page in docs/images, anew
+	$(CARGO) build --bin ebbtide
+	cd tests/browser && npm ci --silent && node screenshots.js
 
 soak: needs ## a million simulated drains, or SEEDS of them, and fuzzed readers; a bad seed is named
 	EBBTIDE_SEEDS=$(SEEDS) $(CARGO) test --profile soak --test sim every_seed -- --nocapture
@@ -97,6 +108,22 @@ needs-prometheus:
 	echo "make: installing prometheus" >&2; \
 	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	  apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+
+needs-browser:
+	@missing=; \
+	command -v chromium >/dev/null 2>&1 || missing="$$missing chromium"; \
+	command -v node >/dev/null 2>&1 || missing="$$missing nodejs"; \
+	command -v npm >/dev/null 2>&1 || missing="$$missing npm"; \
+	test -z "$$missing" && exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "make: install these first:$$missing" >&2; exit 1; }; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install$$missing" >&2; exit 1; }; \
+	  as_root=sudo; \
+	fi; \
+	echo "make: installing$$missing" >&2; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 needs-lints:
 	@for component in fmt clippy; do \

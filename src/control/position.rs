@@ -139,6 +139,8 @@ pub struct ListenerStatus {
 pub struct Status {
     /// The process.
     pub process: Position,
+    /// How long a drain of the process takes at most, from its beginning.
+    pub longest: Duration,
     /// The listeners, in the order of the config.
     pub listeners: Vec<ListenerStatus>,
     /// The file of the config in force.
@@ -159,6 +161,7 @@ impl Status {
     pub fn new(plan: Plan) -> Self {
         Self {
             process: Position::new(plan),
+            longest: plan.announce + plan.longest_finish() + plan.farewell,
             listeners: Vec::new(),
             config: PathBuf::new(),
             door: None,

@@ -372,6 +372,7 @@ impl Conductor {
         let listeners = self.posts.iter().filter_map(|post| post.status(group));
         self.inbox.publish(Status {
             process,
+            longest: group.longest(),
             listeners: listeners.collect(),
             config: absolute(&self.setup.config.source),
             door: self.succession.place(),

@@ -44,6 +44,8 @@ const TOLD: usize = 50;
 #[derive(Debug, Serialize)]
 struct Picture {
     status: Status,
+    /// How long a drain takes at most, from its beginning.
+    longest_ms: u64,
     connections: Vec<Share>,
     /// The sums, without the list.
     forecast: Forecast,
@@ -197,6 +199,7 @@ impl Admin {
         let all = forecast.all.in_flight;
         Picture {
             status: self.status_view(),
+            longest_ms: super::millis(self.control.status().longest),
             connections: self.shares(),
             holders_omitted: all.saturating_sub(holders.len() as u64),
             forecast,

@@ -153,7 +153,7 @@ function latestExit(state, at) {
   if (!progress) return null;
   if (progress.deadlines) return progress.at_unix_ms + progress.deadlines.cut_in_ms;
   const picture = state.picture;
-  return picture.at_unix_ms + since(state, state.pictureAt, at) + bounds(progress.plan).cut;
+  return picture.at_unix_ms + since(state, state.pictureAt, at) + picture.longest_ms;
 }
 
 // Where the stages of a plan lie, from its beginning, in milliseconds.

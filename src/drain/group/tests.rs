@@ -58,6 +58,17 @@ fn a_process_drains_every_listener_at_once() {
 }
 
 #[test]
+fn what_a_drain_takes_at_most_is_known_before_it_begins() {
+    let (mut group, _) = serving(&[("web", &[]), ("db", &["web"])]);
+    let plan = Plan::default();
+    let turn = plan.longest_finish() + plan.farewell + CUT_LIMIT;
+    assert_eq!(group.longest(), plan.announce + turn * 2);
+    let longest = group.longest();
+    group.handle(Whom::Process, Event::Drain(Trigger::Api), seconds(100));
+    assert_eq!(group.latest(), Some(seconds(100) + longest));
+}
+
+#[test]
 fn a_handover_concerns_every_listener_at_once_and_announces_nothing() {
     let (mut group, ids) = serving(&[("web", &[]), ("db", &["web"])]);
     let drain = Event::Drain(Trigger::Handover);

@@ -14,13 +14,20 @@ use crate::drain::plan::Plan;
 use crate::drain::receipt::Course;
 use crate::drain::stage::{Stage, StageSpan};
 use crate::drain::time::Timestamp;
+use std::time::Duration;
 
 impl Group {
     /// When nothing may be left, whatever peers do: listeners that wait for
     /// others included. `None` while nothing is drained.
     #[must_use]
     pub fn latest(&self) -> Option<Timestamp> {
-        let started = self.started?;
+        self.started.map(|started| started + self.longest())
+    }
+
+    /// How long a drain of the process takes at most, the one under way or the
+    /// next one: listeners that wait for others included.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
         let plan = self.live().map(|member| *member.machine.plan());
         let work = plan
             .map(|plan| plan.longest_finish().saturating_add(plan.farewell))
@@ -30,7 +37,7 @@ impl Group {
         let turns = if self.hands_over() { 1 } else { self.turns() };
         let turns = u32::try_from(turns).unwrap_or(u32::MAX);
         let turn = work.saturating_add(CUT_LIMIT);
-        Some(started + self.announce() + turn.saturating_mul(turns))
+        self.announce().saturating_add(turn.saturating_mul(turns))
     }
 
     /// Those whose drain is not over; all, once all are over.

@@ -24,12 +24,21 @@ test("a process that is gone without a word leaves its last state, labelled", as
   await scene.crowd(3);
   const page = await scene.look();
   await says(page, "#f-flight", /^10$/);
+  await page.locator("#do-drain").press("Enter");
+  await page.locator("#ask-yes").press("Enter");
+  await says(page, "#timeline-about", /^The line is now/);
   const { admin } = scene.proxy;
   scene.proxy.signal("SIGKILL");
   await scene.proxy.exit();
   await says(page, "#link-text", /^Last heard \d\d:\d\d:\d\d, \d+ s ago; the process is gone or unreachable, and what stands here is what it last said\. Trying again/);
   assert.equal(await page.locator("#f-flight").textContent(), "10", "the last state is kept");
-  await until("nobody to be there to ask", () => page.locator("#do-drain").isDisabled());
+  await until("nobody to be there to ask", () => page.locator("#do-cancel").isDisabled());
+  await says(page, "#subline", /^As last heard: Readiness fails/);
+  await says(page, "#timeline-about", /^The line is when the process was last heard/);
+  const now = () => page.locator("#timeline").getAttribute("style");
+  const stood = await now();
+  await says(page, "#link-text", /[3-9] s ago/);
+  assert.equal(await now(), stood, "its time stands still");
   assert.match(await page.title(), /^gone\? last heard/);
 
   const next = await Proxy.start(scene.config.replace('listen = "127.0.0.1:0"', `listen = "${admin}"`));

@@ -116,6 +116,7 @@ function drawLink() {
   if (state.link === "live" || state.link === "silent") {
     state.link = performance.now() - state.heardAt > QUIET ? "silent" : "live";
   }
+  if (byId("link").dataset.link !== state.link) drawSoon();
   mark(byId("link"), "link", state.link);
   mark(document.documentElement, "link", state.link);
   put(byId("link-text"), linkText(state));

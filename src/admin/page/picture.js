@@ -29,7 +29,7 @@ function headline(state, at) {
 function drawLead(state, at) {
   const [head, sub] = headline(state, at);
   put(byId("headline"), head);
-  put(byId("subline"), sub);
+  put(byId("subline"), isPast(state) ? `As last heard: ${sub}` : sub);
   if (!state.picture) return;
   const { status, forecast } = state.picture;
   put(byId("who"), `process ${status.pid}, version ${status.version}, up ${span(status.uptime_ms + since(state, state.pictureAt, at))}`);

@@ -115,6 +115,11 @@ function announcing(state) {
   return drains(state) && state.progress.stage === "announce" && state.progress.phase === "active";
 }
 
+// Whether what is shown was so, and nobody says that it still is.
+function isPast(state) {
+  return state.link === "silent" || state.link === "broken";
+}
+
 // So much of the time since it was heard as may be counted on: what was heard of
 // a process that is not there any more stands still.
 function since(state, heard, at) {

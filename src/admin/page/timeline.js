@@ -73,14 +73,14 @@ function howFar(stage, real, spans, state, over) {
 }
 
 // What stands beside a stage: how far it is, and its clock.
-function stageClock(one, { now, over, lost }, draining) {
+function stageClock(one, { now, over, lost }, draining, past) {
   const [from, to] = one.planned;
   if (one.stage === "cut" && over && lost === 0) return ["– not needed", "there was nothing to cut"];
   switch (one.how) {
     case "done":
       return [`✓ done`, `took ${lasted(one.real[1] - one.real[0])}`];
     case "under way":
-      return [`▶ now`, one.stage === "cut" || one.stage === "refuse" ? span(now - one.real[0]) : `${span(Math.max(0, to - now))} left at most`];
+      return [past ? "▶ when last heard" : "▶ now", one.stage === "cut" || one.stage === "refuse" ? span(now - one.real[0]) : `${span(Math.max(0, to - now))} left at most`];
     case "left out":
       return ["– left out", ""];
     case "not needed":
@@ -137,7 +137,7 @@ function updateStage(item, one, shown, state) {
     place(real, "--from", share(one.real[0]));
     place(real, "--for", share(one.real[1] - one.real[0]));
   }
-  const [how, time] = stageClock(one, shown, drains(state));
+  const [how, time] = stageClock(one, shown, drains(state), isPast(state));
   put(side.children[0], how);
   put(side.children[1], time);
   if (one.stage === "finish") {
@@ -158,6 +158,7 @@ function startedAt(state) {
 
 function timelineAbout(state, shown) {
   if (shown.over) return `The drain took ${span(shown.now)} of the ${whole(shown.edges.cut)} that its plan had. No stage is a pause: it is over when nothing is left.`;
+  if (drains(state) && isPast(state)) return "The line is when the process was last heard. What came after that is not known here.";
   if (drains(state)) return "The line is now. Each length is an upper bound: as soon as nothing is left the process exits.";
   return "No drain is under way. This is what one would be like. Each length is an upper bound: as soon as nothing is left the process exits.";
 }

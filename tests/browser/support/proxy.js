@@ -9,6 +9,11 @@ import { until } from "./wait.js";
 
 const BINARY = process.env.EBBTIDE_BIN ?? fileURLToPath(new URL("../../../target/debug/ebbtide", import.meta.url));
 
+// Those that run: none outlives the tests, whatever ends them.
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(1));
+
 export class Proxy {
   #child;
   #directory = mkdtempSync(join(tmpdir(), "ebbtide-browser-"));
@@ -28,6 +33,7 @@ export class Proxy {
     const config = join(this.#directory, "ebbtide.toml");
     writeFileSync(config, `[process]\nlogs = { format = "json" }\nworkers = 1\n\n${text}`);
     this.#child = spawn(BINARY, ["run", config], { stdio: ["ignore", "inherit", "pipe"] });
+    running.add(this.#child);
     let rest = "";
     this.#child.stderr.setEncoding("utf8").on("data", (piece) => {
       const lines = (rest + piece).split("\n");
@@ -35,6 +41,7 @@ export class Proxy {
       this.log.push(...lines.filter(Boolean).map(parsed));
     });
     this.#child.on("exit", (code, signal) => {
+      running.delete(this.#child);
       this.exited = code ?? signal;
     });
   }

@@ -265,13 +265,15 @@ impl Pace {
         let began = clock::now();
         make();
         let took = clock::now().saturating_since(began);
-        // Looks have a beat of their own; a little early is in time.
-        let pause = self
-            .every
-            .saturating_sub(LOOK / 2)
-            .max(took.saturating_mul(SHARE));
-        self.due = began + pause;
+        self.due = began + pause(self.every, took);
     }
+}
+
+/// From the beginning of one view that took so long to the next.
+fn pause(every: Duration, took: Duration) -> Duration {
+    // Looks have a beat of their own; a little early is in time.
+    let usual = every.saturating_sub(LOOK / 2);
+    usual.max(took.saturating_mul(SHARE))
 }
 
 impl Events {
@@ -293,5 +295,24 @@ impl Events {
             *last = Some(Arc::clone(&receipt));
             receipt
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_has_a_tenth_of_the_time_however_long_it_takes() {
+        let millis = Duration::from_millis;
+        for took in [0, 1, 80, 100, 1_000, 60_000] {
+            let pause = pause(PICTURE, millis(took));
+            assert!(pause >= millis(took) * 10, "{took} ms");
+            assert!(pause + LOOK >= PICTURE, "{took} ms: not too often");
+        }
+        assert!(
+            pause(PICTURE, millis(20)) < PICTURE,
+            "quick ones are in time"
+        );
     }
 }

@@ -21,7 +21,11 @@ async fn the_page_is_given_to_everybody_and_kept_by_nobody() {
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     }
     assert!(house.get("/").await.body.starts_with("<!doctype html>"));
-    house.post("/", "").await.problem(401);
+    let stranger = house.post("/", "").await;
+    assert_eq!(stranger.field("x-content-type-options"), Some("nosniff"));
+    stranger.problem(401);
+    let live = house.get("/livez").await;
+    assert_eq!(live.field("x-content-type-options"), Some("nosniff"));
     house.get("/page.js").await.problem(401);
 }
 

@@ -76,7 +76,9 @@ pub fn run() -> Result<ExitCode> {
     let config::AdminAddr::Inet(admin) = *proxy.admin() else {
         return Err(anyhow!("the admin interface is not on TCP"));
     };
-    io::stderr().write_all(OPENING.as_bytes())?;
+    let mut told = io::stderr();
+    told.write_all(OPENING.as_bytes())?;
+    write!(told, "Look on in a browser: http://{admin}/\n\n")?;
     let at = |name: &str| {
         proxy
             .address(name)

@@ -92,7 +92,7 @@ export async function tcpServer() {
 /** Clients of one proxy; all of them are gone after `close`. */
 export class Clients {
   #sockets = [];
-  #sessions = [];
+  #multiplexed = [];
   statuses = [];
 
   constructor(proxy, listener = "web") {
@@ -136,16 +136,16 @@ export class Clients {
 
   /** One HTTP/2 connection with a stream for each of these paths. */
   async streams(paths) {
-    const session = http2.connect(`http://${this.at.host}:${this.at.port}`);
-    this.#sessions.push(session);
-    session.on("error", () => {});
+    const carrier = http2.connect(`http://${this.at.host}:${this.at.port}`);
+    this.#multiplexed.push(carrier);
+    carrier.on("error", () => {});
     for (const path of paths) {
-      const stream = session.request({ ":path": path });
+      const stream = carrier.request({ ":path": path });
       stream.on("error", () => {});
       stream.on("response", (headers) => this.statuses.push(headers[":status"]));
       stream.resume();
     }
-    await new Promise((resolve) => session.once("connect", resolve));
+    await new Promise((resolve) => carrier.once("connect", resolve));
   }
 
   async websocket() {
@@ -168,6 +168,6 @@ export class Clients {
 
   close() {
     for (const socket of this.#sockets) socket.destroy();
-    for (const one of this.#sessions) one.destroy();
+    for (const one of this.#multiplexed) one.destroy();
   }
 }

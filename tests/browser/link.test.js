@@ -126,3 +126,14 @@ test("the page runs under its policy, and other pages change nothing", async () 
   assert.equal((await scene.proxy.get("/v1/drain")).draining, false);
   assert.deepEqual(origins(scene.account), [new URL(scene.proxy.url).origin]);
 });
+
+test("a question that nobody answers says so", async () => {
+  const scene = await start();
+  const page = await scene.look();
+  await says(page, "#headline", /^Serving$/);
+  await page.locator("#do-drain").press("Enter");
+  scene.proxy.signal("SIGKILL");
+  await scene.proxy.exit();
+  await page.locator("#ask-yes").press("Enter");
+  await says(page, "#ask-error", /^No answer came\. Whether it was done will be seen here\.$/);
+});

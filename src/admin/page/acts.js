@@ -3,12 +3,22 @@
 
 const ask = { current: null, opener: null };
 
+// How long an answer is waited for.
+const LATE = 10000;
+
 async function send(method, path, body) {
   const headers = fields(page.token, body ? { "Content-Type": "application/json" } : {});
   const options = { method, headers, cache: "no-store", credentials: "same-origin", redirect: "error" };
   if (body) options.body = JSON.stringify(body);
-  const response = await fetch(path, options);
-  if (!response.ok) throw new Error(await trouble(response));
+  const response = await inTime(fetch(path, options).catch(() => null));
+  if (response === null) throw new Error("No answer came. Whether it was done will be seen here.");
+  if (!response.ok) throw new Error(`It was not done: ${await trouble(response)}.`);
+}
+
+// Nothing, if it does not come: a browser lets requests wait for as long as it
+// has no connection for them.
+function inTime(answer) {
+  return Promise.race([answer, new Promise((resolve) => setTimeout(resolve, LATE, null))]);
 }
 
 // Ask whether to do it: `lines` say what will happen, now and as it changes.
@@ -44,7 +54,7 @@ async function answered(event) {
     await question.perform(byId("ask-value").value.trim());
     byId("ask").close();
   } catch (error) {
-    put(byId("ask-error"), `It was not done: ${error.message}.`);
+    put(byId("ask-error"), error.message);
     byId("ask-yes").disabled = false;
   }
 }

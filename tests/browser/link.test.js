@@ -58,6 +58,9 @@ test("a token is asked for, kept in memory only and sent with everything", async
   const scene = await start({ admin: 'token = "operate"\nread_token = "look"' });
   await scene.crowd(1);
   const page = await scene.look();
+  await page.locator("#key-value").fill("nö token");
+  await page.keyboard.press("Enter");
+  await says(page, "#key-error", /letters, digits and signs of ASCII/);
   await page.locator("#key-value").fill("wrong");
   await page.keyboard.press("Enter");
   await says(page, "#key-error", /not accepted/);

@@ -176,13 +176,19 @@ function askToken() {
   if (!box.open) box.showModal();
   byId("key-value").focus();
   return new Promise((resolve) => {
-    byId("key-form").addEventListener("submit", (event) => {
+    byId("key-form").onsubmit = (event) => {
       event.preventDefault();
-      page.token = byId("key-value").value.trim();
+      const token = byId("key-value").value.trim();
+      // Nothing else can be sent, so nothing else is one.
+      if (!/^[\x21-\x7e]+$/.test(token)) {
+        put(byId("key-error"), "A token has letters, digits and signs of ASCII, and no spaces.");
+        return;
+      }
+      page.token = token;
       byId("key-value").value = "";
       box.close();
       resolve();
-    }, { once: true });
+    };
   });
 }
 

@@ -16,6 +16,7 @@ use crate::drain::{CutReason, Farewell, Phase, Protocol};
 use crate::proxy::registry::{
     Berth, Drained, Gate, HandshakeFlaw, HeaderFlaw, Limit, Scope, State,
 };
+use crate::proxy::upstream::{Position, ServerStatus};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Family, Format};
 use std::collections::BTreeMap;
@@ -46,6 +47,10 @@ impl Admin {
             self.memory_limit_family(),
             self.servers_family(),
             self.server_draining_family(),
+            self.server_ejected_family(),
+            self.server_going_family(),
+            self.server_weight_family(),
+            self.ejections_family(),
             self.server_in_flight_family(),
             self.server_told_family(),
             build_family(),
@@ -286,6 +291,70 @@ impl Admin {
             }
         }
         family
+    }
+
+    fn server_ejected_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_server_ejected",
+            "Whether a server is given nothing for a while, since exchanges on it failed",
+        )
+        .labelled(&["upstream", "server"])
+        .answers("ebbtide_upstream_server_ejected == 1");
+        self.by_server(&mut family, |server| {
+            u64::from(server.position == Position::Ejected)
+        });
+        family
+    }
+
+    fn server_going_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_server_going",
+            "Whether a server is given nothing, since it said that it is going",
+        )
+        .labelled(&["upstream", "server"])
+        .answers("ebbtide_upstream_server_going == 1");
+        self.by_server(&mut family, |server| {
+            u64::from(server.position == Position::Going)
+        });
+        family
+    }
+
+    fn server_weight_family(&self) -> Family {
+        let mut family = Family::gauge(
+            "ebbtide_upstream_server_weight_milli",
+            "The weight of a server in thousandths, as far as it counts: less in a slow start",
+        )
+        .labelled(&["upstream", "server"])
+        .answers("ebbtide_upstream_server_weight_milli");
+        self.by_server(&mut family, |server| server.weight_milli);
+        family
+    }
+
+    fn ejections_family(&self) -> Family {
+        let mut family = Family::counter(
+            "ebbtide_upstream_ejections",
+            "How often a server was ejected, by the kind of failure",
+        )
+        .labelled(&["upstream", "server", "reason"])
+        .answers("sum by (upstream, server, reason) (increase(ebbtide_upstream_ejections_total[1h])) > 0");
+        for upstream in self.upstreams.load().iter() {
+            for server in upstream.servers() {
+                for (reason, count) in server.ejections {
+                    let [upstream, server] = labels(&server.berth);
+                    let reason = ("reason", reason.as_str().to_owned());
+                    family.add([upstream, server, reason], count);
+                }
+            }
+        }
+        family
+    }
+
+    fn by_server(&self, family: &mut Family, value: impl Fn(&ServerStatus) -> u64) {
+        for upstream in self.upstreams.load().iter() {
+            for server in upstream.servers() {
+                family.add(labels(&server.berth), value(&server));
+            }
+        }
     }
 
     fn server_in_flight_family(&self) -> Family {

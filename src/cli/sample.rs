@@ -34,6 +34,9 @@ pub(super) fn status(draining: bool) -> Status {
         draining: false,
         state: ServerState::Serving,
         in_flight,
+        standing: if up { "serving" } else { "down" }.to_owned(),
+        why: None,
+        weight_milli: 1000,
     };
     Status {
         version: "1.2.3".into(),

@@ -218,6 +218,9 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
         ("zone", before.zone != after.zone),
         ("spill", before.spill != after.spill),
         ("panic", before.panic != after.panic),
+        ("slow_start", before.slow_start != after.slow_start),
+        ("eject", before.eject != after.eject),
+        ("going", before.going != after.going),
         (
             "connect_timeout",
             before.connect_timeout != after.connect_timeout,

@@ -21,7 +21,9 @@ const HIDDEN: &str = "(hidden)";
 
 /// Tables that hold also where they are not written. The others mean
 /// something by being there.
-const ALWAYS: [&str; 6] = ["admin", "process", "logs", "drain", "finish", "limits"];
+const ALWAYS: [&str; 8] = [
+    "admin", "process", "logs", "drain", "finish", "limits", "eject", "going",
+];
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 

@@ -68,6 +68,16 @@ pub struct Server {
     pub state: ServerState,
     /// What is in flight on it.
     pub in_flight: u64,
+    /// How it stands among the others: `serving`, `warming`, `ejected`, `going`
+    /// or `down`.
+    #[serde(default)]
+    pub standing: String,
+    /// Why, if it is not given its share.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Its weight, in thousandths, as far as it counts now.
+    #[serde(default)]
+    pub weight_milli: u64,
 }
 
 /// How far the drain of a server is.
@@ -120,6 +130,9 @@ impl Admin {
                 draining: drained.is_some(),
                 state: ServerState::of(drained),
                 in_flight: server.berth.in_flight(),
+                standing: server.position.as_str().to_owned(),
+                why: server.why.as_deref().map(str::to_owned),
+                weight_milli: server.weight_milli,
             }
         });
         servers.collect()

@@ -16,6 +16,7 @@ mod address;
 mod admin;
 mod clash;
 mod drain;
+mod eject;
 mod handover;
 mod health;
 mod hook;

@@ -13,7 +13,7 @@ use super::super::file::Method;
 use super::super::model::{
     Balance, HashBy, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
 };
-use super::super::read::{At, OneOf, Percent, value_or};
+use super::super::read::{At, OneOf, Percent, Time, value_or};
 use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::super::tls;
 use super::{Check, address, all};
@@ -42,6 +42,9 @@ impl Check<'_> {
         let balance = self.balance(written.balance);
         let spill = value_or(written.spill, Percent(70));
         let panic = value_or(written.panic, Percent(0));
+        let slow_start = value_or(written.slow_start, Time(Duration::ZERO));
+        let eject = self.eject(written.eject);
+        let going = self.going(written.going);
         let connect_timeout =
             self.time("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT);
         let secure = written.tls.is_some();
@@ -70,6 +73,9 @@ impl Check<'_> {
             zone: None,
             spill: spill?.0,
             panic: panic?.0,
+            slow_start: slow_start?.0,
+            eject: eject?,
+            going: going?,
             connect_timeout: connect_timeout?,
             tls: tls?,
             proxy_protocol: proxy_protocol?.map(|version| version.0),

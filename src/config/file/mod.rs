@@ -13,6 +13,7 @@
 mod access;
 mod admin;
 mod balance;
+mod eject;
 mod health;
 mod hook;
 mod listener;
@@ -22,6 +23,7 @@ mod upstream;
 pub(super) use access::{Access, AccessTable, Template};
 pub(super) use admin::Admin;
 pub(super) use balance::{Balance, Method, Server};
+pub(super) use eject::{Eject, Going, SuccessRate};
 pub(super) use health::Health;
 pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{

@@ -7,9 +7,9 @@
 //! Deliberately absent: addresses as anything but text.
 
 use super::super::model::{ProxyVersion, UpstreamHttp};
-use super::super::read::{At, Node, OneOf, Percent, Read, Time};
+use super::super::read::{At, Node, OneOf, Percent, Read, SwitchOr, Time};
 use super::super::report::Reported;
-use super::{Balance, Health, Server};
+use super::{Balance, Eject, Going, Health, Server};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -38,6 +38,15 @@ pub(in crate::config) struct Upstream {
     /// if they were: too few would be crushed. 0% is never.
     #[schemars(extend("default" = "0%"))]
     pub(in crate::config) panic: Option<At<Percent>>,
+    /// Over what time a server that is back, or was added, comes to its whole
+    /// share; 0 is at once.
+    #[schemars(extend("default" = "0s"))]
+    pub(in crate::config) slow_start: Option<At<Time>>,
+    /// When a server that fails requests is given none for a while; `false` is
+    /// never.
+    pub(in crate::config) eject: Option<At<SwitchOr<Eject>>>,
+    /// How a server says that it is going.
+    pub(in crate::config) going: Option<At<Going>>,
     /// The longest time that a dial may take.
     #[schemars(extend("default" = "1s"))]
     pub(in crate::config) connect_timeout: Option<At<Time>>,
@@ -60,6 +69,9 @@ impl Read for Upstream {
             balance: table.key("balance"),
             spill: table.key("spill"),
             panic: table.key("panic"),
+            slow_start: table.key("slow_start"),
+            eject: table.key("eject"),
+            going: table.key("going"),
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
             proxy_protocol: table.key("proxy_protocol"),

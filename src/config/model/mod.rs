@@ -15,12 +15,14 @@
 //! and any use of the values: nothing here binds, dials or waits.
 
 mod access;
+mod eject;
 mod hook;
 mod listener;
 mod traces;
 mod upstream;
 
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
+pub use eject::{Eject, Going, SuccessRate};
 pub use hook::{Hook, HookRun, Occasion};
 pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,

@@ -7,6 +7,7 @@
 //! Deliberately absent: connections and verdicts on health.
 
 use super::super::words::Word;
+use super::eject::{Eject, Going};
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +39,13 @@ pub struct Upstream {
     pub spill: u32,
     /// If fewer than this percentage of all servers are healthy, all are used.
     pub panic: u32,
+    /// Over what time a server that is back or added comes to its whole share;
+    /// zero is at once.
+    pub slow_start: Duration,
+    /// When a server that fails exchanges is ejected; `None` is never.
+    pub eject: Option<Eject>,
+    /// How a server says that it is going.
+    pub going: Going,
     /// The longest time that a dial may take, TLS included; never zero.
     pub connect_timeout: Duration,
     /// TLS to the servers, or clear text.

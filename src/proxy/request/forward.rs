@@ -151,6 +151,15 @@ struct Tries {
 }
 
 impl Tries {
+    fn of(route: &Route, request: &Request<Body>, exchange: &RequestGuard) -> Self {
+        let address = exchange.record().client.address().ip();
+        Self {
+            search: route.pool.upstream().search(request.headers(), address),
+            stale: STALE_TRIES,
+            retries: route.rule.retries,
+        }
+    }
+
     /// Whether to send once more what this lease did not get processed.
     fn again(&mut self, server: usize, failed: &Failed, reused: bool) -> bool {
         // A pooled connection that had closed says nothing of its server, nor
@@ -190,12 +199,7 @@ fn send(
     let (body, progress) = watch(body, bounds, notes.as_ref());
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
-    let address = exchange.record().client.address().ip();
-    let mut tries = Tries {
-        search: route.pool.upstream().search(request.headers(), address),
-        stale: STALE_TRIES,
-        retries: route.rule.retries,
-    };
+    let mut tries = Tries::of(route, &request, exchange);
     async move {
         loop {
             let lease = if let Some(lease) = route.pool.lease_idle(&tries.search) {
@@ -224,7 +228,8 @@ fn send(
                 Lease::Http2(lease) => over_http2(lease, request, secure, rein.progress()).await,
             };
             match sent {
-                Ok(forwarded) => {
+                Ok(mut forwarded) => {
+                    route.pool.upstream().answered(server, &mut forwarded.head);
                     settle(&forwarded, notes.as_deref(), rein);
                     return Ok(forwarded);
                 }
@@ -235,7 +240,7 @@ fn send(
                     let again = failed.request.is_some() && tries.again(server, &failed, reused);
                     match failed.request {
                         Some(unprocessed) if again => request = *unprocessed,
-                        _ => return Err(blame(failed.error, rein.progress())),
+                        _ => return Err(blame(route, server, failed.error, rein.progress())),
                     }
                 }
             }
@@ -269,14 +274,27 @@ fn watch(
     (body, Some(progress))
 }
 
-/// An exchange that the client broke is not the server's fault.
-fn blame(error: Error, progress: Option<&Progress>) -> Error {
-    match progress.map(Progress::get) {
+/// What it failed for, and a mark against the server if it is to blame: an
+/// exchange that the client broke is not the server's fault.
+fn blame(route: &Route, server: usize, error: Error, progress: Option<&Progress>) -> Error {
+    let error = match progress.map(Progress::get) {
         Some(Upload::Stalled) => Error::Timeout("the request body"),
         Some(Upload::Broken) => Error::Broken,
         Some(Upload::TooLarge) => Error::TooLarge,
         _ => error,
+    };
+    if of_server(&error) {
+        route.pool.upstream().broke_off(server);
     }
+    error
+}
+
+/// Whether it is the server that broke an exchange off.
+fn of_server(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Http1(_) | Error::Http2(_) | Error::Io(_) | Error::Malformed(_)
+    ) && !unprocessed(error)
 }
 
 /// Why it failed, and the request if the server did not process it.

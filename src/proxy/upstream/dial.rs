@@ -5,7 +5,8 @@
 //!
 //! Invariant: nothing here takes longer than the upstream's connect timeout,
 //! TLS and the HTTP/2 preface included, and nothing of a request has been
-//! sent when it fails. A future of this module is large and rare: whoever
+//! sent when it fails. How a dial went is reported once, however many wait
+//! for it. A future of this module is large and rare: whoever
 //! awaits one boxes it.
 //!
 //! Deliberately absent: choice of the server, and any reuse.
@@ -109,12 +110,13 @@ pub(super) async fn connect(
     client: Option<&Ends>,
 ) -> Result<Connected, Failure> {
     // One limit over all steps, as the preface is not the connector's to time.
-    timeout(upstream.connect_timeout, async {
+    let connected = timeout(upstream.connect_timeout, async {
         let target = &upstream.servers[server];
         let origin = Origin {
             name: Arc::clone(&target.name),
             server,
             generation: target.generation(),
+            standing: Arc::clone(&target.standing),
         };
         let stream = match naming(upstream, client) {
             None => upstream.connector.new_stream(&target.peer).await?,
@@ -133,7 +135,9 @@ pub(super) async fn connect(
         }
     })
     .await
-    .unwrap_or(Err(Failure::Timeout))
+    .unwrap_or(Err(Failure::Timeout));
+    upstream.dialled(server, connected.is_ok());
+    connected
 }
 
 /// Connect to a server for a tunnel: bytes, without ALPN.
@@ -143,14 +147,16 @@ pub(super) async fn open(
     client: Option<&Ends>,
 ) -> Result<Stream, Failure> {
     let peer = &upstream.servers[server].opaque;
-    match naming(upstream, client) {
-        None => Ok(upstream.connector.new_stream(peer).await?),
+    let opened = match naming(upstream, client) {
+        None => upstream.connector.new_stream(peer).await,
         named => {
             let mut peer = peer.clone();
             peer.0.options.custom_l4 = named;
-            Ok(upstream.connector.new_stream(&peer).await?)
+            upstream.connector.new_stream(&peer).await
         }
-    }
+    };
+    upstream.dialled(server, opened.is_ok());
+    Ok(opened?)
 }
 
 /// What names the client to the server, where servers are told.

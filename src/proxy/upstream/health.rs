@@ -12,14 +12,16 @@
 //! Deliberately absent: when to check (see `watch`), and verdicts from live
 //! traffic.
 
+use super::Upstream;
 use super::dial;
 use super::health_grpc::GrpcCheck;
 use super::health_http::HttpCheck;
 use super::server::{CHECK_READ, Server};
 use super::tls;
 use super::verdicts::Verdicts;
-use crate::config;
+use crate::drain::Timestamp;
 use crate::proxy::Result;
+use crate::{clock, config};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -190,22 +192,23 @@ pub(super) struct Checks {
 
 impl Checks {
     /// Check every server, all at the same time, each put off by up to the
-    /// jitter. What has changed is heeded at once: one that hangs must not keep
-    /// the others from leaving or coming back.
-    pub(super) async fn round(&self, jitter: Duration, heed: impl Fn()) {
+    /// jitter. The upstream hears of each verdict at once: one check that hangs
+    /// must not keep the other servers from leaving or coming back.
+    pub(super) async fn round(&self, jitter: Duration, upstream: &Upstream) {
         let checks = (0..self.each.len()).map(async |index| {
             if !jitter.is_zero() {
                 sleep(jitter.mul_f64(fastrand::f64())).await;
             }
+            let began = clock::now();
             let limit = self.health.timeout;
             let late = || Bad::because(format!("no verdict within {limit:?}"));
             let seen = timeout(limit, self.each[index].look()).await;
-            self.judge(index, seen.unwrap_or_else(|_| Err(late())), &heed);
+            self.judge(index, began, seen.unwrap_or_else(|_| Err(late())), upstream);
         });
         join_all(checks).await;
     }
 
-    fn judge(&self, index: usize, seen: Result<(), Bad>, heed: impl Fn()) {
+    fn judge(&self, index: usize, began: Timestamp, seen: Result<(), Bad>, upstream: &Upstream) {
         let health = &self.health;
         let fall = match &seen {
             Err(Bad::NotServing) => 1,
@@ -214,12 +217,13 @@ impl Checks {
         let changed = self.verdicts[index]
             .lock()
             .hear(seen.is_ok(), health.rise, fall);
-        let Some(up) = changed else { return };
-        let server = &self.servers[index];
-        server.set_up(up);
+        let why = || seen.as_ref().err().map_or("", Bad::reason).into();
         // Before anybody is told, or who is told acts on it too early.
-        heed();
-        let (upstream, name) = (&*self.upstream, &*server.name);
+        upstream.was_checked(index, began, changed.map(|up| (up, why())));
+        if changed.is_none() {
+            return;
+        }
+        let (upstream, name) = (&*self.upstream, &*self.servers[index].name);
         match seen {
             Ok(()) => tracing::info!(
                 target: "ebbtide::health", event = "server_up", upstream, server = name,

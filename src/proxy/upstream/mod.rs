@@ -28,11 +28,13 @@ mod pool;
 mod proxy_header;
 mod search;
 mod server;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tried;
 mod verdicts;
+mod watch;
 mod whose;
 
 pub use http1::{Http1Lease, SendError};
@@ -42,6 +44,8 @@ pub use pool::Pool;
 #[cfg(test)]
 pub(in crate::proxy) use proxy_header::written as written_proxy_header;
 pub use search::Search;
+pub use standing::Position;
+pub use standing::eject::Reason;
 pub use whose::Whose;
 
 /// The bytes of a dialled connection, clear text or TLS.
@@ -52,18 +56,20 @@ pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
 
 use super::Result;
 use super::registry::{Berth, Registry};
-use crate::config;
+use crate::{clock, config};
 use balance::Balancer;
 use health::Checks;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use server::Server;
+use standing::Standing;
 use std::fmt;
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// One named pool of servers, process-wide: selection and health.
@@ -77,10 +83,17 @@ pub struct Upstream {
     balancer: Balancer,
     checks: Option<Checks>,
     /// How many times every server was checked.
-    rounds: watch::Sender<u64>,
+    rounds: channel::Sender<u64>,
     health_path: Option<Box<str>>,
     health_service: Option<Box<str>>,
     proxy_protocol: Option<config::ProxyVersion>,
+    slow_start: Duration,
+    eject: Option<config::Eject>,
+    going: config::Going,
+    /// Held while it is decided who is out.
+    deciding: Mutex<()>,
+    /// Something was decided that time will end.
+    stirred: Notify,
 }
 
 /// A server and its health, for status and metrics.
@@ -92,13 +105,21 @@ pub struct ServerStatus {
     pub up: bool,
     /// What is in flight on it, and whether it is being drained.
     pub berth: Arc<Berth>,
+    /// Where it stands among the others.
+    pub position: Position,
+    /// Why it is not given its share, if it is not.
+    pub why: Option<Arc<str>>,
+    /// Its weight, as far as it counts now, in thousandths.
+    pub weight_milli: u64,
+    /// How often it was ejected, by reason.
+    pub ejections: [(Reason, u64); Reason::ALL.len()],
 }
 
 /// What happens to an upstream from the moment on at which this was asked for.
 #[derive(Debug)]
 pub struct Changes {
-    rounds: watch::Receiver<u64>,
-    turns: Option<watch::Receiver<u64>>,
+    rounds: channel::Receiver<u64>,
+    turns: Option<channel::Receiver<u64>>,
 }
 
 impl Changes {
@@ -138,13 +159,15 @@ impl Upstream {
     ) -> Result<Arc<Self>> {
         let server = |server: &config::Server| {
             let known = before.and_then(|before| before.named(&server.name));
-            let berth = known.map_or_else(
-                || registry.berth(&config.name, &server.name),
-                |known| Arc::clone(&known.berth),
+            let place = known.map_or_else(
+                || {
+                    let berth = registry.berth(&config.name, &server.name);
+                    // Beside others that are warm it begins as one that is back.
+                    (berth, Standing::new(before.map(|_| clock::now())))
+                },
+                |known| (Arc::clone(&known.berth), Arc::clone(&known.standing)),
             );
-            let server = Server::new(config, server, berth)?;
-            server.set_up(known.is_none_or(Server::up));
-            Ok(server)
+            Server::new(config, server, place)
         };
         let servers: Arc<[Server]> = config.servers.iter().map(server).collect::<Result<_>>()?;
         let options = tls::options(&config.name, config.tls.as_ref())?;
@@ -158,10 +181,15 @@ impl Upstream {
             balancer: Balancer::new(config, &servers),
             checks,
             servers,
-            rounds: watch::Sender::new(0),
+            rounds: channel::Sender::new(0),
             health_path: health::path(config),
             health_service: health::service(config),
             proxy_protocol: config.proxy_protocol,
+            slow_start: config.slow_start,
+            eject: config.eject.clone(),
+            going: config.going.clone(),
+            deciding: Mutex::new(()),
+            stirred: Notify::new(),
         }))
     }
 
@@ -219,6 +247,10 @@ impl Upstream {
                 name: Arc::clone(&server.name),
                 up: server.up(),
                 berth: Arc::clone(&server.berth),
+                position: server.standing.position(),
+                why: Self::why(server),
+                weight_milli: u64::from(server.weight) * u64::from(server.standing.ramp()),
+                ejections: Reason::ALL.map(|reason| (reason, server.standing.ejections(reason))),
             })
             .collect()
     }
@@ -228,7 +260,12 @@ impl Upstream {
     ///
     /// Runs on any runtime; one task per upstream.
     pub async fn watch_health(self: Arc<Self>) {
-        tokio::join!(self.check_for_ever(), self.heed_drains());
+        tokio::join!(
+            self.check_for_ever(),
+            self.heed_drains(),
+            self.tend_for_ever(),
+            self.find_outliers_for_ever(),
+        );
     }
 
     /// A zone whose servers are drained has fewer to count on.
@@ -268,7 +305,7 @@ impl Upstream {
     /// Check every server once.
     async fn check_all(&self, jitter: Duration) {
         if let Some(checks) = &self.checks {
-            checks.round(jitter, || self.balancer.redraw()).await;
+            checks.round(jitter, self).await;
         }
     }
 

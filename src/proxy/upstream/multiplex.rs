@@ -12,11 +12,12 @@
 //! the meaning of a stream's end (see the relay).
 
 use super::dial::Failure;
+use super::standing::Standing;
 use crate::clock;
 use crate::drain::Timestamp;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Ping, PingPong, SendStream};
+use h2::{Ping, PingPong, Reason, SendStream};
 use pingora_core::protocols::Stream;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, IoSlice};
@@ -101,6 +102,7 @@ pub(super) struct Origin {
     pub(super) name: Arc<str>,
     pub(super) server: usize,
     pub(super) generation: u32,
+    pub(super) standing: Arc<Standing>,
 }
 
 /// A connection with slots for streams.
@@ -110,6 +112,8 @@ pub(super) struct Multiplexer {
     origin: Origin,
     /// Whether a stream was ever opened on it.
     served: AtomicBool,
+    /// Whether its end was told to the server's standing.
+    counted_out: AtomicBool,
     /// When its last slot came free, in microseconds of a [`Timestamp`].
     idle_since: AtomicU64,
 }
@@ -128,9 +132,16 @@ impl Multiplexer {
         let mut cx = Context::from_waker(Waker::noop());
         // A fresh handle is always ready unless the connection is ending or
         // has had its GOAWAY, so this asks without waiting.
-        if !matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))) {
-            self.retire();
-            return None;
+        match sender.poll_ready(&mut cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                self.end(&error);
+                return None;
+            }
+            Poll::Pending => {
+                self.retire();
+                return None;
+            }
         }
         self.vitals.in_use.fetch_add(1, Relaxed);
         Some(Http2Lease {
@@ -138,6 +149,27 @@ impl Multiplexer {
             reused: self.served.swap(true, Relaxed),
             multiplexer: Arc::clone(self),
         })
+    }
+
+    /// It has ended, or takes no more streams, as its server said or not.
+    fn end(&self, error: &h2::Error) {
+        let away = error.is_go_away() && error.is_remote();
+        self.retire();
+        self.count_out(away && error.reason() == Some(Reason::NO_ERROR));
+    }
+
+    /// Ask it whether it has ended, and how.
+    fn find_end(&self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(error)) = self.sender.clone().poll_ready(&mut cx) {
+            self.end(&error);
+        }
+    }
+
+    fn count_out(&self, told: bool) {
+        if !self.counted_out.swap(true, Relaxed) {
+            self.origin.standing.disconnected(told);
+        }
     }
 
     /// How many streams may be open at once.
@@ -176,6 +208,12 @@ impl Multiplexer {
 
 fn micros(at: Timestamp) -> u64 {
     u64::try_from(at.since_start().as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Multiplexer {
+    fn drop(&mut self) {
+        self.count_out(false);
+    }
 }
 
 /// A slot on a shared HTTP/2 connection. Dropping it frees the slot, so it is
@@ -218,6 +256,7 @@ impl Http2Lease {
     /// Take no more streams on the connection, because the peer said GOAWAY
     /// or it broke. Streams in flight run on.
     pub fn retire(&self) {
+        self.multiplexer.find_end();
         self.multiplexer.retire();
     }
 
@@ -269,7 +308,9 @@ pub(super) async fn handshake_with(
         Poll::Pending => Poll::Ready(Ok(())),
     })
     .await?;
+    origin.standing.connected();
     let multiplexer = Arc::new(Multiplexer {
+        counted_out: AtomicBool::new(false),
         sender,
         vitals: Arc::clone(&vitals),
         origin,
@@ -279,7 +320,13 @@ pub(super) async fn handshake_with(
     if multiplexer.slots() == 0 {
         return Err(Failure::reason("HTTP/2: it allows no streams"));
     }
-    tokio::spawn(drive(connection, vitals, silence));
+    let held = Arc::downgrade(&multiplexer);
+    tokio::spawn(async move {
+        drive(connection, vitals, silence).await;
+        if let Some(multiplexer) = held.upgrade() {
+            multiplexer.find_end();
+        }
+    });
     Ok(multiplexer)
 }
 

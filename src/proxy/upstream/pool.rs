@@ -151,7 +151,7 @@ impl Pool {
         }
         let server = self.select(*search)?;
         let lease = self.lease_from(server);
-        if lease.is_none() {
+        if lease.is_none() && !self.upstream.heed_goaway(server) {
             self.turn.store(server, Relaxed);
         }
         lease
@@ -174,10 +174,7 @@ impl Pool {
             let since = whose.since();
             match Box::pin(dial::open(&self.upstream, server, whose.client)).await {
                 Ok(stream) => return Ok((stream, server)),
-                Err(failure) => {
-                    let error = self.failed(server, failure, search);
-                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
-                }
+                Err(failure) => last = Some(self.failed(server, failure, search, (whose, since))),
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
@@ -197,7 +194,7 @@ impl Pool {
     /// turn would otherwise fall on the same one, and it would get all.
     pub(super) fn select(&self, search: Search) -> Option<usize> {
         let left = self.turn.swap(NONE, Relaxed);
-        if left != NONE && !search.contains(left) && self.upstream.servers[left].wanted() {
+        if left != NONE && !search.contains(left) && self.upstream.servers[left].is_fit() {
             return Some(left);
         }
         self.upstream.balancer.select(search, &self.rotation)
@@ -238,10 +235,7 @@ impl Pool {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
                 Err(_) if self.is_shut(server) => search.mark(server),
-                Err(failure) => {
-                    let error = self.failed(server, failure, search);
-                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
-                }
+                Err(failure) => last = Some(self.failed(server, failure, search, (whose, since))),
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
@@ -266,10 +260,7 @@ impl Pool {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
                 Err(_) if self.is_shut(server) => search.mark(server),
-                Err(failure) => {
-                    let error = self.failed(server, failure, search);
-                    last = Some(whose.unreachable(self.upstream.server(server), since, error));
-                }
+                Err(failure) => last = Some(self.failed(server, failure, search, (whose, since))),
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
@@ -426,9 +417,16 @@ impl Pool {
         }
     }
 
-    fn failed(&self, server: usize, failure: Failure, search: &mut Search) -> Error {
+    fn failed(
+        &self,
+        server: usize,
+        failure: Failure,
+        search: &mut Search,
+        (whose, since): (Whose<'_>, Option<Timestamp>),
+    ) -> Error {
         search.mark(server);
-        failure.into_error(&self.upstream, server)
+        let error = failure.into_error(&self.upstream, server);
+        whose.unreachable(self.upstream.server(server), since, error)
     }
 
     fn no_server(&self) -> Error {

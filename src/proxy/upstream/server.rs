@@ -13,7 +13,8 @@
 //! CA or client certificate on a peer: set there, they would rebuild the TLS
 //! configuration for each connection; the connector has them instead.
 
-use super::balance::{self, Entry, Fitness};
+use super::balance::{Entry, Fitness};
+use super::standing::Standing;
 use super::{proxy_header, tls};
 use crate::config;
 use crate::proxy::registry::{Berth, Gate};
@@ -25,7 +26,6 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Finds out that a server's machine is gone although nobody sends to it.
@@ -57,14 +57,15 @@ pub(super) struct Server {
     pub(super) weight: u32,
     /// Whether it is in the zone of this process.
     local: bool,
-    up: AtomicBool,
+    /// What speaks against it.
+    pub(super) standing: Arc<Standing>,
 }
 
 impl Server {
     pub(super) fn new(
         config: &config::Upstream,
         server: &config::Server,
-        berth: Arc<Berth>,
+        (berth, standing): (Arc<Berth>, Arc<Standing>),
     ) -> Result<Self> {
         let mut peer = HttpPeer::new(
             (Ipv4Addr::UNSPECIFIED, 1),
@@ -90,30 +91,27 @@ impl Server {
             berth,
             weight: server.weight,
             local: config.zone.is_some() && server.zone == config.zone,
-            up: AtomicBool::new(true),
+            standing,
         })
     }
 
     /// Whether its last health verdict was good; true before the first.
     pub(super) fn up(&self) -> bool {
-        self.up.load(Relaxed)
+        self.standing.up()
     }
 
+    #[cfg(test)]
     pub(super) fn set_up(&self, up: bool) {
-        self.up.store(up, Relaxed);
+        self.standing.set_up(up);
     }
 
     /// What a roster has to know of it.
     pub(super) fn entry(&self) -> Entry {
         Entry {
-            fitness: if self.up() {
-                Fitness::Fit
-            } else {
-                Fitness::Out
-            },
+            fitness: self.standing.fitness(),
             open: self.is_open(),
             weight: self.weight,
-            ramp: balance::WHOLE,
+            ramp: self.standing.ramp(),
             local: self.local,
         }
     }
@@ -131,6 +129,11 @@ impl Server {
     /// Whether exchanges are to be given to it.
     pub(super) fn wanted(&self) -> bool {
         self.up() && self.is_open()
+    }
+
+    /// Whether nothing at all speaks against it.
+    pub(super) fn is_fit(&self) -> bool {
+        self.standing.fitness() == Fitness::Fit && self.is_open()
     }
 
     /// Whether an exchange that has nowhere else to go may go to it.

@@ -66,7 +66,10 @@ async fn health_is_still_checked_and_shown() {
             "up": true,
             "draining": true,
             "state": "drained",
-            "in_flight": 0
+            "in_flight": 0,
+            "standing": "serving",
+            "why": null,
+            "weight_milli": 1000
         })
     );
     let metrics = pair.proxy.get("/metrics").await;

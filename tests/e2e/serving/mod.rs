@@ -5,6 +5,7 @@ mod balance;
 mod bodies;
 mod breaks;
 pub(crate) mod client;
+mod ejection;
 mod exchanges;
 pub(crate) mod field;
 mod grpc;

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::ServerAddress;
 use crate::drain::Protocol;
 use crate::proxy::registry::{Mooring, Registry};
+use crate::proxy::upstream::standing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -25,6 +26,9 @@ fn config(weights: &[u32], balance: Balance) -> config::Upstream {
         zone: None,
         spill: 70,
         panic: 0,
+        slow_start: Duration::ZERO,
+        eject: Some(config::Eject::default()),
+        going: config::Going::default(),
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,
@@ -40,11 +44,14 @@ struct Choosing {
 impl Choosing {
     fn of(config: &config::Upstream) -> Self {
         let registry = Registry::new();
-        let berth = |server: &config::Server| registry.berth(&config.name, &server.name);
+        let known = |server: &config::Server| {
+            let berth = registry.berth(&config.name, &server.name);
+            (berth, Standing::new(None))
+        };
         let servers: Arc<[Server]> = config
             .servers
             .iter()
-            .map(|server| Server::new(config, server, berth(server)).expect("an address"))
+            .map(|server| Server::new(config, server, known(server)).expect("an address"))
             .collect();
         let balancer = Balancer::new(config, &servers);
         let rotation = balancer.rotation();

@@ -172,6 +172,42 @@ async fn after_goaway_new_streams_go_elsewhere_and_old_ones_run_on() {
 }
 
 #[tokio::test]
+async fn a_lease_that_finds_goaway_tells_that_its_server_is_going() {
+    let (far, address) = far(100).await;
+    let upstream = fresh(&config(&[address], H2)).unwrap();
+    let pool = upstream.pool();
+    let mut first = lease(&pool).await;
+    let (response, _) = open(&mut first);
+    let Lease::Http2(mut late) = lease(&pool).await else {
+        panic!("not HTTP/2");
+    };
+    until("the request", || far.held.lock().len() == 1).await;
+    far.go_away();
+    let mut streams = Vec::new();
+    until("the GOAWAY", || {
+        let mut head = Request::new(());
+        *head.uri_mut() = Uri::from_static("http://site/");
+        match late.send(head, true) {
+            Ok(stream) => {
+                streams.push(stream);
+                false
+            }
+            Err(error) => error.is_go_away(),
+        }
+    })
+    .await;
+    assert!(!upstream.heed_goaway(0), "nobody has told yet");
+    late.retire();
+    assert!(upstream.heed_goaway(0));
+    assert_eq!(
+        upstream.servers()[0].position,
+        super::super::Position::Going
+    );
+    far.answer();
+    assert_eq!(response.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn a_retired_connection_takes_no_more_streams() {
     let (far, address) = far(10).await;
     let pool = pool(&config(&[address], H2));

@@ -47,6 +47,7 @@ async fn connect(address: SocketAddr, silence: Silence) -> Arc<Multiplexer> {
         name: "quiet".into(),
         server: 0,
         generation: 0,
+        standing: crate::proxy::upstream::standing::Standing::new(None),
     };
     handshake_with(Box::new(stream), origin, silence)
         .await

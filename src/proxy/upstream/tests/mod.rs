@@ -9,6 +9,7 @@ mod http2;
 mod http2_wire;
 mod proxy_header;
 mod transport;
+mod watch;
 
 use super::{Lease, Pool, Search, Upstream};
 use crate::config;
@@ -36,6 +37,9 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         zone: None,
         spill: 70,
         panic: 0,
+        slow_start: Duration::ZERO,
+        eject: Some(config::Eject::default()),
+        going: config::Going::default(),
         connect_timeout: Duration::from_secs(5),
         tls: None,
         proxy_protocol: None,

@@ -37,10 +37,11 @@ pub(super) struct Course {
 }
 
 /// A server.
-#[derive(Copy, Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub(in crate::admin) struct ServerLook {
     pub(super) up: bool,
     pub(super) state: ServerState,
+    pub(super) standing: String,
 }
 
 impl Course {
@@ -71,6 +72,7 @@ impl Look {
                 let look = ServerLook {
                     up: server.up,
                     state: server.state,
+                    standing: server.standing,
                 };
                 let name = ServerName {
                     upstream: upstream.name.clone(),

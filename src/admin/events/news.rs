@@ -200,7 +200,7 @@ fn servers(before: &Look, now: &Look, news: &mut Vec<News>) {
         if known.is_some_and(|(_, known)| known != server) {
             news.push(News::Server {
                 name: name.clone(),
-                now: *server,
+                now: server.clone(),
                 removed: false,
             });
         }
@@ -209,7 +209,7 @@ fn servers(before: &Look, now: &Look, news: &mut Vec<News>) {
         if now.servers.iter().all(|(known, _)| known != name) {
             news.push(News::Server {
                 name: name.clone(),
-                now: *server,
+                now: server.clone(),
                 removed: true,
             });
         }
@@ -373,7 +373,11 @@ mod tests {
             upstream: "site".into(),
             server: server.into(),
         };
-        let look = |up, state| ServerLook { up, state };
+        let look = |up, state| ServerLook {
+            up,
+            state,
+            standing: if up { "serving" } else { "down" }.to_owned(),
+        };
         let mut before = active();
         before.servers = vec![
             (name("a"), look(true, ServerState::Serving)),
@@ -394,8 +398,8 @@ mod tests {
         assert_eq!(
             written,
             [
-                r#"{"upstream":"site","server":"a","up":false,"state":"serving","removed":false}"#,
-                r#"{"upstream":"site","server":"c","up":true,"state":"serving","removed":true}"#,
+                r#"{"upstream":"site","server":"a","up":false,"state":"serving","standing":"down","removed":false}"#,
+                r#"{"upstream":"site","server":"c","up":true,"state":"serving","standing":"serving","removed":true}"#,
             ]
         );
     }

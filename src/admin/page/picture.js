@@ -214,12 +214,14 @@ function updatePools(item, name, kinds, unit) {
 function drawServers(state) {
   const servers = state.picture.status.upstreams.flatMap((upstream) => upstream.servers.map((server) => ({ upstream: upstream.name, ...server })));
   each(byId("servers"), servers, (one) => `${one.upstream}/${one.name}`, makeServer, (made, one) => {
-    fill(made, [one.upstream, one.name, one.up ? "● up" : "▼ down", SERVER_STATES[one.state] ?? one.state, number(one.in_flight)]);
+    fill(made, [one.upstream, one.name, `${HEALTH_MARKS[health(one)] ?? "◆"} ${health(one)}`, SERVER_STATES[one.state] ?? one.state, number(one.in_flight)]);
     mark(made.children[2], "up", String(one.up));
     mark(made.children[3], "state", one.state);
     updateServerAct(made.children[5].firstElementChild, one, state);
   });
 }
+
+const HEALTH_MARKS = { up: "●", down: "▼" };
 
 const SERVER_STATES = {
   serving: "serving",

@@ -188,7 +188,13 @@ function stageSentence(data) {
 function serverSentence(data) {
   const name = `Server ${data.server} of ${data.upstream}`;
   if (data.removed) return `${name} is in no config any more.`;
-  return `${name} is ${data.up ? "up" : "down"}, ${data.state}.`;
+  return `${name} is ${health(data)}, ${data.state}.`;
+}
+
+// In a word: up, unless it does not get its whole share.
+function health(server) {
+  if (!server.up) return "down";
+  return server.standing === "serving" ? "up" : server.standing;
 }
 
 function endedSentence(data) {

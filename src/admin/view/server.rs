@@ -80,6 +80,27 @@ pub struct Server {
     pub weight_milli: u64,
 }
 
+impl Server {
+    /// Its health in a word: `up`, unless it does not get its whole share.
+    #[must_use]
+    pub fn health(&self) -> &str {
+        match self.standing.as_str() {
+            "" | "serving" if self.up => "up",
+            "" | "serving" => "down",
+            other => other,
+        }
+    }
+
+    /// The same, or where its drain is if there is one.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        match self.state {
+            ServerState::Serving => self.health(),
+            state => state.as_str(),
+        }
+    }
+}
+
 /// How far the drain of a server is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ServerProgress {

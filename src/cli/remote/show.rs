@@ -89,11 +89,10 @@ fn servers(status: &Status) -> Table {
     .gives("SERVER", Give::Shortened(21));
     for upstream in &status.upstreams {
         for one in &upstream.servers {
-            let health = if one.up { "up" } else { "down" };
             table.row([
                 upstream.name.clone(),
                 one.name.clone(),
-                health.to_owned(),
+                one.health().to_owned(),
                 one.state.as_str().to_owned(),
                 one.in_flight.to_string(),
             ]);

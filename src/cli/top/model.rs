@@ -238,7 +238,7 @@ fn changes(before: &Seen, after: &Seen) -> Vec<String> {
     for (name, is) in &servers.1 {
         match servers.0.get(name) {
             None => changes.push(format!("server {name} came")),
-            Some(was) if was != is => changes.push(format!("server {name} is {}", said(*is))),
+            Some(was) if was != is => changes.push(format!("server {name} is {is}")),
             Some(_) => {}
         }
     }
@@ -250,25 +250,12 @@ fn changes(before: &Seen, after: &Seen) -> Vec<String> {
     changes
 }
 
-fn servers(status: &Status) -> BTreeMap<String, (bool, ServerState)> {
+fn servers(status: &Status) -> BTreeMap<String, &str> {
     let all = status.upstreams.iter().flat_map(|upstream| {
         let servers = upstream.servers.iter();
-        servers.map(|one| {
-            (
-                format!("{}/{}", upstream.name, one.name),
-                (one.up, one.state),
-            )
-        })
+        servers.map(|one| (format!("{}/{}", upstream.name, one.name), one.said()))
     });
     all.collect()
-}
-
-const fn said((up, state): (bool, ServerState)) -> &'static str {
-    match (state, up) {
-        (ServerState::Serving, true) => "up",
-        (ServerState::Serving, false) => "down",
-        (state, _) => state.as_str(),
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ fn told(model: &Model) -> Vec<&str> {
 fn what_changes_is_told() {
     let mut model = model(false);
     let mut next = seen(true);
-    next.status.upstreams[0].servers[1].up = true;
+    let server = &mut next.status.upstreams[0].servers[1];
+    (server.up, server.standing) = (true, "serving".to_owned());
     next.status.upstreams[1].servers[0].state = ServerState::Draining;
     next.status.successor = Some(4712);
     model.hear(News::Seen(Box::new(next)));

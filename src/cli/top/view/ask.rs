@@ -208,11 +208,10 @@ pub(super) fn servers(
 }
 
 /// How a server stands, in a word.
-pub(super) const fn said(server: &Server) -> &'static str {
-    match (server.state, server.up) {
-        (ServerState::Serving, true) => "up",
-        (ServerState::Serving, false) => "DOWN",
-        (state, _) => state.as_str(),
+pub(super) fn said(server: &Server) -> &str {
+    match server.said() {
+        "down" => "DOWN",
+        other => other,
     }
 }
 

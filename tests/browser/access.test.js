@@ -46,7 +46,7 @@ async function course(options) {
   await says(page, "#headline", /^Draining: finish$/);
   await judged(page, "finishing");
   scene.letGo();
-  await says(page, "#verdict", /exchanges/);
+  await says(page, "#verdict", /finished/);
   await scene.proxy.exit();
   await says(page, "#link-text", /what stands here is final/);
   await judged(page, "gone, with its receipt");

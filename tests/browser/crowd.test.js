@@ -62,7 +62,7 @@ test("five thousand connections come and go before a page of bounded size", asyn
   await says(page, "#headline", /^Draining: finish$/);
   assert.ok((await elements(page)) < ELEMENTS);
   scene.letGo();
-  await says(page, "#verdict", /of 2,500 exchanges 2,500 finished/);
+  await says(page, "#verdict", /of 2,500 requests, streams and tunnels 2,500 finished/);
 
   const { long, frames } = await page.evaluate(() => window.account);
   const worst = (values) => Math.round(Math.max(0, ...values));

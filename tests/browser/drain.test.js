@@ -49,7 +49,7 @@ test("a drain is begun, extended and watched to its receipt by keyboard", async 
   await press(page, "#do-drain");
   assert.equal(await focused(page), "ask-no", "what changes nothing has the focus");
   const question = await page.locator("#ask-lines").textContent();
-  assert.match(question, /11 exchanges in flight on \d+ connections; forecast .*, exit at the latest \d\d:\d\d:\d\d/);
+  assert.match(question, /11 in flight on \d+ connections; forecast .*, exit at the latest \d\d:\d\d:\d\d/);
   assert.match(question, /For the first 1\.5 s \(announce\) it can be cancelled/);
   await page.keyboard.press("Escape");
   await until("the question to be gone", async () => !(await page.locator("#ask").isVisible()));
@@ -92,7 +92,7 @@ test("a drain is begun, extended and watched to its receipt by keyboard", async 
   scene.letGo();
 
   await says(page, "#headline", /^Drained in \d/);
-  await says(page, "#verdict", /Nothing was lost: of 11 exchanges 6 finished, 5 were told to leave in their own protocol, 0 were cut/);
+  await says(page, "#verdict", /Nothing was lost: of 11 requests, streams and tunnels 6 finished, 5 were told to leave in their own protocol, 0 were cut/);
   assert.equal(await scene.proxy.exit(), 0);
   await says(page, "#link-text", /^Last heard \d\d:\d\d:\d\d, \d+ s ago; the process has ended, and what stands here is final$/);
   assert.match(await page.title(), /^drained, 0 lost/);
@@ -132,7 +132,7 @@ test("a server and a listener are drained and taken back", async () => {
   const name = scene.one.address;
   const server = page.locator("#servers tr", { hasText: name });
   await server.getByRole("button", { name: `Drain server ${name} of site` }).press("Enter");
-  await says(page, "#ask-lines", /It gets nothing new of site from now on; \d exchanges? in flight on it may finish.*1 other server of site serves on/s);
+  await says(page, "#ask-lines", /It gets nothing new of site from now on; \d in flight on it may finish.*1 other server of site serves on/s);
   await page.keyboard.type("30s");
   await page.keyboard.press("Enter");
   await until("the drain", async () => /draining: gets nothing new/.test(await server.textContent()));

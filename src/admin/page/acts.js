@@ -90,7 +90,7 @@ function drainLines() {
   const at = performance.now();
   const known = forecastAbout(forecast);
   return [
-    `${plural(inFlight(state), "exchange")} in flight on ${plural(connections(state), "connection")}; forecast ${span(forecast.duration_ms)}, exit at the latest ${clock(latestExit(state, at))}.`,
+    `${number(inFlight(state))} in flight on ${plural(connections(state), "connection")}; forecast ${span(forecast.duration_ms)}, exit at the latest ${clock(latestExit(state, at))}.`,
     known,
     plan.announce_ms > 0 ? `For the first ${whole(plan.announce_ms)} (announce) it can be cancelled. After that there is no way back.` : "There is no announce stage in the plan: there is no way back.",
   ];
@@ -186,7 +186,7 @@ function serverNow(upstream, name) {
 function askServer(upstream, name) {
   const path = `/v1/upstreams/${encodeURIComponent(upstream)}/servers/${encodeURIComponent(name)}/drain`;
   const away = serverNow(upstream, name)?.draining;
-  const inFlightOnIt = () => plural(serverNow(upstream, name)?.in_flight ?? 0, "exchange");
+  const inFlightOnIt = () => number(serverNow(upstream, name)?.in_flight ?? 0);
   if (away) {
     confirmThat({
       title: `Take server ${name} back?`,

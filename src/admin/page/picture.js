@@ -7,7 +7,7 @@ function headline(state, at) {
   const { picture, receipt } = state;
   if (!picture) return ["Connecting", "Waiting for the first word from the process."];
   if (receipt) {
-    const lost = receipt.lost === 0 ? "Nothing was lost." : `${plural(receipt.lost, "exchange")} lost.`;
+    const lost = receipt.lost === 0 ? "Nothing was lost." : `${number(receipt.lost)} lost.`;
     return [`Drained in ${span(receipt.duration_ms)}`, `${lost} The receipt below says who was told what.`];
   }
   const left = inFlight(state);
@@ -16,7 +16,7 @@ function headline(state, at) {
     return ["Draining: announced", `Readiness fails, so that traffic goes elsewhere; everything is still served. It can be cancelled for ${span(refuse)} more.`];
   }
   if (drains(state)) {
-    const rest = `${plural(left, "exchange")} in flight on ${plural(connections(state), "connection")}`;
+    const rest = `${number(left)} in flight on ${plural(connections(state), "connection")}`;
     const heir = picture.status.successor === null ? "" : ` Process ${picture.status.successor} has taken over.`;
     return [`Draining: ${state.progress.stage}`, `${rest}. ${STAGE_MEANS[state.progress.stage] ?? ""}${heir}`];
   }

@@ -6,6 +6,7 @@ function drawReceipt(state) {
   show(byId("receipt"), Boolean(receipt));
   if (!receipt) return;
   put(byId("verdict"), verdict(receipt));
+  mark(byId("verdict"), "lost", String(receipt.lost > 0));
   put(byId("receipt-about"), receiptAbout(receipt, state));
   each(byId("receipt-sums"), receiptSums(receipt), ([name]) => name, () => row(5, [1, 2, 3, 4]), (made, [name, one]) => {
     fill(made, [name, ...[one.opened, one.finished, one.farewelled, one.cut].map(number)]);
@@ -17,10 +18,10 @@ function drawReceipt(state) {
 }
 
 function verdict(receipt) {
-  const exchanges = Object.values(receipt.requests);
-  const of = (what) => number(sum(exchanges.map((one) => one[what])));
+  const inFlight = Object.values(receipt.requests);
+  const of = (what) => number(sum(inFlight.map((one) => one[what])));
   const lost = receipt.lost === 0 ? "Nothing was lost" : `${number(receipt.lost)} lost`;
-  return `${lost}: of ${of("opened")} exchanges ${of("finished")} finished, ${of("farewelled")} were told to leave in their own protocol, ${of("cut")} were cut.`;
+  return `${lost}: of ${of("opened")} requests, streams and tunnels ${of("finished")} finished, ${of("farewelled")} were told to leave in their own protocol, ${of("cut")} were cut.`;
 }
 
 function receiptAbout(receipt, state) {
@@ -34,7 +35,7 @@ function receiptAbout(receipt, state) {
 }
 
 function receiptSums(receipt) {
-  const rows = Object.entries(receipt.requests).map(([name, one]) => [`${protocol(name)} exchanges`, one]);
+  const rows = Object.entries(receipt.requests).map(([name, one]) => [`In flight: ${protocol(name)}`, one]);
   return [["Connections", receipt.connections], ...rows];
 }
 

@@ -7,10 +7,13 @@
 //! the server: what comes in nobody's name was smuggled.
 
 mod answers;
+mod asked;
 mod expected;
+mod frames;
 mod relay;
 mod requests;
 mod server;
+mod streams;
 
 #[path = "../../fuzz/driver.rs"]
 mod driver;

@@ -3,6 +3,7 @@
 use super::driver::{cuts, fuzz};
 use super::reading::{Answer, Fields, Head, Message, Read, all};
 use super::relay::{LIMIT, Relay, connect};
+use super::server::Wanted;
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -126,9 +127,17 @@ fn check(relay: &mut Relay, bytes: &[u8], random: &mut Rng) {
     let (requests, end) = requests(bytes);
     let client = relay.next_client();
     let address = client.to_string();
-    relay
-        .ledger
-        .expect(&address, requests.clone(), &bytes[end..]);
+    let begun = match Head::read(&bytes[end..]) {
+        Read::Whole(head) => Some(head),
+        Read::More | Read::Broken => None,
+    };
+    let wanted = requests.iter().cloned().map(|one| Wanted::new(one, true));
+    let part = begun.clone().map(|head| {
+        let (body, _) = head.body(&bytes[end + head.length..]);
+        Wanted::new(Message { head, body }, false)
+    });
+    let wanted = wanted.chain(part).collect();
+    relay.ledger.expect(&address, wanted, true);
     let mut from = 0;
     let mut pieces = Vec::new();
     let cuts = cuts(random, bytes.len());
@@ -137,10 +146,6 @@ fn check(relay: &mut Relay, bytes: &[u8], random: &mut Rng) {
         pieces.push(&bytes[from..*to]);
         from = *to;
     }
-    let begun = match Head::read(&bytes[end..]) {
-        Read::Whole(head) => Some(head),
-        Read::More | Read::Broken => None,
-    };
     let proxy = relay.proxy.address("web");
     let heard = relay.runtime.block_on(async {
         timeout(

@@ -13,12 +13,40 @@ use tokio::net::{TcpListener, TcpStream};
 /// How many clients are remembered: far more than can still be under way.
 const REMEMBERED: usize = 1_000;
 
-/// What a client sent: requests, and what is behind them.
+/// A request that may come.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) request: Message,
+    /// Its client has ended it.
+    pub(super) whole: bool,
+    came: bool,
+}
+
+impl Wanted {
+    pub(super) fn new(request: Message, whole: bool) -> Self {
+        Self {
+            request,
+            whole,
+            came: false,
+        }
+    }
+}
+
+/// What a client sent.
 #[derive(Debug)]
 struct Sent {
-    requests: Vec<Message>,
-    rest: Vec<u8>,
-    came: usize,
+    requests: Vec<Wanted>,
+    /// Whether they come one by one.
+    in_order: bool,
+}
+
+impl Sent {
+    /// Those that may come now, by their numbers.
+    fn next(&mut self) -> impl Iterator<Item = (usize, &mut Wanted)> {
+        let all = self.requests.iter_mut().enumerate();
+        let left = all.filter(|(_, one)| !one.came);
+        left.take(if self.in_order { 1 } else { usize::MAX })
+    }
 }
 
 /// Who sent what, and what was found wrong with what came.
@@ -34,14 +62,10 @@ struct Book {
 pub(super) struct Ledger(Arc<Mutex<Book>>);
 
 impl Ledger {
-    /// A client at this address is about to send these requests, then `rest`.
-    pub(super) fn expect(&self, address: &str, requests: Vec<Message>, rest: &[u8]) {
+    /// A client at this address is about to send these requests.
+    pub(super) fn expect(&self, address: &str, requests: Vec<Wanted>, in_order: bool) {
         let mut book = self.0.lock();
-        let sent = Sent {
-            requests,
-            rest: rest.to_vec(),
-            came: 0,
-        };
+        let sent = Sent { requests, in_order };
         book.clients.insert(address.to_owned(), sent);
         book.order.push_back(address.to_owned());
         if book.order.len() > REMEMBERED
@@ -53,7 +77,9 @@ impl Ledger {
 
     /// How many requests of a client have come.
     pub(super) fn came(&self, address: &str) -> usize {
-        self.0.lock().clients[address].came
+        let book = self.0.lock();
+        let requests = book.clients[address].requests.iter();
+        requests.filter(|one| one.came).count()
     }
 
     /// Fail if anything was wrong.
@@ -67,7 +93,7 @@ impl Ledger {
     }
 
     /// Judge a whole request; its client, and which of its requests it is.
-    fn whole(&self, got: &Message) -> Option<(String, usize)> {
+    pub(super) fn whole(&self, got: &Message) -> Option<(String, usize)> {
         let mut book = self.0.lock();
         let judged = book.judge(got);
         judged
@@ -75,9 +101,18 @@ impl Ledger {
             .ok()
     }
 
+    /// The same of a part, with what there is of the body.
+    pub(super) fn part(&self, head: &Head, content: &[u8]) {
+        let judged = self.0.lock().judge_part(head, content);
+        if let Err(why) = judged {
+            self.wrong(format!("{why}\ngot a part: {head:?}"));
+        }
+    }
+
     /// Judge what came of a request that never became whole.
     fn partial(&self, bytes: &[u8]) {
-        if let Err(why) = self.0.lock().judge_partial(bytes) {
+        let judged = self.0.lock().judge_partial(bytes);
+        if let Err(why) = judged {
             self.wrong(format!("{why}\ngot a part: {}", bytes.escape_ascii()));
         }
     }
@@ -93,40 +128,40 @@ impl Book {
 
     fn judge(&mut self, got: &Message) -> Result<(String, usize), String> {
         let (address, sent) = self.sender(&got.head)?;
-        let number = sent.came;
-        let wanted = sent.requests.get(number);
-        let wanted = wanted.ok_or("smuggled: its client sent no more")?;
-        same_request(wanted, got, &address).map_err(|why| format!("{why}\nsent {wanted:?}"))?;
-        sent.came += 1;
-        Ok((address, number))
+        let mut why = "smuggled: its client sent no more".to_owned();
+        for (number, wanted) in sent.next().filter(|(_, one)| one.whole) {
+            match same_request(&wanted.request, got, &address) {
+                Ok(()) => {
+                    wanted.came = true;
+                    return Ok((address, number));
+                }
+                Err(what) => why = format!("{what}\nsent {:?}", wanted.request),
+            }
+        }
+        Err(format!("{why}\nof all that was sent: {:?}", sent.requests))
     }
 
-    /// A part is of the request that its client did not finish, or of one that
-    /// it sent whole and was broken off at the client's end.
+    /// A part is of a request that its client did not finish, or of one that it
+    /// sent whole and was broken off at the client's end.
     fn judge_partial(&mut self, bytes: &[u8]) -> Result<(), String> {
         let Read::Whole(head) = Head::read(bytes) else {
             return Err("half a head".to_owned());
         };
         let (body, _) = head.body(&bytes[head.length..]);
-        let (address, sent) = self.sender(&head)?;
-        let (wanted, whole) = match sent.requests.get(sent.came) {
-            Some(request) => (request.head.clone(), request.body.clone()),
-            None => match Head::read(&sent.rest) {
-                Read::Whole(head) => {
-                    let (body, _) = head.body(&sent.rest[head.length..]);
-                    (head, body)
-                }
-                _ => return Err("smuggled: its client sent no more".to_owned()),
-            },
-        };
-        same_head(&wanted, &head, &address)?;
-        if !whole.content.starts_with(&body.content) {
-            return Err(format!(
-                "another body than {:?}",
-                whole.content.escape_ascii()
-            ));
+        self.judge_part(&head, &body.content)
+    }
+
+    fn judge_part(&mut self, head: &Head, content: &[u8]) -> Result<(), String> {
+        let (address, sent) = self.sender(head)?;
+        let mut why = "smuggled: its client sent no more".to_owned();
+        for (_, Wanted { request, .. }) in sent.next() {
+            match same_head(&request.head, head, &address) {
+                Ok(()) if request.body.content.starts_with(content) => return Ok(()),
+                Ok(()) => return Err(format!("another body {content:?}\nsent {request:?}")),
+                Err(what) => why = format!("{what}\nsent {request:?}"),
+            }
         }
-        Ok(())
+        Err(format!("{why}\nof all that was sent: {:?}", sent.requests))
     }
 }
 

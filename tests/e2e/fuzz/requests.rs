@@ -1,9 +1,10 @@
-//! Any bytes of a client of HTTP/1.1, before a strict server.
+//! Any bytes of a client of HTTP/1.1, before strict servers of either version.
 
 use super::driver::{cuts, fuzz};
 use super::reading::{Answer, Fields, Head, Message, Read, all};
 use super::relay::{LIMIT, Relay, connect};
 use super::server::Wanted;
+use super::streams;
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -100,9 +101,10 @@ fn judge(requests: &[Message], answers: &[Answer], address: &str) -> usize {
         let request = requests.get(number);
         let last = number + 1 == answers.len();
         let Some(whose) = all(&answer.fields, "x-whose").first().copied() else {
-            // The proxy's own: a refusal, after which nothing is understood.
+            // The proxy's own; after a refusal nothing is understood.
             let own = answer.status >= 400 || answer.status == 200;
-            assert!(own && last, "{number}: {answer:?}");
+            let goes_on = last || !says("close", &answer.fields);
+            assert!(own && goes_on, "{number}: {answer:?}");
             continue;
         };
         assert_eq!(whose, format!("{address}/{number}"), "another's answer");
@@ -179,11 +181,20 @@ fn check(relay: &mut Relay, bytes: &[u8], random: &mut Rng) {
     );
 }
 
-#[test]
-fn a_server_gets_what_the_client_asked_and_nothing_else() {
-    let relay = RefCell::new(Relay::http1());
+fn run(relay: Relay) {
+    let relay = RefCell::new(relay);
     fuzz("requests", 2_000, |bytes, random| {
         check(&mut relay.borrow_mut(), bytes, random);
     });
     relay.into_inner().over();
+}
+
+#[test]
+fn a_server_of_http1_gets_what_the_client_asked_and_nothing_else() {
+    run(Relay::http1());
+}
+
+#[test]
+fn a_server_of_http2_gets_what_the_client_asked_and_nothing_else() {
+    run(Relay::open("http = \"h2\"", streams::open));
 }

@@ -36,16 +36,18 @@ impl Wanted {
 #[derive(Debug)]
 struct Sent {
     requests: Vec<Wanted>,
-    /// Whether they come one by one.
+    /// Whether they come one after the other.
     in_order: bool,
 }
 
 impl Sent {
-    /// Those that may come now, by their numbers.
+    /// Those that may come now, by their numbers: one that is not asked of a
+    /// server is passed over.
     fn next(&mut self) -> impl Iterator<Item = (usize, &mut Wanted)> {
+        let last = self.requests.iter().rposition(|one| one.came);
+        let passed = last.filter(|_| self.in_order).map_or(0, |last| last + 1);
         let all = self.requests.iter_mut().enumerate();
-        let left = all.filter(|(_, one)| !one.came);
-        left.take(if self.in_order { 1 } else { usize::MAX })
+        all.skip(passed).filter(|(_, one)| !one.came)
     }
 }
 

@@ -188,7 +188,7 @@ fn a_server_of_http2_gets_what_streams_ask_and_nothing_else() {
 }
 
 /// A server of HTTP/2 that answers, and notes in the ledger what is wrong.
-async fn open(ledger: Ledger) -> SocketAddr {
+pub(super) async fn open(ledger: Ledger) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
@@ -258,7 +258,10 @@ async fn serve(request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes
     let Some((address, number)) = ledger.whole(&Message { head, body }) else {
         return;
     };
-    let Ok(mut sink) = respond.send_response(Response::new(()), bare) else {
+    let whose = format!("{address}/{number}");
+    let response = Response::builder().header("x-whose", whose).body(());
+    let response = response.expect("an answer");
+    let Ok(mut sink) = respond.send_response(response, bare) else {
         return;
     };
     if !bare {

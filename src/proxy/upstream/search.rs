@@ -41,6 +41,11 @@ impl Search {
         self.tried.mark(server);
     }
 
+    /// Whether it goes on, from a server that was tried in vain.
+    pub(super) const fn goes_on(self) -> bool {
+        !self.tried.is_empty()
+    }
+
     /// Whether the server with this index is to be avoided.
     #[must_use]
     pub const fn contains(self, server: usize) -> bool {

@@ -37,7 +37,6 @@ impl Tried {
 
     /// Whether no server is to be avoided.
     #[must_use]
-    #[cfg(test)]
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }

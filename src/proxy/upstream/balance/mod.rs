@@ -129,21 +129,25 @@ impl Balancer {
             (Method::Hash(ring, _), Some(spot)) => by_key(ring, spot, &roster, may),
             _ => None,
         };
+        let turns = Turns {
+            rotation,
+            beside: search.goes_on(),
+        };
         by_key
-            .or_else(|| self.in_zone(&roster, rotation, &may))
-            .or_else(|| rotation.next((2, &roster.tiers[2]), may))
+            .or_else(|| self.in_zone(&roster, turns, &may))
+            .or_else(|| turns.next((2, &roster.tiers[2]), may))
             .or_else(|| self.leaving(search))
     }
 
     fn in_zone(
         &self,
         roster: &Roster,
-        rotation: &Rotation,
+        turns: Turns<'_>,
         may: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         let [here, elsewhere, _] = &roster.tiers;
-        let among = |number, tier| self.among((number, tier), rotation, may);
-        if rotation.stays(roster.stays) {
+        let among = |number, tier| self.among((number, tier), turns, may);
+        if turns.rotation.stays(roster.stays) {
             among(0, here).or_else(|| among(1, elsewhere))
         } else {
             among(1, elsewhere).or_else(|| among(0, here))
@@ -153,14 +157,14 @@ impl Balancer {
     fn among(
         &self,
         (number, tier): (usize, &Tier),
-        rotation: &Rotation,
+        turns: Turns<'_>,
         may: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         match self.method {
             Method::LeastInFlight if tier.places().len() > 1 => self
                 .less_in_flight(tier, may)
-                .or_else(|| rotation.next((number, tier), may)),
-            _ => rotation.next((number, tier), may),
+                .or_else(|| turns.next((number, tier), may)),
+            _ => turns.next((number, tier), may),
         }
     }
 
@@ -193,6 +197,43 @@ impl Balancer {
             .find(|(index, server)| server.last_resort() && !search.contains(*index))
             .map(|(index, _)| index)
     }
+}
+
+/// How turns are taken: who looks for another server, after one that failed, has
+/// had its turn. With two servers of which one fails, it would otherwise be the
+/// turn of that one again for each next exchange.
+#[derive(Copy, Clone)]
+struct Turns<'r> {
+    rotation: &'r Rotation,
+    /// Draw, and leave the turns to the others.
+    beside: bool,
+}
+
+impl Turns<'_> {
+    fn next(self, (number, tier): (usize, &Tier), may: impl Fn(usize) -> bool) -> Option<usize> {
+        let drawn = self.beside.then(|| drawn(tier, &may)).flatten();
+        drawn.or_else(|| self.rotation.next((number, tier), may))
+    }
+}
+
+/// One of those that may be chosen, by weight; where few may be, the next of them
+/// behind the last draw.
+fn drawn(tier: &Tier, may: impl Fn(usize) -> bool) -> Option<usize> {
+    let places = tier.places();
+    if places.is_empty() {
+        return None;
+    }
+    let mut at = 0;
+    for _ in 0..DRAWS {
+        at = tier.index(fastrand::u64(..tier.total()));
+        let server = places.get(at)?.server;
+        if may(server) {
+            return Some(server);
+        }
+    }
+    let (before, behind) = places.split_at_checked(at)?;
+    let mut others = behind.iter().chain(before).map(|place| place.server);
+    others.find(|server| may(*server))
 }
 
 /// The server of a key. One whose weight counts in part has that part of its

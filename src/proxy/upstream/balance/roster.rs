@@ -96,8 +96,12 @@ impl Tier {
 
     /// The place in whose part of the total this number lies.
     pub(super) fn at(&self, number: u64) -> Option<Place> {
-        let at = self.places.partition_point(|place| place.upto <= number);
-        self.places.get(at).copied()
+        self.places.get(self.index(number)).copied()
+    }
+
+    /// Where that is.
+    pub(super) fn index(&self, number: u64) -> usize {
+        self.places.partition_point(|place| place.upto <= number)
     }
 }
 

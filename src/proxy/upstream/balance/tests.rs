@@ -146,6 +146,28 @@ fn an_untried_server_is_found_and_then_none() {
 }
 
 #[test]
+fn who_looks_for_another_server_takes_no_turn() {
+    for weights in [[1, 1, 1, 1], [4, 3, 2, 1]] {
+        let choosing = Choosing::by(&weights, Balance::RoundRobin);
+        let total = usize::try_from(weights.iter().sum::<u32>()).expect("small");
+        let (mut first, mut then) = ([0; 4], [0; 4]);
+        for _ in 0..100 * total {
+            let server = choosing.select(Search::new()).expect("a server");
+            first[server] += 1;
+            if server == 0 {
+                let mut search = Search::new();
+                search.mark(server);
+                then[choosing.select(search).expect("another")] += 1;
+            }
+        }
+        let shares = weights.map(|weight| 100 * usize::try_from(weight).expect("small"));
+        assert_eq!(first, shares, "as if nothing had failed");
+        assert_eq!(then[0], 0);
+        assert!(then[1..].iter().all(|count| *count > 0), "{then:?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_down_is_not_selected() {
     for servers in [1, 2] {
         let choosing = Choosing::turns(servers);

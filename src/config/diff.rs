@@ -97,6 +97,10 @@ impl Diff {
                 "`process.connections`",
                 old.process.connections != new.process.connections,
             ),
+            (
+                "`process.tunnels`",
+                old.process.tunnels != new.process.tunnels,
+            ),
             ("`process.memory`", old.process.memory != new.process.memory),
             ("`admin.linger`", old.admin.linger != new.admin.linger),
             ("traces", old.process.traces != new.process.traces),

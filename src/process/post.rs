@@ -7,7 +7,7 @@
 
 use super::books::{Opening, Whole};
 use super::recording::Recording;
-use crate::config::Listener;
+use crate::config::{Limits, Listener};
 use crate::control::{ListenerStatus, Position};
 use crate::drain::{AcceptFilter, Event, Group, MemberId, Orders, Phase, Receipt};
 use crate::proxy::listener::{Bound, Gates, Port, Room, Rooms};
@@ -52,9 +52,11 @@ impl Post {
         let name = &listener.name;
         let id = group.add(Arc::clone(name), listener.after.clone());
         let orders = Orders::carry_on(*group.plan());
+        let scope = registry.scope(Arc::clone(name), orders);
+        scope.set_tunnels(&listener.limits);
         let post = Self {
             id,
-            scope: registry.scope(Arc::clone(name), orders),
+            scope,
             sites: sites.into_iter().map(Sites::new).collect(),
             room: Room::new(listener.limits.connections),
             address: bound.address,
@@ -97,11 +99,12 @@ impl Post {
     }
 
     /// Serve requests to come by these, in the order of the workers.
-    pub(super) fn serve_by(&self, sites: Vec<Site>, connections: usize) {
+    pub(super) fn serve_by(&self, sites: Vec<Site>, limits: &Limits) {
         for (place, site) in self.sites.iter().zip(sites) {
             place.replace(site);
         }
-        self.room.set_limit(connections);
+        self.room.set_limit(limits.connections);
+        self.scope.set_tunnels(limits);
     }
 
     /// Whether its drain is over.

@@ -52,6 +52,15 @@ fn connections(config: &Config) -> usize {
     }
 }
 
+/// How many tunnels there may be: as it is written, or so many that those who
+/// need a server for a request find a descriptor for it.
+fn tunnels(config: &Config) -> usize {
+    match config.process.tunnels {
+        0 => (connections(config) * 3).div_ceil(4),
+        written => written,
+    }
+}
+
 /// All that one config asks for.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -76,6 +85,7 @@ impl Setup {
         workers: usize,
     ) -> proxy::Result<Self> {
         let room = Room::new(connections(&config));
+        registry.set_tunnels(tunnels(&config));
         let memory = Arc::new(AtomicU64::new(memory::limit(config.process.memory)));
         let traces = Traces::new(metrics.spans());
         let shared = (metrics, registry, (&room, &memory), &traces);
@@ -132,6 +142,7 @@ impl Setup {
     /// Move the limits of the process to what the config asks for.
     pub(super) fn set_limits(&self) {
         self.room.set_limit(connections(&self.config));
+        self.registry.set_tunnels(tunnels(&self.config));
         let memory = memory::limit(self.config.process.memory);
         self.memory.store(memory, Relaxed);
     }

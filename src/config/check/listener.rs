@@ -217,6 +217,7 @@ impl Check<'_> {
         );
         let many = |name, key, default| self.number(name, key, CONNECTIONS, default);
         let per_client = many("per_client", written.per_client, default.per_client);
+        let tunnels = many("tunnels", written.tunnels, default.tunnels);
         let handshakes = many("handshakes", written.handshakes, default.handshakes);
         let rate = |name, key, default| self.number(name, key, RATE, default);
         let resets = self.number("resets", written.resets, RESETS, default.resets);
@@ -237,6 +238,7 @@ impl Check<'_> {
         let send_idle = self.time("send_idle", written.send_idle, default.send_idle);
         let body_rate = rate("body_rate", written.body_rate, default.body_rate);
         let send_rate = rate("send_rate", written.send_rate, default.send_rate);
+        let tunnel_idle = value_or(written.tunnel_idle, Time(default.tunnel_idle));
         Ok(Limits {
             head: head?,
             uri: uri?,
@@ -247,6 +249,7 @@ impl Check<'_> {
             frames: frames?,
             connections: connections?,
             per_client: per_client?,
+            tunnels: tunnels?,
             handshakes: handshakes?,
             handshake_rate: handshake_rate?,
             client_handshake_rate: client_handshake_rate?,
@@ -256,6 +259,7 @@ impl Check<'_> {
             body_rate: body_rate?,
             send_idle: send_idle?,
             send_rate: send_rate?,
+            tunnel_idle: tunnel_idle?.0,
         })
     }
 }

@@ -41,6 +41,7 @@ impl Check<'_> {
         let written = value_or(written, file::Process::default())?;
         let workers = self.number("workers", written.workers, (0, MOST_WORKERS), 0);
         let connections = self.number("connections", written.connections, CONNECTIONS, 0);
+        let tunnels = self.number("tunnels", written.tunnels, CONNECTIONS, 0);
         let memory = value_or(written.memory, Size(0));
         let zone = written.zone.map(|zone| self.zone(&zone)).transpose();
         let watch = value_or(written.watch, Time(Duration::ZERO));
@@ -49,6 +50,7 @@ impl Check<'_> {
         Ok(Process {
             workers: workers?,
             connections: connections?,
+            tunnels: tunnels?,
             memory: memory?.0,
             zone: zone?,
             watch: watch?.0,

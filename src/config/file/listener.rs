@@ -213,9 +213,14 @@ pub(in crate::config) struct Limits {
     #[schemars(extend("default" = 0))]
     pub(in crate::config) connections: Option<At<u64>>,
     /// Open connections of one client, by IPv4 address or IPv6 /64; one more is
-    /// closed. 0 is no limit, and clients on this machine have none.
+    /// closed. It may have as many tunnels. 0 is no limit, and clients on this
+    /// machine have none.
     #[schemars(extend("default" = 4096))]
     pub(in crate::config) per_client: Option<At<u64>>,
+    /// Open tunnels (WebSocket) on the listener; one more is answered 503. 0 is no
+    /// limit but that of the process.
+    #[schemars(extend("default" = 0))]
+    pub(in crate::config) tunnels: Option<At<u64>>,
     /// Half-open connections on the listener: those that have not been able to
     /// carry a request yet. For one more the oldest is closed. 0 is no limit.
     #[schemars(extend("default" = 16384))]
@@ -248,6 +253,10 @@ pub(in crate::config) struct Limits {
     /// once `send_idle` was waited in all. 0 is any.
     #[schemars(extend("default" = 100))]
     pub(in crate::config) send_rate: Option<At<u64>>,
+    /// The longest time in which nothing passes through a tunnel (WebSocket, TCP),
+    /// either way; then it is ended in order. `0s` is for ever.
+    #[schemars(extend("default" = "1h"))]
+    pub(in crate::config) tunnel_idle: Option<At<Time>>,
 }
 
 impl Read for Limits {
@@ -262,6 +271,7 @@ impl Read for Limits {
             frames: table.key("frames"),
             connections: table.key("connections"),
             per_client: table.key("per_client"),
+            tunnels: table.key("tunnels"),
             handshakes: table.key("handshakes"),
             handshake_rate: table.key("handshake_rate"),
             client_handshake_rate: table.key("client_handshake_rate"),
@@ -271,6 +281,7 @@ impl Read for Limits {
             body_rate: table.key("body_rate"),
             send_idle: table.key("send_idle"),
             send_rate: table.key("send_rate"),
+            tunnel_idle: table.key("tunnel_idle"),
         })
     }
 }

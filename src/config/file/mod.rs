@@ -85,6 +85,11 @@ pub(super) struct Process {
     /// descriptors that the process may have, since each may need one to a server.
     #[schemars(extend("default" = 0))]
     pub(super) connections: Option<At<u64>>,
+    /// Open tunnels (WebSocket) on all listeners together, each of which may need a
+    /// descriptor that no connection of a client stands for; 0 is three quarters of
+    /// `connections`.
+    #[schemars(extend("default" = 0))]
+    pub(super) tunnels: Option<At<u64>>,
     /// Memory of the process, from which on nothing new is let in; 0 is four fifths
     /// of what its control group, or else the machine, has.
     #[schemars(extend("default" = 0))]
@@ -107,6 +112,7 @@ impl Read for Process {
         node.table("`[process]`", |table| Self {
             workers: table.key("workers"),
             connections: table.key("connections"),
+            tunnels: table.key("tunnels"),
             memory: table.key("memory"),
             zone: table.key("zone"),
             watch: table.key("watch"),

@@ -222,6 +222,8 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one client; 0 is no limit.
     pub per_client: usize,
+    /// Open tunnels on the listener, save of TCP; 0 is no limit.
+    pub tunnels: usize,
     /// Connections that have not carried a request yet; 0 is no limit.
     pub handshakes: usize,
     /// TLS handshakes that may begin in a second; 0 is no limit.
@@ -241,6 +243,9 @@ pub struct Limits {
     pub send_idle: Duration,
     /// Bytes in a second that a peer must take which is waited for; 0 is any.
     pub send_rate: u32,
+    /// The longest time in which nothing passes through a tunnel, either way; 0
+    /// is for ever.
+    pub tunnel_idle: Duration,
 }
 
 impl Default for Limits {
@@ -255,6 +260,7 @@ impl Default for Limits {
             frames: 2_000,
             connections: 0,
             per_client: 4096,
+            tunnels: 0,
             handshakes: 16_384,
             handshake_rate: 4_000,
             client_handshake_rate: 200,
@@ -264,6 +270,7 @@ impl Default for Limits {
             body_rate: 100,
             send_idle: Duration::from_secs(30),
             send_rate: 100,
+            tunnel_idle: Duration::from_secs(60 * 60),
         }
     }
 }

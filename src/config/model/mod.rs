@@ -166,6 +166,9 @@ pub struct Process {
     /// Open connections of clients, on all listeners; 0 means by the number of
     /// descriptors.
     pub connections: usize,
+    /// Open tunnels, save of TCP, on all listeners; 0 means by the number of
+    /// connections.
+    pub tunnels: usize,
     /// Bytes of memory from which on nothing new is let in; 0 means by the
     /// system's limits.
     pub memory: u64,

@@ -69,7 +69,7 @@ impl Conductor {
         for (id, listener, sites) in planned.changed {
             self.group.set_after(id, listener.after);
             if let Some(post) = self.posts.iter().find(|post| post.id == id) {
-                post.serve_by(sites, listener.limits.connections);
+                post.serve_by(sites, &listener.limits);
             }
         }
         // A drain under way follows the plan that it began with.

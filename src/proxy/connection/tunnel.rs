@@ -5,27 +5,31 @@
 //! deadline comes it takes its farewell: each direction is brought to a
 //! boundary and told, then both peers have until the cut to leave. What a
 //! boundary is depends on the [`Grammar`]; opaque bytes have one everywhere
-//! and no last words but the half-close.
+//! and no last words but the half-close. The same is done to a tunnel through
+//! which nothing has passed for `limits.tunnel_idle`: one of its peers may be
+//! gone without a word, and nobody would ever know.
 //!
 //! Invariant: an exchange counts as farewelled only once both peers left. If
 //! the cut is ordered before, both sockets are closed at once and it was cut.
+//! One that ends for its silence has finished.
 //!
-//! Deliberately absent: counting bytes (the client's edge does), limits on
-//! silence (whoever speaks through a tunnel may be silent for days), and the
-//! connection's own guard, which is the caller's.
+//! Deliberately absent: counting bytes (the client's edge does), limits on how
+//! slowly they pass, and the connection's own guard, which is the caller's.
 
 mod buffer;
 mod direction;
 mod stream;
 
-pub(super) use direction::Grammar;
+pub(super) use direction::{Grammar, Why};
 pub(super) use stream::Stream;
 
-use crate::drain::{Doing, Farewell, Outcome};
-use crate::proxy::registry::RequestGuard;
+use super::pace::Alarm;
+use crate::clock;
+use crate::drain::{Doing, Farewell, Outcome, Timestamp};
+use crate::proxy::registry::{Limit, RequestGuard, Scope};
 use bytes::Bytes;
 use direction::Direction;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -60,6 +64,15 @@ pub(in crate::proxy) async fn opaque<D, U>(
     tunnel.run(exchange).await;
 }
 
+/// How long peers that were told to leave are waited for: without a drain, which
+/// cuts them, as long as its farewell may take.
+async fn patience(why: Why, scope: &Scope) {
+    match why {
+        Why::Due => pending().await,
+        Why::Idle => tokio::time::sleep(scope.orders().plan.farewell).await,
+    }
+}
+
 /// The grammar of bytes that mean nothing here.
 #[derive(Debug)]
 struct Opaque;
@@ -81,7 +94,7 @@ impl Grammar for Opaque {
         false
     }
 
-    fn last_words(&self) -> Option<Bytes> {
+    fn last_words(&self, _: Why) -> Option<Bytes> {
         None
     }
 }
@@ -95,6 +108,17 @@ pub(super) struct Tunnel<D, U, G> {
     up: Direction<G>,
     /// From the server to the client.
     down: Direction<G>,
+    /// When a byte last came or went.
+    moved: Timestamp,
+    silence: Alarm,
+}
+
+/// How a tunnel has passed all that it will.
+enum Passed {
+    /// Both peers have ended.
+    Ended,
+    /// They are silent.
+    Idle,
 }
 
 impl<D, U, G> Tunnel<D, U, G>
@@ -110,25 +134,46 @@ where
             server,
             up: Direction::new(up, early.from_client),
             down: Direction::new(down, early.from_server),
+            moved: clock::now(),
+            silence: Alarm::default(),
         }
     }
 
     /// From the first byte to the last, or to the cut.
     pub(super) async fn run(mut self, mut exchange: RequestGuard) {
         exchange.enter(Doing::Tunnel);
-        tokio::select! {
+        let scope = exchange.record().scope();
+        let why = tokio::select! {
             biased;
-            () = exchange.due() => self.part(),
-            () = poll_fn(|cx| self.poll_pass(cx)) => {
-                exchange.conclude(Outcome::Finished);
-                return;
-            }
+            () = exchange.due() => Why::Due,
+            passed = poll_fn(|cx| self.poll_pass(cx, scope)) => match passed {
+                Passed::Idle => Why::Idle,
+                Passed::Ended => {
+                    exchange.conclude(Outcome::Finished);
+                    return;
+                }
+            },
+        };
+        if why == Why::Idle {
+            scope.limited(Limit::TunnelIdle);
         }
+        self.up.part(why);
+        self.down.part(why);
         tokio::select! {
             biased;
             // Without a word: that is what the guard takes for a cut.
             () = exchange.cut() => return,
-            () = poll_fn(|cx| self.poll_part(cx, Self::left)) => exchange.conclude(self.outcome()),
+            () = poll_fn(|cx| self.poll_part(cx, Self::left)) => {
+                let outcome = match why {
+                    Why::Due => self.outcome(),
+                    Why::Idle => Outcome::Finished,
+                };
+                exchange.conclude(outcome);
+            }
+            () = patience(why, scope) => {
+                exchange.conclude(Outcome::Finished);
+                return;
+            }
         }
         tokio::select! {
             biased;
@@ -138,20 +183,21 @@ where
         }
     }
 
-    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_pass(&mut self, cx: &mut Context<'_>, scope: &Scope) -> Poll<Passed> {
         let up = self.up.poll_pass(cx, &mut self.client, &mut self.server);
         let down = self.down.poll_pass(cx, &mut self.server, &mut self.client);
         let news = self.learn(cx);
         if up.is_ready() && down.is_ready() && !news {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+            return Poll::Ready(Passed::Ended);
         }
-    }
-
-    fn part(&mut self) {
-        self.up.part();
-        self.down.part();
+        if self.up.take_moved() | self.down.take_moved() {
+            self.moved = clock::now();
+        }
+        let idle = scope.tunnel_idle().map(|idle| (self.moved + idle, ()));
+        match self.silence.poll(cx, idle) {
+            Some(()) => Poll::Ready(Passed::Idle),
+            None => Poll::Pending,
+        }
     }
 
     fn poll_part(&mut self, cx: &mut Context<'_>, done: fn(&Self) -> bool) -> Poll<()> {

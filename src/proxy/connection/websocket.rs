@@ -13,7 +13,7 @@
 
 mod frames;
 
-use super::tunnel::{Early, Grammar, Stream, Tunnel};
+use super::tunnel::{Early, Grammar, Stream, Tunnel, Why};
 use crate::drain::Farewell;
 use crate::proxy::registry::RequestGuard;
 use crate::proxy::request::{ServerEnd, StreamEnd};
@@ -27,6 +27,9 @@ const GOING_AWAY: u16 = 1001;
 
 /// What a person reads who looks why.
 const REASON: &str = "server is draining";
+
+/// The same if nobody said anything.
+const REASON_IDLE: &str = "nothing was said for too long";
 
 /// Relay a WebSocket connection, from the end of its opening handshake, until
 /// both sides have ended. When the exchange's protocol is past its deadline
@@ -124,33 +127,37 @@ impl Grammar for Way {
         self.frames.closed()
     }
 
-    fn last_words(&self) -> Option<Bytes> {
+    fn last_words(&self, why: Why) -> Option<Bytes> {
         if self.frames.closed() || self.frames.lost() {
             return None;
         }
-        Some(match self.to {
-            To::Client => close_frame(None),
-            To::Server => close_frame(Some(fastrand::u32(..).to_be_bytes())),
-        })
+        let mask = match self.to {
+            To::Client => None,
+            To::Server => Some(fastrand::u32(..).to_be_bytes()),
+        };
+        let reason = match why {
+            Why::Due => REASON,
+            Why::Idle => REASON_IDLE,
+        };
+        Some(close_frame(reason, mask))
     }
 }
 
+/// The payload of a control frame is at most so long (RFC 6455, section 5.5).
+const LONGEST: u8 = 125;
+
 /// A Close frame, masked if it has a key (RFC 6455, sections 5.2 and 5.3).
-fn close_frame(mask: Option<[u8; 4]>) -> Bytes {
+fn close_frame(reason: &'static str, mask: Option<[u8; 4]>) -> Bytes {
     const FIN_CLOSE: u8 = 0x88;
     const MASKED: u8 = 0x80;
-    // The payload of a control frame is at most 125 bytes long.
-    const LENGTH: u8 = {
-        assert!(2 + REASON.len() <= 125);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 125")]
-        let length = 2 + REASON.len() as u8;
-        length
-    };
     let code = GOING_AWAY.to_be_bytes();
-    let payload = code.iter().chain(REASON.as_bytes());
+    let length = u8::try_from(code.len() + reason.len()).unwrap_or(LONGEST);
+    let length = length.min(LONGEST);
+    let payload = code.iter().chain(reason.as_bytes());
+    let payload = payload.take(usize::from(length));
     match mask {
-        None => [FIN_CLOSE, LENGTH].iter().chain(payload).copied().collect(),
-        Some(key) => [FIN_CLOSE, LENGTH | MASKED]
+        None => [FIN_CLOSE, length].iter().chain(payload).copied().collect(),
+        Some(key) => [FIN_CLOSE, length | MASKED]
             .into_iter()
             .chain(key)
             .chain(

@@ -86,6 +86,8 @@ pub struct RequestGuard {
     pub(super) outcome: Option<Outcome>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) code: u16,
+    /// It is counted as a tunnel.
+    pub(super) tunnels: bool,
     pub(super) memo: Option<Box<Memo>>,
     /// The server that it is on. Locked by its own task alone, once for each
     /// server that it is sent to.
@@ -310,6 +312,9 @@ impl Drop for RequestGuard {
         if outcome != Outcome::Finished && self.cause() != Cause::Age {
             self.tell_of(outcome, aboard.as_deref().filter(|_| for_server));
         }
+        if self.tunnels {
+            self.leave_tunnel();
+        }
         let sent = self.memo.as_ref().map(|_| self.slot(Slot::sent_so_far));
         let marks = self.record.end(self.protocol, self.place);
         if !marks.none() {
@@ -378,6 +383,7 @@ impl Registry {
             outcome: None,
             metrics: None,
             code: 0,
+            tunnels: false,
             memo: None,
             aboard: Mutex::new(None),
         }

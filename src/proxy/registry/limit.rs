@@ -116,6 +116,14 @@ limits! {
     Malformed = "malformed",
     /// A client sent too many frames of another kind.
     Frames = "frames",
+    /// The listener had as many tunnels as it may.
+    Tunnels = "tunnels",
+    /// The process had as many tunnels as it may.
+    ProcessTunnels = "process_tunnels",
+    /// A client had as many tunnels as it may.
+    ClientTunnels = "client_tunnels",
+    /// Nothing passed through a tunnel for too long.
+    TunnelIdle = "tunnel_idle",
     /// A request had been through this proxy too often.
     Hops = "hops",
 }

@@ -35,6 +35,7 @@ mod scope;
 mod state;
 mod tally;
 mod traced;
+mod tunnels;
 
 pub use access::AccessLog;
 pub use berth::{Berth, Gate, Mooring};
@@ -64,6 +65,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tally::Books;
 use tokio::sync::{Notify, watch};
+use tunnels::Places;
 
 /// How many farewelled and cut exchanges a receipt names; the rest is counted.
 const TOLD_KEPT: usize = 1_000;
@@ -85,6 +87,8 @@ pub struct Registry {
     told_omitted: AtomicU64,
     foretelling: Foretelling,
     pressure: Arc<Pressure>,
+    /// Those of tunnels, on all listeners.
+    tunnels: Places,
 }
 
 impl Registry {
@@ -103,6 +107,7 @@ impl Registry {
             told_omitted: AtomicU64::new(0),
             foretelling: Foretelling::default(),
             pressure: Arc::default(),
+            tunnels: Places::default(),
         })
     }
 

@@ -17,6 +17,7 @@ use super::limit::{Limit, Limited};
 use super::paced::{ClientTurns, Turns};
 use super::pressure::Pressure;
 use super::tally::{Books, HeaderFlaw, Sums};
+use super::tunnels::Tunnels;
 use crate::clock;
 use crate::drain::{Orders, Timestamp, Watch};
 use crate::telemetry::traces::DrainTrace;
@@ -45,6 +46,9 @@ pub struct Scope {
     /// Who has how many connections.
     pub(super) crowd: Crowd,
     pub(super) half_open: HalfOpen,
+    pub(super) tunnels: Tunnels,
+    /// Who has how many of them.
+    pub(super) tunnel_crowd: Crowd,
     /// Those of TLS handshakes, of all clients and of each.
     pub(super) turns: Turns,
     pub(super) client_turns: ClientTurns,
@@ -80,6 +84,8 @@ impl Scope {
             limited: Limited::default(),
             crowd: Crowd::default(),
             half_open: HalfOpen::default(),
+            tunnels: Tunnels::default(),
+            tunnel_crowd: Crowd::default(),
             turns: Turns::default(),
             client_turns: ClientTurns::default(),
             watch: Mutex::default(),

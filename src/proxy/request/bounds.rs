@@ -1,12 +1,13 @@
-//! What a request's body may be: how large, how slow, how long silent.
+//! What a request's body may be: how large, how slow, how long silent; and
+//! whether it may become a tunnel.
 //!
 //! A call of gRPC, in both directions, is a talk: it may last for days, be
 //! silent for hours and carry any number of messages, whose size its server
 //! bounds. So of all this only the size that its very route names holds for
 //! it. Everything else has the listener's bounds.
 //!
-//! Invariant: a body that is declared too large is refused before a server is
-//! chosen.
+//! Invariant: a body that is declared too large, or a tunnel too many, is refused
+//! before a server is chosen.
 
 use super::route::{Route, Site};
 use crate::drain::Protocol;
@@ -33,6 +34,16 @@ pub(super) fn is_too_large(parts: &Parts, site: &Site, route: &Route, protocol: 
     let most = most(site, route, protocol);
     let declared = declared.to_str().ok().and_then(|text| text.parse().ok());
     most > 0 && declared.is_some_and(|declared: u64| declared > most)
+}
+
+/// What a client is told whose WebSocket would be a tunnel too many.
+pub(super) const NO_ROOM: &str = "too many tunnels are open; try again later";
+
+/// Whether an exchange would become a tunnel beyond their limit. One within it is
+/// counted from now on.
+pub(super) fn is_one_too_many(exchange: &mut RequestGuard, site: &Site) -> bool {
+    let most = site.listener().limits.per_client;
+    exchange.protocol() == Protocol::WebSocket && exchange.take_tunnel(most).is_err()
 }
 
 /// The bounds on the body of this exchange, if it has any.

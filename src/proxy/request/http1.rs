@@ -179,6 +179,11 @@ impl Answering<'_> {
                         // Nothing of the body is read.
                         return self.too_large();
                     }
+                    if bounds::is_one_too_many(&mut self.exchange, self.site) {
+                        let code = StatusCode::SERVICE_UNAVAILABLE;
+                        let response = answer::refuse(&mut self.exchange, code, bounds::NO_ROOM);
+                        return self.own(response);
+                    }
                     let outgoing = self.outgoing(route, parts, incoming);
                     let forwarded = tokio::select! {
                         biased;

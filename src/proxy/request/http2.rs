@@ -178,6 +178,12 @@ impl Stream {
 
     /// A WebSocket over a stream (RFC 8441).
     async fn websocket(mut self, route: &Route, mut parts: Parts, incoming: RecvStream) {
+        if bounds::is_one_too_many(&mut self.exchange, &self.site) {
+            let code = StatusCode::SERVICE_UNAVAILABLE;
+            let response = answer::refuse(&mut self.exchange, code, bounds::NO_ROOM);
+            self.answer(response);
+            return self.hear(Body::Http2(incoming)).await;
+        }
         headers::request(&mut parts, self.exchange.record(), self.site.secure(), true);
         let said = match websocket::ask(&mut parts) {
             Err(error) => Err(error),

@@ -8,6 +8,7 @@ mod floods;
 mod handshakes;
 mod memory;
 mod requests;
+mod tunnels;
 
 use crate::drain::scene::{Plan, ended};
 use crate::support::clients::{Frames, Raw, connect};

@@ -21,6 +21,15 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::has_budget_remaining;
 
+/// Why a tunnel is ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::proxy::connection) enum Why {
+    /// Its time is over.
+    Due,
+    /// Nothing has passed through it for too long.
+    Idle,
+}
+
 /// What is known about the bytes that go one way.
 pub(in crate::proxy::connection) trait Grammar {
     /// What an end is called at which the last words were said.
@@ -41,7 +50,7 @@ pub(in crate::proxy::connection) trait Grammar {
 
     /// What to say to the sink before nothing more is said; none if nothing
     /// can be said, or all was.
-    fn last_words(&self) -> Option<Bytes>;
+    fn last_words(&self, why: Why) -> Option<Bytes>;
 }
 
 /// How much one direction may do before the other gets its turn. A read and a
@@ -89,6 +98,9 @@ pub(super) struct Direction<G> {
     sink: Sink,
     spoke: bool,
     gave_way: bool,
+    why: Why,
+    /// Bytes came or went since that was last asked.
+    moved: bool,
 }
 
 impl<G: Grammar> Direction<G> {
@@ -103,6 +115,8 @@ impl<G: Grammar> Direction<G> {
             sink: Sink::Open,
             spoke: false,
             gave_way: false,
+            why: Why::Due,
+            moved: false,
         }
     }
 
@@ -149,8 +163,14 @@ impl<G: Grammar> Direction<G> {
         Poll::Pending
     }
 
+    /// Whether any byte came or went since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Begin to end: pass on to the next boundary only.
-    pub(super) fn part(&mut self) {
+    pub(super) fn part(&mut self, why: Why) {
+        self.why = why;
         if self.sink_done() || self.source_done() {
             self.stage = Stage::Parting;
         } else if self.grammar.at_boundary() {
@@ -274,6 +294,7 @@ impl<G: Grammar> Direction<G> {
 
     /// Bytes have come.
     fn take_in(&mut self) {
+        self.moved = true;
         if self.stage == Stage::Passing {
             self.grammar.pass(self.buffer.in_hand());
             return;
@@ -282,7 +303,7 @@ impl<G: Grammar> Direction<G> {
         if self.grammar.at_boundary() {
             // Decided before the rest is followed: a Close that is dropped
             // with it does not stand for one that was passed.
-            let words = self.grammar.last_words();
+            let words = self.grammar.last_words(self.why);
             self.grammar.pass(&self.buffer.in_hand()[passed..]);
             self.buffer.keep(passed);
             self.append(words);
@@ -290,7 +311,7 @@ impl<G: Grammar> Direction<G> {
     }
 
     fn say(&mut self) {
-        let words = self.grammar.last_words();
+        let words = self.grammar.last_words(self.why);
         self.append(words);
     }
 
@@ -317,7 +338,10 @@ impl<G: Grammar> Direction<G> {
         if self.buffer.in_hand().is_empty() {
             return Poll::Ready(true);
         }
-        let written = ready!(self.buffer.poll_write(cx, to));
+        let in_hand = self.buffer.in_hand().len();
+        let poll = self.buffer.poll_write(cx, to);
+        self.moved |= self.buffer.in_hand().len() < in_hand;
+        let written = ready!(poll);
         if written.is_err() {
             self.fail_sink();
         }

@@ -2,8 +2,9 @@
 //!
 //! Deliberately absent: sockets. Each test brings the kind that it needs.
 
+use crate::config::Limits;
 use crate::drain::{Ledger, Orders, Protocol, Protocols};
-use crate::proxy::registry::{ConnectionGuard, Registry, RequestGuard};
+use crate::proxy::registry::{ConnectionGuard, Limit, Registry, RequestGuard};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -62,6 +63,16 @@ impl Scene {
     /// Put orders in force.
     pub(in crate::proxy::connection) fn publish(&self, orders: Orders) {
         self.registry.publish(self.connection.scope(), orders);
+    }
+
+    /// Have these limits hold.
+    pub(in crate::proxy::connection) fn limit(&self, limits: &Limits) {
+        self.connection.scope().set_tunnels(limits);
+    }
+
+    /// How often a limit was reached.
+    pub(in crate::proxy::connection) fn limited(&self, limit: Limit) -> u64 {
+        self.connection.scope().limited_count(limit)
     }
 
     /// How the exchanges ended.

@@ -1,3 +1,5 @@
+mod silence;
+
 use super::buffer::BLOCK;
 use super::scene::{Scene, ended, read, read_all, settle, soon, tcp};
 use super::*;

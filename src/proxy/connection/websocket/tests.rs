@@ -1,6 +1,8 @@
 use super::super::tunnel::scene::{Scene, ended, read, read_all, settle, silent, soon, tcp};
 use super::*;
+use crate::config::Limits;
 use crate::drain::Protocol;
+use crate::proxy::registry::Limit;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
@@ -52,14 +54,14 @@ fn told_to_leave(message: &Message) -> bool {
 
 /// Our Close to a client.
 fn goodbye() -> Vec<u8> {
-    close_frame(None).to_vec()
+    close_frame(REASON, None).to_vec()
 }
 
 /// Read our Close to a server, whatever its key.
 async fn masked_goodbye(server: &mut DuplexStream) {
     let frame = read(server, goodbye().len() + KEY.len()).await;
     let key = [frame[2], frame[3], frame[4], frame[5]];
-    assert_eq!(frame, close_frame(Some(key)));
+    assert_eq!(frame, close_frame(REASON, Some(key)));
 }
 
 /// A binary frame as a client sends it; what is in it is never looked at.
@@ -71,12 +73,34 @@ fn data(length: usize) -> Vec<u8> {
     frame
 }
 
+#[tokio::test]
+async fn silent_peers_are_told_that_they_were() {
+    let scene = Scene::new(Protocol::WebSocket);
+    scene.limit(&Limits {
+        tunnel_idle: std::time::Duration::from_millis(50),
+        ..Limits::default()
+    });
+    let (task, mut client, mut server) = peers(&scene).await;
+    for peer in [&mut client, &mut server] {
+        let Message::Close(Some(CloseFrame { code, reason })) = next(peer).await else {
+            panic!("no Close");
+        };
+        assert_eq!((code, reason.as_str()), (CloseCode::Away, REASON_IDLE));
+    }
+    ends_well(&mut client).await;
+    ends_well(&mut server).await;
+    drop((client, server));
+    ended(task).await;
+    assert_eq!(scene.ledger().finished, 1);
+    assert_eq!(scene.limited(Limit::TunnelIdle), 1);
+}
+
 #[test]
 fn close_frames_are_what_the_rfc_draws() {
-    let plain = close_frame(None);
+    let plain = close_frame(REASON, None);
     assert_eq!(plain[..4], [0x88, 20, 0x03, 0xe9]);
     assert_eq!(&plain[4..], REASON.as_bytes());
-    let masked = close_frame(Some(KEY));
+    let masked = close_frame(REASON, Some(KEY));
     assert_eq!(masked[..2], [0x88, 0x94]);
     assert_eq!(masked[2..6], KEY);
     let bare: Vec<u8> = masked[6..]
@@ -145,7 +169,7 @@ async fn a_frame_under_way_is_passed_to_its_end() {
     // Nothing is under way to the client, so it is told at once.
     assert_eq!(read(&mut client, goodbye().len()).await, goodbye());
     // The rest, and at once behind it a frame that goes nowhere.
-    let rest = [&frame[half..], &data(9), &close_frame(Some(KEY))].concat();
+    let rest = [&frame[half..], &data(9), &close_frame(REASON, Some(KEY))].concat();
     let (sent, got) = tokio::join!(
         client.write_all(&rest),
         read(&mut server, frame.len() - half)
@@ -171,7 +195,7 @@ async fn a_frame_cut_anywhere_is_completed_before_the_close() {
         assert_eq!(read(&mut server, at).await, frame[..at]);
         scene.farewell();
         assert_eq!(read(&mut client, goodbye().len()).await, goodbye());
-        for byte in [&frame[at..], &close_frame(Some(KEY))].concat() {
+        for byte in [&frame[at..], &close_frame(REASON, Some(KEY))].concat() {
             client.write_all(&[byte]).await.expect("room");
         }
         assert_eq!(read(&mut server, frame.len() - at).await, frame[at..]);
@@ -196,7 +220,7 @@ async fn other_frames_are_dropped_until_the_answer() {
     settle().await;
     assert!(!task.is_finished());
     client
-        .write_all(&close_frame(Some(KEY)))
+        .write_all(&close_frame(REASON, Some(KEY)))
         .await
         .expect("room");
     server.write_all(&[0x81, 1, b'x']).await.expect("room");
@@ -216,7 +240,7 @@ async fn a_peer_that_answers_need_not_wait_for_the_other() {
     assert_eq!(read(&mut client, goodbye().len()).await, goodbye());
     assert!(silent(&mut client).await, "it may answer first");
     client
-        .write_all(&close_frame(Some(KEY)))
+        .write_all(&close_frame(REASON, Some(KEY)))
         .await
         .expect("room");
     assert_eq!(read_all(&mut client).await, b"");
@@ -234,7 +258,7 @@ async fn who_answers_but_never_closes_holds_nothing_up() {
     let (task, mut client, mut server) = piped(&scene, 4096);
     scene.farewell();
     client
-        .write_all(&close_frame(Some(KEY)))
+        .write_all(&close_frame(REASON, Some(KEY)))
         .await
         .expect("room");
     server.write_all(&goodbye()).await.expect("room");
@@ -249,7 +273,7 @@ async fn a_farewell_that_was_answered_is_no_cut() {
     let (task, mut client, mut server) = piped(&scene, 4096);
     scene.farewell();
     client
-        .write_all(&close_frame(Some(KEY)))
+        .write_all(&close_frame(REASON, Some(KEY)))
         .await
         .expect("room");
     server.write_all(&goodbye()).await.expect("room");
@@ -266,7 +290,7 @@ async fn a_farewell_that_was_answered_is_no_cut() {
 async fn who_closed_already_is_not_told_twice() {
     let scene = Scene::new(Protocol::WebSocket);
     let (task, mut client, mut server) = piped(&scene, 4096);
-    let close = close_frame(Some(KEY));
+    let close = close_frame(REASON, Some(KEY));
     client.write_all(&close).await.expect("room");
     assert_eq!(read(&mut server, close.len()).await, close);
     scene.farewell();
@@ -290,7 +314,7 @@ async fn a_leave_that_the_server_took_is_not_ours() {
     scene.farewell();
     masked_goodbye(&mut server).await;
     client
-        .write_all(&close_frame(Some(KEY)))
+        .write_all(&close_frame(REASON, Some(KEY)))
         .await
         .expect("room");
     assert_eq!(read_all(&mut client).await, b"");

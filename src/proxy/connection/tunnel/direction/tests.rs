@@ -1,8 +1,11 @@
 //! What a sink is told of its source's end.
 
+use super::Direction;
 use crate::drain::Protocol;
 use crate::proxy::connection::tunnel::scene::{Scene, ended, read, read_all, tcp};
-use crate::proxy::connection::tunnel::{Early, opaque};
+use crate::proxy::connection::tunnel::{Early, Opaque, opaque};
+use bytes::Bytes;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,4 +65,25 @@ async fn only_an_end_is_passed_on_as_an_end() {
         ended(task).await;
         assert_eq!(end.load(Relaxed), told, "{linger:?}");
     }
+}
+
+#[tokio::test]
+async fn bytes_move_when_they_come_and_when_they_are_taken() {
+    let mut way = Direction::new(Opaque, Bytes::from_static(b"early"));
+    let (mut source, mut from) = duplex(64);
+    let (mut to, mut sink) = duplex(2);
+    let mut moves = async || {
+        poll_fn(|cx| Poll::Ready(way.poll_pass(cx, &mut from, &mut to).is_ready())).await;
+        way.take_moved()
+    };
+    assert!(moves().await, "two of the early bytes were taken");
+    assert!(!moves().await, "nobody takes more");
+    assert_eq!(read(&mut sink, 2).await, b"ea");
+    assert!(moves().await, "there was room for two more");
+    assert_eq!(read(&mut sink, 2).await, b"rl");
+    assert!(moves().await);
+    assert_eq!(read(&mut sink, 1).await, b"y");
+    assert!(!moves().await, "nothing is left");
+    source.write_all(b"!").await.expect("open");
+    assert!(moves().await, "one more came");
 }

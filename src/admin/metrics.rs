@@ -9,6 +9,7 @@
 
 mod books;
 mod drain;
+mod retries;
 
 use super::Admin;
 use super::census::{Count, census};
@@ -56,6 +57,7 @@ impl Admin {
             build_family(),
             lost_lines_family(),
         ];
+        families.extend(self.retries_families());
         families.extend(self.books_families());
         families.extend(self.drain_families());
         families

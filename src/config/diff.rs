@@ -209,6 +209,7 @@ fn same_route((old, before): (&Config, &Route), (new, after): (&Config, &Route))
         && before.set_response_headers == after.set_response_headers
         && before.timeout == after.timeout
         && before.retries == after.retries
+        && before.retry == after.retry
         && before.body == after.body
         && old.upstream(before.upstream).name == new.upstream(after.upstream).name
 }

@@ -11,7 +11,7 @@
 
 mod upload;
 
-pub use upload::{Bounds, Progress, Rein, Upload, Watched};
+pub use upload::{Bounds, KEPT, Progress, Rein, Upload, Watched};
 
 use super::error::Error;
 use bytes::Bytes;

@@ -23,6 +23,7 @@ mod hook;
 mod listener;
 mod order;
 mod process;
+mod retry;
 mod route;
 mod sni;
 mod tls;

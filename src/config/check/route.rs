@@ -16,6 +16,7 @@ use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::{Check, address, all};
 use http::{HeaderName, HeaderValue};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 const MOST_RETRIES: u64 = 10;
@@ -81,6 +82,7 @@ impl Check<'_> {
             fields.and_then(|fields| self.fields(fields, "a route", |text| Ok(text.to_owned())));
         let timeout = value_or(written.timeout, Time(Duration::ZERO));
         let retries = self.number("retries", written.retries, (0, MOST_RETRIES), 1);
+        let retry = retries.and_then(|retries| self.retry(written.retry, retries));
         let body = written.body.map(|body| body.value).transpose();
         Ok(Route {
             name,
@@ -90,6 +92,7 @@ impl Check<'_> {
             set_response_headers: fields?,
             timeout: timeout?.0,
             retries: retries?,
+            retry: retry?.map(Arc::new),
             body: body?.map(|size| size.0),
         })
     }
@@ -225,6 +228,7 @@ mod tests {
             set_response_headers: Vec::new(),
             timeout: Duration::ZERO,
             retries: 1,
+            retry: None,
             body: None,
         }
     }

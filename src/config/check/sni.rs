@@ -91,6 +91,7 @@ impl Check<'_> {
             ),
             ("timeout", route.timeout.as_ref().map(|key| &key.span)),
             ("retries", route.retries.as_ref().map(|key| &key.span)),
+            ("retry", route.retry.as_ref().map(|key| &key.span)),
             ("body", route.body.as_ref().map(|key| &key.span)),
         ];
         let mut written = keys
@@ -117,6 +118,7 @@ fn tunnels(name: String, host: HostPattern, upstream: UpstreamId) -> Route {
         set_response_headers: Vec::new(),
         timeout: Duration::ZERO,
         retries: 0,
+        retry: None,
         body: None,
     }
 }

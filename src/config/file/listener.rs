@@ -10,6 +10,7 @@ use super::super::model::ClientAuth;
 use super::super::read::{At, Named, Node, OneOf, OneOrMore, Read, Size, SwitchOr, Time};
 use super::super::report::Reported;
 use super::super::words::Word;
+use super::Retry;
 use schemars::JsonSchema;
 
 /// What a listener serves.
@@ -310,6 +311,8 @@ pub(in crate::config) struct Route {
     /// How often a request that no server processed may be sent again.
     #[schemars(extend("default" = 1))]
     pub(in crate::config) retries: Option<At<u64>>,
+    /// What else may be sent again, within `retries`; without it, nothing.
+    pub(in crate::config) retry: Option<At<Retry>>,
     /// The size of a request's body, also of gRPC, in place of `limits.body`;
     /// `"0B"` is no limit.
     pub(in crate::config) body: Option<At<Size>>,
@@ -325,6 +328,7 @@ impl Read for Route {
             set_response_headers: table.key("set_response_headers"),
             timeout: table.key("timeout"),
             retries: table.key("retries"),
+            retry: table.key("retry"),
             body: table.key("body"),
         })
     }

@@ -17,6 +17,7 @@ mod eject;
 mod health;
 mod hook;
 mod listener;
+mod retry;
 mod traces;
 mod upstream;
 
@@ -29,6 +30,7 @@ pub(super) use hook::{Hook, HookFile, HookHttp};
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };
+pub(super) use retry::Retry;
 pub(super) use traces::Traces;
 pub(super) use upstream::{Upstream, UpstreamTls};
 

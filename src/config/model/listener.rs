@@ -7,7 +7,7 @@
 //! Deliberately absent: sockets and TLS configurations made from these.
 
 use super::super::words::Word;
-use super::UpstreamId;
+use super::{Retry, UpstreamId};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use rustls::RootCertStore;
@@ -292,6 +292,8 @@ pub struct Route {
     pub timeout: Duration,
     /// How often a request that no server processed may be sent again.
     pub retries: u32,
+    /// What else may be sent again, within `retries`.
+    pub retry: Option<Arc<Retry>>,
     /// Bytes of a request's body, also of gRPC, in place of the listener's
     /// limit; 0 is no limit.
     pub body: Option<u64>,

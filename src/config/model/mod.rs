@@ -18,6 +18,7 @@ mod access;
 mod eject;
 mod hook;
 mod listener;
+mod retry;
 mod traces;
 mod upstream;
 
@@ -28,6 +29,7 @@ pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
     Route, Serves,
 };
+pub use retry::Retry;
 pub use traces::{Ratio, Traces, TracesProtocol};
 pub use upstream::{
     Balance, HashBy, Health, HealthCheck, HttpCheck, ProxyVersion, Server, ServerAddress, Upstream,

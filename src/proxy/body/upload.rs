@@ -4,10 +4,11 @@
 //! sender that waits for its server holds the body, and with it the client's
 //! stream, for as long as it likes. So the body is lent, not given:
 //! [`Progress`] tells how far it came, takes it back at any moment, and begins
-//! it again where a server has provably not looked at it.
+//! it again for another server.
 //!
 //! Invariant: what is kept for a second beginning is bounded, and given up as
-//! soon as the response begins.
+//! soon as the response is passed on. One sender at a time has the body: whom it
+//! was lent to before gets nothing more of it, however late it looks.
 
 use super::Body;
 use crate::clock;
@@ -25,8 +26,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// Bytes of a body that are kept so that it can be sent again.
-const KEPT: usize = 64 * 1024;
+/// Bytes of a body that are kept, unless told otherwise, so that it can be sent
+/// again.
+pub const KEPT: usize = 64 * 1024;
 
 type Pulled = Option<Result<Frame<Bytes>, Error>>;
 
@@ -79,6 +81,10 @@ struct Lent {
     size: usize,
     /// The next of `kept` to be sent again; its length if none is.
     next: usize,
+    /// Bytes that are kept at most.
+    keep: usize,
+    /// How often it has begun again: the sender of another turn has it no more.
+    turn: u32,
     /// Something was sent that was not kept.
     lost: bool,
     /// Where its bytes are counted, if they are.
@@ -103,7 +109,7 @@ impl Lent {
                 notes.received(data.len());
             }
             match frame.data_ref() {
-                Some(data) if !self.lost && self.size + data.len() <= KEPT => {
+                Some(data) if !self.lost && self.size + data.len() <= self.keep => {
                     self.size += data.len();
                     self.kept.push(data.clone());
                     self.next = self.kept.len();
@@ -163,7 +169,7 @@ impl Progress {
     }
 
     /// The body once more from its beginning, for another sender; `None` if
-    /// that is not at hand any more. The sender before must be gone.
+    /// that is not at hand any more. The sender before fails from now on.
     #[must_use]
     pub fn again(&self) -> Option<Body> {
         let mut lent = self.0.lent.lock();
@@ -171,9 +177,19 @@ impl Progress {
             return None;
         }
         lent.next = 0;
+        lent.turn += 1;
+        let turn = lent.turn;
         drop(lent);
         self.set(Upload::Running);
-        Some(Watched::lend(self.clone()))
+        // The sender before may wait for a frame that comes to another one now.
+        self.0.sender.wake();
+        Some(Watched::lend(self.clone(), turn))
+    }
+
+    /// Whether it can begin again, as far as it has come.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        matches!(self.get(), Upload::Running | Upload::Done) && !self.0.lent.lock().lost
     }
 
     fn set(&self, upload: Upload) {
@@ -217,14 +233,17 @@ impl Drop for Rein {
 #[derive(Debug)]
 pub struct Watched {
     progress: Progress,
+    turn: u32,
     silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
-    /// Watch a body, also for its client's keeping to these bounds.
-    pub fn over(body: Body, bounds: Option<Bounds>) -> (Body, Progress) {
+    /// Watch a body, also for its client's keeping to these bounds. Up to so
+    /// many bytes are kept for a second beginning.
+    pub fn over(body: Body, bounds: Option<Bounds>, keep: usize) -> (Body, Progress) {
         let lent = Lent {
             body,
+            keep,
             ..Lent::default()
         };
         let progress = Progress(Arc::new(Shared {
@@ -233,24 +252,29 @@ impl Watched {
             lent: Mutex::new(lent),
             sender: AtomicWaker::new(),
         }));
-        (Self::lend(progress.clone()), progress)
+        (Self::lend(progress.clone(), 0), progress)
     }
 
-    fn lend(progress: Progress) -> Body {
+    fn lend(progress: Progress, turn: u32) -> Body {
         Body::Watched(Box::new(Self {
             progress,
+            turn,
             silence: None,
         }))
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        // Enlisted before the look, or a stop between the two goes unnoticed.
-        self.progress.0.sender.register(cx.waker());
-        if self.progress.get() == Upload::Broken {
-            return Poll::Ready(Some(Err(Error::Unwanted)));
-        }
         let (poll, over, offence) = {
             let mut lent = self.progress.0.lent.lock();
+            if lent.turn != self.turn {
+                // Before it enlists: the place is its successor's.
+                return Poll::Ready(Some(Err(Error::Unwanted)));
+            }
+            // Enlisted before the look, or a stop between the two goes unnoticed.
+            self.progress.0.sender.register(cx.waker());
+            if self.progress.get() == Upload::Broken {
+                return Poll::Ready(Some(Err(Error::Unwanted)));
+            }
             let mut poll = lent.poll_frame(cx);
             let bounds = self.progress.0.bounds.as_ref();
             let offence = bounds.and_then(|bounds| bounds.judge(&mut lent, &poll));
@@ -280,12 +304,13 @@ impl Watched {
 
     pub(super) fn is_end_stream(&self) -> bool {
         let stopped = self.progress.get() == Upload::Broken;
-        !stopped && self.progress.0.lent.lock().is_end_stream()
+        let lent = self.progress.0.lent.lock();
+        !stopped && lent.turn == self.turn && lent.is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         let lent = self.progress.0.lent.lock();
-        if lent.next < lent.kept.len() {
+        if lent.next < lent.kept.len() || lent.turn != self.turn {
             // The declared length stands in the head.
             return SizeHint::default();
         }
@@ -363,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_begins_again_until_its_response_does() {
-        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        let (mut body, progress) = Watched::over(Body::full("hello"), None, KEPT);
         assert_eq!(text(&mut body).await, b"hello");
         drop(body);
         let mut again = progress.again().expect("it is small");
@@ -377,20 +402,37 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_is_bounded() {
-        let (mut body, progress) = Watched::over(Body::full(vec![7; KEPT + 1]), None);
-        assert_eq!(text(&mut body).await.len(), KEPT + 1);
-        assert!(progress.again().is_none());
-        assert!(progress.0.lent.lock().kept.is_empty());
+        for keep in [0, 5, KEPT] {
+            let (mut body, progress) = Watched::over(Body::full(vec![7; keep + 1]), None, keep);
+            assert_eq!(text(&mut body).await.len(), keep + 1);
+            assert!(progress.again().is_none());
+            assert!(progress.0.lent.lock().kept.is_empty());
+        }
+        let (mut body, progress) = Watched::over(Body::full(vec![7; 5]), None, 5);
+        text(&mut body).await;
+        assert!(progress.again().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_sender_whose_turn_is_over_gets_nothing_and_takes_nothing() {
+        let (mut before, progress) = Watched::over(Body::full("hello"), None, KEPT);
+        assert!(before.frame().await.is_some_and(|frame| frame.is_ok()));
+        let mut again = progress.again().expect("it is small");
+        assert!(matches!(before.frame().await, Some(Err(Error::Unwanted))));
+        assert!(!before.is_end_stream());
+        assert_eq!(progress.get(), Upload::Running, "nor does it say anything");
+        assert_eq!(text(&mut again).await, b"hello");
+        assert_eq!(progress.get(), Upload::Done);
     }
 
     #[tokio::test]
     async fn a_rein_takes_the_body_back() {
-        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        let (mut body, progress) = Watched::over(Body::full("hello"), None, KEPT);
         let rein = Rein::on(Some(progress.clone()));
         drop(rein);
         assert!(matches!(body.frame().await, Some(Err(Error::Unwanted))));
         assert!(progress.again().is_none());
-        let (mut body, progress) = Watched::over(Body::full("hello"), None);
+        let (mut body, progress) = Watched::over(Body::full("hello"), None, KEPT);
         Rein::on(Some(progress)).slip();
         assert_eq!(text(&mut body).await, b"hello");
     }
@@ -406,9 +448,9 @@ mod tests {
             most,
             record: Arc::clone(guard.record()),
         };
-        let (mut body, _) = Watched::over(Body::full("hello"), Some(bounds(5)));
+        let (mut body, _) = Watched::over(Body::full("hello"), Some(bounds(5)), KEPT);
         assert_eq!(text(&mut body).await, b"hello");
-        let (mut body, progress) = Watched::over(Body::full("hello"), Some(bounds(4)));
+        let (mut body, progress) = Watched::over(Body::full("hello"), Some(bounds(4)), KEPT);
         assert!(matches!(body.frame().await, Some(Err(Error::TooLarge))));
         assert_eq!(progress.get(), Upload::TooLarge);
         assert!(progress.again().is_none());

@@ -11,13 +11,12 @@ use super::pump::{End, Pump};
 use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
-use super::{answered, grpc, headers, status};
-use crate::proxy::body::{Body, Bounds, Progress, Rein, Upload, Watched};
+use super::{answered, grpc, headers, retried, status};
+use crate::proxy::body::{Body, Bounds, KEPT, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::trickle::Least;
-use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Search, Whose};
-use futures_util::FutureExt as _;
+use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Retried, Search, Whose};
 use futures_util::future::Either;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
@@ -28,10 +27,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// How often what was provably not processed is sent again because of the
 /// connection that it was sent on: closed while it was idle, or on its way out.
-const STALE_TRIES: u32 = 8;
+pub(super) const STALE_TRIES: u32 = 8;
 
 /// A response that has begun, and what its body still needs.
 pub(super) struct Forwarded {
@@ -133,14 +133,27 @@ pub(super) fn forward(
     outgoing: Outgoing,
     exchange: &RequestGuard,
 ) -> impl Future<Output = Result<Forwarded>> {
-    let timeout = route.rule.timeout;
+    let limit = route.rule.timeout;
+    let policy = route.rule.retry.as_deref();
+    // Boxed, both: every exchange would have to have room for them.
+    if let Some(policy) = policy.filter(|_| !outgoing.websocket) {
+        let sending = retried::send(route, policy, outgoing, exchange);
+        return Either::Right(Either::Right(Box::pin(limited(limit, sending))));
+    }
     let sending = send(route, outgoing, exchange);
-    if timeout.is_zero() {
+    if limit.is_zero() {
         return Either::Left(sending);
     }
-    // Boxed: every exchange would have to have room for its timer.
-    let limited = Box::pin(tokio::time::timeout(timeout, sending));
-    Either::Right(limited.map(|sent| sent.unwrap_or(Err(Error::Timeout("the server's answer")))))
+    Either::Right(Either::Left(Box::pin(limited(limit, sending))))
+}
+
+/// Not longer than this, unless it is zero.
+async fn limited<T>(limit: Duration, sending: impl Future<Output = Result<T>>) -> Result<T> {
+    if limit.is_zero() {
+        return sending.await;
+    }
+    let sent = tokio::time::timeout(limit, sending).await;
+    sent.unwrap_or(Err(Error::Timeout("the server's answer")))
 }
 
 /// How often, and where to, the exchange may still be sent.
@@ -161,7 +174,7 @@ impl Tries {
     }
 
     /// Whether to send once more what this lease did not get processed.
-    fn again(&mut self, server: usize, failed: &Failed, reused: bool) -> bool {
+    fn again(&mut self, route: &Route, server: usize, failed: &Failed, reused: bool) -> bool {
         // A pooled connection that had closed says nothing of its server, nor
         // does one that its server is leaving.
         let of_connection = reused || unprocessed(&failed.error);
@@ -177,6 +190,8 @@ impl Tries {
         if !of_connection {
             self.search.mark(server);
         }
+        let retries = route.pool.upstream().retries();
+        retries.retried(Retried::Unprocessed);
         true
     }
 }
@@ -196,7 +211,7 @@ fn send(
         client,
         notes,
     } = outgoing;
-    let (body, progress) = watch(body, bounds, notes.as_ref());
+    let (body, progress) = watch(body, bounds, notes.as_ref(), KEPT);
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries::of(route, &request, exchange);
@@ -237,7 +252,8 @@ fn send(
                     if let Some(notes) = &notes {
                         notes.failed(failed.error.kind());
                     }
-                    let again = failed.request.is_some() && tries.again(server, &failed, reused);
+                    let again =
+                        failed.request.is_some() && tries.again(route, server, &failed, reused);
                     match failed.request {
                         Some(unprocessed) if again => request = *unprocessed,
                         _ => return Err(blame(route, server, failed.error, rein.progress())),
@@ -260,23 +276,29 @@ fn settle(forwarded: &Forwarded, notes: Option<&Notes>, rein: Rein) {
 }
 
 /// A body, if it is one, that is watched on its way and counted where notes are
-/// taken.
-fn watch(
+/// taken; so much of it is kept for a second beginning.
+pub(super) fn watch(
     body: Body,
     bounds: Option<Bounds>,
     notes: Option<&Arc<Notes>>,
+    keep: usize,
 ) -> (Body, Option<Progress>) {
     if matches!(body, Body::Empty) {
         return (body, None);
     }
-    let (body, progress) = Watched::over(body, bounds);
+    let (body, progress) = Watched::over(body, bounds, keep);
     progress.count(notes.cloned());
     (body, Some(progress))
 }
 
 /// What it failed for, and a mark against the server if it is to blame: an
 /// exchange that the client broke is not the server's fault.
-fn blame(route: &Route, server: usize, error: Error, progress: Option<&Progress>) -> Error {
+pub(super) fn blame(
+    route: &Route,
+    server: usize,
+    error: Error,
+    progress: Option<&Progress>,
+) -> Error {
     let error = match progress.map(Progress::get) {
         Some(Upload::Stalled) => Error::Timeout("the request body"),
         Some(Upload::Broken) => Error::Broken,
@@ -290,7 +312,7 @@ fn blame(route: &Route, server: usize, error: Error, progress: Option<&Progress>
 }
 
 /// Whether it is the server that broke an exchange off.
-fn of_server(error: &Error) -> bool {
+pub(super) fn of_server(error: &Error) -> bool {
     matches!(
         error,
         Error::Http1(_) | Error::Http2(_) | Error::Io(_) | Error::Malformed(_)
@@ -321,7 +343,7 @@ pub(super) fn spare(request: &Request<Body>) -> Option<Box<Request<Body>>> {
 }
 
 /// A request of the same head, and without a body.
-pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
+pub(super) fn copy<B>(request: &Request<B>) -> Request<Body> {
     let mut copy = Request::new(Body::Empty);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
@@ -330,7 +352,7 @@ pub(super) fn copy(request: &Request<Body>) -> Request<Body> {
     copy
 }
 
-fn over_http1(
+pub(super) fn over_http1(
     mut lease: Http1Lease,
     mut request: Request<Body>,
     websocket: bool,
@@ -368,7 +390,7 @@ fn over_http1(
     }
 }
 
-fn over_http2(
+pub(super) fn over_http2(
     mut lease: Http2Lease,
     mut request: Request<Body>,
     secure: bool,

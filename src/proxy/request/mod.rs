@@ -3,7 +3,8 @@
 //! `serve_http1` and `serve_http2` are called by the connection loops,
 //! once per request. Both go the same way: `head` reads the request strictly
 //! and finds its route, `headers` makes it fit to be passed on, `forward`
-//! sends it to a server and awaits the answer's head, and the answer's body is
+//! sends it to a server and awaits the answer's head (`retried`, where the route says
+//! what may be sent again, as `retry` decides), and the answer's body is
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
 //! stream (`pump`); `events` knows where an event stream may end early.
 //! A tunnel's handshake is `websocket`'s, gRPC-Web is made gRPC by `web`, and
@@ -30,6 +31,8 @@ mod http1;
 mod http2;
 mod pump;
 mod reply;
+mod retried;
+mod retry;
 mod route;
 mod sites;
 mod status;

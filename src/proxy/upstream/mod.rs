@@ -26,6 +26,7 @@ mod lease;
 mod multiplex;
 mod pool;
 mod proxy_header;
+mod retries;
 mod search;
 mod server;
 mod standing;
@@ -43,6 +44,7 @@ pub use multiplex::Http2Lease;
 pub use pool::Pool;
 #[cfg(test)]
 pub(in crate::proxy) use proxy_header::written as written_proxy_header;
+pub use retries::{Forgone, Retried, Retries};
 pub use search::Search;
 pub use standing::Position;
 pub use standing::eject::Reason;
@@ -90,6 +92,7 @@ pub struct Upstream {
     slow_start: Duration,
     eject: Option<config::Eject>,
     going: config::Going,
+    retries: Arc<Retries>,
     /// Held while it is decided who is out.
     deciding: Mutex<()>,
     /// Something was decided that time will end.
@@ -188,6 +191,7 @@ impl Upstream {
             slow_start: config.slow_start,
             eject: config.eject.clone(),
             going: config.going.clone(),
+            retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
             deciding: Mutex::new(()),
             stirred: Notify::new(),
         }))
@@ -333,6 +337,19 @@ impl Upstream {
     #[must_use]
     pub fn takes_exchanges(&self) -> bool {
         self.servers.iter().any(Server::wanted)
+    }
+
+    /// Whether there is one that an exchange in search of a server has not tried.
+    #[must_use]
+    pub fn has_other(&self, search: &Search) -> bool {
+        let mut servers = self.servers.iter().enumerate();
+        servers.any(|(index, server)| server.wanted() && !search.contains(index))
+    }
+
+    /// What retries cost its servers.
+    #[must_use]
+    pub fn retries(&self) -> &Arc<Retries> {
+        &self.retries
     }
 
     /// Told whenever that may have changed.

@@ -46,6 +46,11 @@ impl Search {
         !self.tried.is_empty()
     }
 
+    /// Avoid none any more.
+    pub const fn forget(&mut self) {
+        self.tried = Tried::new();
+    }
+
     /// Whether the server with this index is to be avoided.
     #[must_use]
     pub const fn contains(self, server: usize) -> bool {

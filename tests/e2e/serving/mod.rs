@@ -11,6 +11,7 @@ pub(crate) mod field;
 mod grpc;
 mod heads;
 mod memory;
+mod retries;
 mod routes;
 pub(crate) mod script;
 mod trailers;

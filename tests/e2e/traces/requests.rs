@@ -99,6 +99,26 @@ async fn it_is_the_same_over_http() {
 }
 
 #[tokio::test]
+async fn each_try_of_a_request_that_is_sent_again_is_a_span() {
+    let (collector, server) = (Collector::grpc().await, Server::http1().await);
+    let text = site(&process(collector.address, "ratio = 0"), &server);
+    let retried = "upstream = \"site\", retries = 2, retry = { backoff = \"1ms\" }";
+    let proxy = Proxy::start(&text.replacen("upstream = \"site\"", retried, 1)).await;
+    let said = [("traceparent", &*asked_for())];
+    assert_eq!(get(&proxy, "/status/503", &said).await.status, 503);
+    let got = collector.until("spans", |got| got.spans.len() == 4).await;
+    let span = one(&got);
+    assert_eq!(span.says("ebbtide.tries"), "3");
+    let tries = got.under(span);
+    assert_eq!(tries.len(), 3, "{got:#?}");
+    for one in &tries {
+        assert_eq!(one.says("http.response.status_code"), "503", "{one:#?}");
+    }
+    let last = format!("00-{TRACE}-{}-01", tries[2].id);
+    assert_eq!(told(&server, "traceparent"), [last]);
+}
+
+#[tokio::test]
 async fn what_is_not_recorded_passes_untouched() {
     let (collector, server, proxy) = recorded("ratio = 0").await;
     let silent = format!("00-{TRACE}-{PARENT}-00");

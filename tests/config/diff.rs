@@ -122,6 +122,8 @@ fn routes_are_compared_by_what_they_say() {
     assert_eq!(said(&[("upstream = \"orders\" }", headers)]), changed);
     let path = "{ path = \"/x\", upstream = \"site\" },\n  { upstream = \"site\" },";
     assert_eq!(said(&[("{ upstream = \"site\" },", path)]), changed);
+    let retry = "upstream = \"orders\", retry = { status = [503] } }";
+    assert_eq!(said(&[("upstream = \"orders\" }", retry)]), changed);
 }
 
 #[test]
@@ -130,6 +132,11 @@ fn how_servers_are_chosen_is_a_setting() {
     assert_eq!(
         said(&[("[upstream.site]", least)]),
         "changes upstream site: balance, spill, panic\n"
+    );
+    let heard = "[upstream.site]\neject = false\ngoing = { closes = 0 }\nslow_start = \"1s\"";
+    assert_eq!(
+        said(&[("[upstream.site]", heard)]),
+        "changes upstream site: slow_start, eject, going\n"
     );
     let weight = "{ address = \"10.0.0.1:80\", weight = 2 }";
     assert_eq!(

@@ -219,25 +219,27 @@ impl Admin {
             Call::Progress => self.progress(&query).await,
             Call::StartDrain => {
                 let asked = Asked::read(&self.collect(body).await?, query)?;
+                let asked = asked.only(&["listener"])?;
                 self.start_drain(&asked.query).await
             }
             Call::CancelDrain => {
                 let asked = Asked::read(&self.collect(body).await?, query)?;
+                let asked = asked.only(&["listener"])?;
                 let listener = asked.query.listener.as_deref();
                 self.control.cancel(listener).await.map_err(refused)?;
                 self.progress_of(StatusCode::OK, listener)
             }
             Call::Extend => {
                 let asked = Asked::read(&self.collect(body).await?, query)?;
-                self.extend(&asked).await
+                self.extend(&asked.only(&["listener", "by"])?).await
             }
             Call::Receipt => self.receipt(query.listener.as_deref()),
             Call::Reload => {
-                let asked = Asked::read(&collect(body).await?, query)?;
+                let asked = Asked::read(&collect(body).await?, query)?.only(&["dry_run"])?;
                 self.reload(asked.query.dry_run).await
             }
             Call::Handover => {
-                Asked::read(&collect(body).await?, query)?;
+                Asked::read(&collect(body).await?, query)?.only(&[])?;
                 self.hand_over().await
             }
             Call::Forecast => {

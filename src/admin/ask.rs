@@ -147,6 +147,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// That nothing is asked for but what this call knows: `listener`,
+    /// `dry_run` and `by` change what it would do, and `wait` does not.
+    pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        let said = [
+            ("listener", self.query.listener.is_some()),
+            ("dry_run", self.query.dry_run),
+            ("by", self.by.is_some()),
+        ];
+        let mut said = said.into_iter().filter(|(_, said)| *said);
+        match said.find(|(name, _)| !known.contains(name)) {
+            None => Ok(self),
+            Some((name, _)) => Err(Problem::bad_request(format!(
+                "{name:?} has no meaning here; nothing was done"
+            ))),
+        }
+    }
+
     /// Read the body; its `listener` counts like the query's.
     pub(super) fn read(body: &[u8], query: Query) -> Result<Self, Problem> {
         let mut asked = Self { query, by: None };

@@ -26,7 +26,10 @@ impl Admin {
         let name = server(places)?;
         match call {
             Call::DrainServer => self.drain_server(name, query, finish_in(body)?).await,
-            Call::TakeBackServer => self.take_back_server(name).await,
+            Call::TakeBackServer => {
+                nothing_in(body)?;
+                self.take_back_server(name).await
+            }
             _ => self.server_progress(&name, query).await,
         }
     }
@@ -113,6 +116,21 @@ fn only_wait(query: &Query) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// That a body says nothing: to take back there is nothing to be said.
+fn nothing_in(body: &[u8]) -> Result<(), Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let members =
+        members(body).map_err(|what| Problem::bad_request(format!("{what}; nothing was done")))?;
+    match members.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Problem::bad_request(format!(
+            "the body has an unknown member {name:?}; to take back needs none; nothing was done"
+        ))),
+    }
 }
 
 /// What a body gives exchanges to finish.

@@ -1,5 +1,6 @@
 //! The interface over real sockets, with a machine of its own at the inbox.
 
+mod asked;
 mod client;
 mod config_view;
 mod drains;
@@ -232,41 +233,6 @@ async fn probes_follow_the_readiness() {
     let detail = not_ready.problem(503);
     assert!(detail.contains("announce"), "{detail}");
     assert_eq!(house.get("/livez").await.status, 200, "still works");
-}
-
-#[tokio::test]
-async fn bodies_and_queries_that_are_not_understood_do_nothing() {
-    let house = House::open(None).await;
-    for (path, body, status, says) in [
-        ("/v1/drain", "{\"listener\":\"no\"}", 404, "no listener"),
-        ("/v1/drain", "{\"listener\":1}", 400, "string"),
-        (
-            "/v1/drain?listener=web",
-            "{\"listener\":\"db\"}",
-            400,
-            "two listeners",
-        ),
-        ("/v1/drain/extend", "", 400, "by how much"),
-        ("/v1/drain/extend", "{\"by\":\"5\"}", 400, "`by`"),
-        ("/v1/drain/extend", "{\"by\":\"5s\"}", 409, "no drain"),
-        ("/v1/drain", "{\"after\":1}", 400, "after"),
-        ("/v1/drain?listener=db&listener=web", "", 400, "twice"),
-        (
-            "/v1/drain",
-            "{\"listener\":\"db\",\"listener\":\"web\"}",
-            400,
-            "\"listener\" twice",
-        ),
-        ("/v1/drain", "[]", 400, "no JSON object"),
-        ("/v1/drain", "{", 400, "no JSON object"),
-        ("/v1/drain?wait=yes", "", 400, "wait=yes"),
-        ("/v1/drain?listener=no", "", 404, "no listener"),
-        ("/v1/drain", &"x".repeat(65_537), 413, "65536"),
-    ] {
-        let detail = house.post(path, body).await.problem(status);
-        assert!(detail.contains(says), "{path} {body}: {detail}");
-    }
-    assert_eq!(house.get("/v1/drain").await.json()["draining"], false);
 }
 
 #[tokio::test]

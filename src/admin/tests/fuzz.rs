@@ -190,6 +190,8 @@ fn meant(head: &http::request::Parts, body: &[u8]) -> Option<Done> {
     named.dedup();
     assert!(named.len() <= 1, "done, though unclear for whom: {named:?}");
     let of = named.pop();
+    let dry = query.split('&').any(|pair| pair == "dry_run=true");
+    assert!(!dry, "done, though it was only to be told");
     let server = || ServerName {
         upstream: "site".to_owned(),
         server: "127.0.0.1:1".to_owned(),
@@ -199,6 +201,8 @@ fn meant(head: &http::request::Parts, body: &[u8]) -> Option<Done> {
         ("POST", "/v1/drain") => Some(Done::Drain(of)),
         ("DELETE", "/v1/drain") => Some(Done::Cancel(of)),
         ("POST", "/v1/drain/extend") => Some(Done::Extend(of)),
+        // What is meant for a listener is no wish about anything else.
+        _ if of.is_some() => None,
         ("POST", "/v1/reload") => Some(Done::Reload),
         ("POST", "/v1/handover") => Some(Done::Handover),
         ("POST", _) if path.starts_with("/v1/upstreams/") => Some(Done::Server(true, server())),

@@ -121,6 +121,9 @@ async fn what_is_not_understood_about_a_server_does_nothing() {
         let detail = house.post(path, body).await.problem(status);
         assert!(detail.contains(says), "{path} {body}: {detail}");
     }
+    let listener = "{\"listener\":\"web\"}";
+    let back = house.client().ask("DELETE", DRAIN, "", listener).await;
+    assert!(back.problem(400).contains("unknown member"));
     let detail = house.get(nobody).await.problem(404);
     assert!(detail.contains("site/127.0.0.1:1"), "{detail}");
     let early = house.get(&format!("{DRAIN}?wait=true")).await.problem(409);

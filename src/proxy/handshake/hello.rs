@@ -7,7 +7,8 @@
 //! Invariant: what comes of the bytes does not depend on how they were cut into
 //! segments, and no more than [`MOST`] of them are looked at. What breaks the
 //! form of a `ClientHello`, as by two names in one, is refused and never
-//! guessed at: the server behind might read another name.
+//! guessed at: the server behind might read another name. What is no name of a
+//! host, as an address, counts as none, and a dot at its end does not count.
 //!
 //! Deliberately absent: sockets and time (see `named`), the ciphers that are
 //! offered, and encrypted hellos, whose outer name counts. A client that knows

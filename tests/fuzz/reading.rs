@@ -208,7 +208,9 @@ fn chunked(bytes: &[u8], lax: bool) -> (Body, Read<()>) {
         };
         let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let digits = if lax { digits.trim_ascii_end() } else { digits };
-        let hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+        let bare_cr = line.contains(&b'\r');
+        let hexadecimal =
+            !bare_cr && !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
         let Some(size) = usize::from_str_radix(&text(digits), 16)
             .ok()
             .filter(|_| hexadecimal)

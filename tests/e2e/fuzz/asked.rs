@@ -249,6 +249,9 @@ fn join_cookies(fields: &mut Fields) {
     let cookies: Vec<_> = cookies.map(|(_, value)| value.clone()).collect();
     if !cookies.is_empty() {
         fields.retain(|(name, _)| name != "cookie");
-        fields.push(("cookie".to_owned(), cookies.join("; ").trim().to_owned()));
+        fields.push((
+            "cookie".to_owned(),
+            cookies.join("; ").trim_matches([' ', '\t']).to_owned(),
+        ));
     }
 }

@@ -12,8 +12,9 @@
 //! the engine refuses by itself is noticed (see `refused`).
 //!
 //! Invariant: before a connection retires nothing is looked at but frame heads, and
-//! never is a byte changed or held, but in that last word. Deliberately absent:
-//! what a frame carries.
+//! never is a byte changed or held, but in that last word; a flood is held back
+//! once, so that it is judged before more of it is read. Deliberately absent: what
+//! a frame carries.
 
 use super::calm::with_why;
 use super::keepalive::Manners;
@@ -192,6 +193,8 @@ pub(super) struct Overheard {
     /// What goes out in place of the engine's last bytes.
     parting: Vec<u8>,
     refused: Refused,
+    /// The loop was given the word once, for a flood.
+    gave_way: bool,
 }
 
 impl Overheard {
@@ -210,6 +213,7 @@ impl Overheard {
             frames,
             parting: Vec::new(),
             refused: Refused::default(),
+            gave_way: false,
         }
     }
 
@@ -287,6 +291,13 @@ impl AsyncRead for Overheard {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The engine reads for as long as something comes. Whoever floods is to be
+        // told so first, or it has the worker for itself meanwhile.
+        if !this.gave_way && (this.word.is_rude() || this.word.flood().is_some()) {
+            this.gave_way = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let poll = Pin::new(&mut this.edge).poll_read(cx, buf);
         let pings = this.edge.take_pings();
@@ -352,6 +363,13 @@ impl AsyncWrite for Overheard {
 mod tests {
     use super::super::frame;
     use super::*;
+    use crate::drain::Protocol;
+    use crate::proxy::connection::edge::{Edge, Transport};
+    use crate::proxy::connection::tunnel::scene::{Scene, soon, tcp};
+    use crate::proxy::trickle::Least;
+    use bytes::Bytes;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// What a client may send, the answer in the middle of it: two streams
     /// opened before, three after.
@@ -399,5 +417,43 @@ mod tests {
             ear.hear(&PONG);
             assert!(ear.answered(), "after {half} bytes");
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_not_read_on_before_the_loop_was_given_the_word() {
+        const MOST: u32 = 100;
+        let scene = Scene::new(Protocol::Http2);
+        let (near, mut far) = tcp().await;
+        let guard = scene.enter();
+        let record = Arc::clone(guard.record());
+        let edge = Edge::new(Transport::Plain(near), Bytes::new(), record, Least::NONE);
+        let word = Arc::<Word>::default();
+        let most = (Duration::ZERO, MOST);
+        let edge = PongLast::new(edge);
+        let mut edge = Overheard::new(edge, Arc::clone(&word), Arc::new(guard), most);
+        let priority = frame(2, 1, &[0, 0, 0, 0, 9]);
+        let flood = priority.repeat(1 << 16);
+        let pouring = tokio::spawn(async move { far.write_all(&flood).await.map(|()| far) });
+        let mut read = 0;
+        let mut space = [0; 4096];
+        soon(poll_fn(|cx| {
+            loop {
+                let mut some = ReadBuf::new(&mut space);
+                match Pin::new(&mut edge).poll_read(cx, &mut some) {
+                    Poll::Ready(done) => done.expect("open"),
+                    Poll::Pending if word.flood().is_some() => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+                read += some.filled().len();
+            }
+        }))
+        .await;
+        assert_eq!(word.flood(), Some(Limit::Priority));
+        let enough = priority.len() * MOST as usize + space.len() + priority.len();
+        assert!(read <= enough, "{read}");
+        // Once it had the word, what comes is read again.
+        soon(edge.read_exact(&mut space)).await.expect("more");
+        drop(edge);
+        pouring.abort();
     }
 }

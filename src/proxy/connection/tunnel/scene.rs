@@ -65,6 +65,12 @@ impl Scene {
         self.registry.publish(self.connection.scope(), orders);
     }
 
+    /// Another connection.
+    pub(in crate::proxy::connection) fn enter(&self) -> ConnectionGuard {
+        let scope = self.connection.scope();
+        self.registry.enter(scope, ([127, 0, 0, 1], 9).into())
+    }
+
     /// Have these limits hold.
     pub(in crate::proxy::connection) fn limit(&self, limits: &Limits) {
         self.connection.scope().set_tunnels(limits);

@@ -5,6 +5,7 @@
 //! a client the right status without looking at text.
 
 use crate::drain::Farewell;
+use h2::Reason;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,5 +153,16 @@ impl Error {
             Self::Expired => "expired",
             Self::Told(_) | Self::ToldForAge(_) | Self::ToldWithServer(_) => "told",
         }
+    }
+
+    /// What an HTTP/2 stream that it breaks off is reset with: the server's own
+    /// reason, if it gave one.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Http2(error) => error.reason().filter(|reason| *reason != Reason::NO_ERROR),
+            _ => None,
+        }
+        .unwrap_or(Reason::INTERNAL_ERROR)
     }
 }

@@ -325,7 +325,7 @@ impl Stream {
             status::tell(&self.exchange, &fields);
             pump.farewell(fields);
         } else {
-            pump.reset(reason(error));
+            pump.reset(error.reason());
         }
     }
 
@@ -487,13 +487,4 @@ fn poll_transfer(
     }
     exchange.stuck(pump.is_stuck());
     limit.poll(cx).map(|()| None)
-}
-
-/// The server's own reason, if it gave one.
-fn reason(error: &Error) -> Reason {
-    match error {
-        Error::Http2(error) => error.reason().filter(|reason| *reason != Reason::NO_ERROR),
-        _ => None,
-    }
-    .unwrap_or(Reason::INTERNAL_ERROR)
 }

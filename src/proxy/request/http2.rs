@@ -433,13 +433,16 @@ async fn begin(
 ) -> Option<Result<Forwarded>> {
     let mut due = pin!(exchange.due());
     let begun = poll_fn(|cx| {
+        // First: a request that was taken back as soon as it was sent, as in a
+        // flood of them, goes to no server.
+        if respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
             return Poll::Ready(Some(forwarded));
         }
-        if due.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(answer::unanswered(exchange))));
-        }
-        respond.poll_reset(cx).map(|_| None)
+        let late = |()| Some(Err(answer::unanswered(exchange)));
+        due.as_mut().poll(cx).map(late)
     })
     .await;
     if begun.is_none() {

@@ -116,6 +116,33 @@ async fn each_flood_is_ended_by_its_own_limit_and_nobody_else_is() {
     scene.over().await;
 }
 
+/// Rapid reset (CVE-2023-44487): what was taken back as soon as it was sent costs
+/// no server a connection, which honest requests would have to wait for.
+#[tokio::test]
+async fn what_is_taken_back_at_once_goes_to_no_server() {
+    let scene = Scene::with("").await;
+    let mut client = scene.frames().await;
+    client.until(Frame::SETTINGS).await;
+    let cancel = u32::from(Reason::CANCEL).to_be_bytes();
+    let mut stream = 1;
+    for _ in 0..5 {
+        let mut bytes = Vec::new();
+        for _ in 0..5 {
+            bytes.extend(head(stream, false).bytes());
+            bytes.extend(of(Frame::RST_STREAM, stream, cancel).bytes());
+            stream += 2;
+        }
+        bytes.extend(Frames::get_bytes(stream, "/honest"));
+        client.send_bytes(bytes).await.expect("sent");
+        assert_eq!(client.answer(stream).await, b"ok");
+        stream += 2;
+    }
+    let seen = scene.server.desk.seen();
+    assert_eq!((seen.requests, seen.connections), (5, 1), "{seen:?}");
+    drop(client);
+    scene.over().await;
+}
+
 /// `MadeYouReset` (CVE-2025-8671): whoever opens a window too far makes us reset
 /// the stream. Those whose server was asked are taken back as well.
 #[tokio::test]

@@ -14,13 +14,19 @@ SEED      ?= 1
 # Which browser tests.
 PAGES     ?= pure.test.js access.test.js drain.test.js link.test.js crowd.test.js
 
+# The attacks: how long each lasts, how many requests an honest client makes in a
+# second, and which of them, by a part of the name.
+ABUSE_SECONDS ?= 5
+ABUSE_RATE    ?= 20
+ABUSE_ONLY    ?=
+
 # How many drains `make soak` simulates.
 SEEDS     ?= 1000000
 # How many seconds each of its fuzz tests takes.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape drain-storm check arena release needs needs-lints needs-prometheus needs-browser
+.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape drain-storm abuse check arena release needs needs-lints needs-prometheus needs-browser
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -60,6 +66,10 @@ bench-scrape: needs ## CPU time of a scrape with 10,000 connections open
 
 drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
 	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm
+
+abuse: needs ## each attack for ABUSE_SECONDS, beside honest clients, and what it cost them
+	ABUSE_SECONDS=$(ABUSE_SECONDS) ABUSE_RATE=$(ABUSE_RATE) ABUSE_ONLY="$(ABUSE_ONLY)" \
+	  $(CARGO) bench --bench abuse
 
 check: needs needs-lints ## format, lints, documentation and manifests, all warnings denied
 	$(CARGO) fmt --check

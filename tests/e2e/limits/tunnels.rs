@@ -156,7 +156,7 @@ async fn a_reload_moves_the_number_and_ends_nobody() {
 #[tokio::test]
 async fn a_silent_tunnel_is_ended_in_its_protocol() {
     let tcp = Server::tcp().await;
-    let idle = "limits = { tunnel_idle = \"300ms\" }";
+    let idle = "limits = { tunnel_idle = \"1s\" }";
     let db = format!(
         "[listener.db]\nlisten = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nupstream = \"db\"\n{idle}\n\n\
          [upstream.db]\nservers = [\"{}\"]\n",

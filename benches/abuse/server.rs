@@ -12,22 +12,28 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
 use std::thread;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// As many connections may wait to be accepted as Linux allows by itself: an attack
+/// that opens hundreds of requests at once is to be measured, not a queue of 128.
+const QUEUE: u32 = 4096;
 
 /// Start it on a thread of its own; it ends with the process.
 pub(crate) fn start() -> Result<SocketAddr> {
-    let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?;
-    thread::spawn(move || super::runtime()?.block_on(serve(socket)));
-    Ok(address)
+    let (tell, address) = mpsc::channel();
+    thread::spawn(move || super::runtime()?.block_on(serve(&tell)));
+    Ok(address.recv()?)
 }
 
-async fn serve(socket: std::net::TcpListener) -> Result<()> {
-    let listener = TcpListener::from_std(socket)?;
+async fn serve(tell: &mpsc::Sender<SocketAddr>) -> Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = socket.listen(QUEUE)?;
+    tell.send(listener.local_addr()?)?;
     loop {
         let (stream, _) = listener.accept().await?;
         // An option that could not be set costs speed, nothing else.

@@ -27,6 +27,8 @@ pub struct AccessLog {
     form: AccessForm,
     /// The fields of requests' heads that lines show.
     headers: Vec<HeaderName>,
+    /// Of JSON, what stands before each value.
+    names: Vec<Vec<u8>>,
 }
 
 impl AccessLog {
@@ -44,7 +46,18 @@ impl AccessLog {
             _ => None,
         });
         let headers = headers.collect();
-        Arc::new(Self { form, headers })
+        let names = fields.iter().map(|field| {
+            let mut name = vec![b','];
+            quote(&field.name, &mut name);
+            name.push(b':');
+            name
+        });
+        let names = names.collect();
+        Arc::new(Self {
+            form,
+            headers,
+            names,
+        })
     }
 
     /// What a line will need of a request's fields.
@@ -132,25 +145,21 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn json(&self, fields: &[AccessField], to: &mut Vec<u8>) {
-        // Writing into memory cannot fail.
-        let _ = write!(
-            to,
-            "{{\"timestamp\":\"{}\",\"event\":\"access\"",
-            Rfc3339(self.now)
-        );
-        for field in fields {
+        to.extend_from_slice(b"{\"timestamp\":\"");
+        to.extend_from_slice(&Rfc3339(self.now).text());
+        to.extend_from_slice(b"\",\"event\":\"access\"");
+        for (field, name) in fields.iter().zip(&self.log.names) {
             let shown = self.value(&field.value);
             if matches!(shown, Shown::Absent) {
                 continue;
             }
-            to.push(b',');
-            let _ = serde_json::to_writer(&mut *to, &field.name);
-            to.push(b':');
-            let _ = match shown {
-                Shown::Absent => Ok(()),
-                Shown::Number(number) => serde_json::to_writer(&mut *to, &number),
-                Shown::Text(text) => serde_json::to_writer(&mut *to, &*text),
-            };
+            to.extend_from_slice(name);
+            match shown {
+                Shown::Absent => {}
+                // Writing into memory cannot fail.
+                Shown::Number(number) => drop(serde_json::to_writer(&mut *to, &number)),
+                Shown::Text(text) => quote(&text, to),
+            }
         }
         to.push(b'}');
     }
@@ -236,6 +245,19 @@ impl Line<'_> {
 /// A name, unless there was none.
 fn named(name: Option<&str>) -> Shown<'_> {
     name.filter(|name| !name.is_empty()).into()
+}
+
+/// A string of JSON; few texts have anything to escape.
+fn quote(text: &str, to: &mut Vec<u8>) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.as_bytes().iter().all(plain) {
+        to.push(b'"');
+        to.extend_from_slice(text.as_bytes());
+        to.push(b'"');
+    } else {
+        // Writing into memory cannot fail.
+        drop(serde_json::to_writer(to, text));
+    }
 }
 
 /// As nginx writes them: what is no plain character, a quote or a backslash is

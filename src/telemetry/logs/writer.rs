@@ -2,7 +2,9 @@
 //!
 //! A line is handed over and its author goes on: whatever becomes of the disk,
 //! the terminal or whoever reads the pipe, nobody on the way of the data waits
-//! for it. The thread joins the lines that wait into one write.
+//! for it. The thread joins the lines that wait into one write, and lets some
+//! gather before the next: to wake it for each line costs an exchange several
+//! times what the line does.
 //!
 //! Invariant: a line was written whole, is waiting, or is counted as lost; and
 //! what waits is bounded in lines and in bytes. A line that a full disk tore is
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -31,6 +33,9 @@ const BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes from which on no more lines are joined to a write.
 const BATCH: usize = 64 * 1024;
+
+/// How long lines gather after a write, unless there is a batch of them before.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The pause where a pipe that must not be waited for takes nothing.
 const FULL_PIPE: Duration = Duration::from_millis(5);
@@ -87,6 +92,7 @@ struct Shared {
 pub(super) struct Writer {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
+    thread: Thread,
 }
 
 impl Writer {
@@ -102,10 +108,15 @@ impl Writer {
             said: 0,
             notice,
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("logs".to_owned())
             .spawn(move || hand.run())?;
-        Ok(Self { queue, shared })
+        let thread = thread.thread().clone();
+        Ok(Self {
+            queue,
+            shared,
+            thread,
+        })
     }
 
     /// Lines lost so far.
@@ -132,13 +143,18 @@ impl Writer {
         self.shared.asked.lock().push(asked);
         // Full, it is awake already and looks when it has written.
         let _ = self.queue.try_send(Message::Look);
+        self.thread.unpark();
     }
 
     /// Hand a line over, or count it.
     pub(super) fn line(&self, line: Vec<u8>) {
         let length = line.len();
-        let fits = self.shared.bytes.fetch_add(length, Relaxed) + length <= BYTES;
+        let waiting = self.shared.bytes.fetch_add(length, Relaxed);
+        let fits = waiting + length <= BYTES;
         if fits && self.queue.try_send(Message::Line(line)).is_ok() {
+            if waiting < BATCH && waiting + length >= BATCH {
+                self.thread.unpark();
+            }
             return;
         }
         self.shared.bytes.fetch_sub(length, Relaxed);
@@ -188,6 +204,10 @@ impl Hand {
                 self.say_what_was_lost();
             }
             self.answer(!more);
+            if !more {
+                // Whoever asks for something unparks, so that nobody waits for this.
+                thread::park_timeout(GATHER);
+            }
         }
     }
 

@@ -161,6 +161,7 @@ impl Proxy {
         for (_, (listener, says)) in (0..CONNECTIONS).zip(KINDS.iter().cycle()) {
             let named = self.listeners.iter().find(|(name, _)| name == listener);
             let mut client = TcpStream::connect(named.ok_or("no such listener")?.1)?;
+            client.set_read_timeout(Some(PATIENCE))?;
             client.write_all(says)?;
             if *says == REQUEST {
                 client.read_exact(&mut vec![0; ANSWER.len()])?;
@@ -213,14 +214,18 @@ fn text(server: SocketAddr) -> String {
     let listeners = ["web", "more"].map(|name| {
         format!(
             "[listener.{name}]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ upstream = \"site\" }}]\n\
-             idle = \"10m\"\nlimits = {{ head_time = \"10m\" }}\n"
+             idle = \"10m\"\nlimits = {{ head_time = \"10m\", per_client = 0 }}\n"
         )
     });
     let listeners = listeners.concat();
+    // Its own share of the descriptors would be just too few where 20,000 are allowed.
+    let room = CONNECTIONS + 1;
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n\
-         [process]\nworkers = 2\nlogs = {{ format = \"json\" }}\n{listeners}\
+         [process]\nworkers = 2\nconnections = {room}\nlogs = {{ format = \"json\" }}\n\
+         {listeners}\
          [listener.tcp]\nlisten = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nupstream = \"site\"\n\
+         limits = {{ per_client = 0 }}\n\
          [upstream.site]\nservers = [\"{server}\"]\n"
     )
 }

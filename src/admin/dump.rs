@@ -16,7 +16,7 @@ use crate::clock;
 use crate::control::Position;
 use crate::drain::forecast::Prediction;
 use crate::drain::{Protocol, Stage, Timestamp, Trigger};
-use crate::proxy::registry::{Gate, Record, Seen};
+use crate::proxy::registry::{Record, Seen};
 use crate::telemetry::metrics::RouteMetrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,15 +86,18 @@ impl Admin {
                 in_flight = share.in_flight,
             );
         }
-        for upstream in self.upstreams.load().iter() {
-            for server in upstream.servers() {
+        for upstream in self.upstreams_view().upstreams {
+            for server in upstream.servers {
                 tracing::info!(
                     event = "dump_server",
-                    upstream = &**upstream.name(),
-                    server = &*server.name,
+                    upstream = upstream.name,
+                    server = server.name,
                     up = server.up,
-                    drained = server.berth.gate() != Gate::Open,
-                    in_flight = server.berth.in_flight(),
+                    drained = server.draining,
+                    in_flight = server.in_flight,
+                    why = server.why,
+                    "{}",
+                    server.said()
                 );
             }
         }
@@ -103,15 +106,16 @@ impl Admin {
             log_holder(holder, &routes, incident.now);
         }
         let omitted = incident.omitted();
-        let more = match omitted {
-            0 => String::new(),
-            many => format!("and {} more", grouped(many)),
+        let open = match (incident.connections, omitted) {
+            (0, _) => "nothing is open".to_owned(),
+            (all, 0) => format!("all {} that are open", grouped(all)),
+            (all, more) => format!("{} are open, {} not shown", grouped(all), grouped(more)),
         };
         tracing::info!(
             event = "dump",
             connections = incident.connections,
             omitted,
-            "{more}"
+            "{open}"
         );
     }
 

@@ -177,6 +177,7 @@ async fn sigusr1_writes_every_connection_to_the_log() {
     proxy.signal(Signal::USR1);
     let dump = proxy.until_event("dump", |_| true).await;
     assert_eq!(dump["connections"], 2);
+    assert_eq!(dump["message"], "all 2 that are open");
     let log = proxy.log();
     let shown = log.iter().filter(|line| line["event"] == "connection");
     let mut shown: Vec<&str> = shown
@@ -196,6 +197,7 @@ async fn sigusr1_writes_every_connection_to_the_log() {
     let of_server = last(&log, "dump_server");
     assert_eq!(of_server["up"], true);
     assert_eq!(of_server["drained"], false);
+    assert_eq!(of_server["message"], "up");
     assert_eq!(of_server["in_flight"], 1);
     assert_eq!(last(&log, "dump_drain")["phase"], "active");
     let first = log.iter().find(|line| line["event"] == "connection");

@@ -26,7 +26,7 @@ SEEDS     ?= 1000000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape drain-storm abuse check arena release needs needs-lints needs-prometheus needs-browser
+.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape instructions instructions-write drain-storm abuse check arena release needs needs-lints needs-prometheus needs-browser needs-valgrind
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,7 +39,7 @@ test: needs ## every test that needs no program of others
 	$(CARGO) test
 
 # What `make test` leaves to those who have the programs that it needs: add to it.
-FULL = test-prometheus test-browser
+FULL = test-prometheus test-browser instructions
 
 test-full: test $(FULL) ## every test, also those that need programs of others
 
@@ -64,6 +64,12 @@ bench: needs ## exit overhead of a drain, in milliseconds
 bench-scrape: needs ## CPU time of a scrape with 10,000 connections open
 	$(CARGO) bench --bench scrape
 
+instructions: needs needs-valgrind ## what a request costs, held to benches/instructions/figures.toml
+	$(CARGO) bench --bench instructions
+
+instructions-write: needs needs-valgrind ## write these figures anew
+	INSTRUCTIONS_WRITE=1 $(CARGO) bench --bench instructions
+
 drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
 	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm
 
@@ -87,53 +93,47 @@ arena: release ## CPU and rate beside other proxies (WORKLOADS, PEERS, RESULTS)
 	  "$(ARENA)/run.py" $(WORKLOADS) --peers $(PEERS) --out "$(abspath $(RESULTS))"
 	"$(ARENA)/report.py" "$(abspath $(RESULTS))"
 
+# What $missing names is installed on Debian and its kin, elsewhere it is said.
+# RUNLEVEL: a service that a package brings along is not started.
+define install
+test -z "$$missing" && exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "make: install these first:$$missing" >&2; exit 1; }; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install$$missing" >&2; exit 1; }; \
+	  as_root=sudo; \
+	fi; \
+	echo "make: installing$$missing" >&2; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
 # Building needs Rust, cmake (zlib-ng) and a C compiler (zlib-ng, AWS-LC).
-# Says nothing if they are there; on Debian and its kin it installs what is not.
 needs:
 	@command -v $(CARGO) >/dev/null 2>&1 || { echo "make: no $(CARGO); install Rust from https://rustup.rs" >&2; exit 1; }; \
 	missing=; \
 	command -v cmake >/dev/null 2>&1 || missing="$$missing cmake"; \
 	command -v cc >/dev/null 2>&1 || missing="$$missing gcc"; \
 	echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
-	test -z "$$missing" && exit 0; \
-	command -v apt-get >/dev/null 2>&1 || { echo "make: install these first:$$missing" >&2; exit 1; }; \
-	as_root=; \
-	if [ "$$(id -u)" != 0 ]; then \
-	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install$$missing" >&2; exit 1; }; \
-	  as_root=sudo; \
-	fi; \
-	echo "make: installing$$missing" >&2; \
-	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	$(install)
 
-# The tests run a Prometheus of their own; Debian's package would start another.
+# The tests run a Prometheus of their own.
 needs-prometheus:
-	@command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1 && exit 0; \
-	command -v apt-get >/dev/null 2>&1 || { echo "make: install prometheus and promtool first" >&2; exit 1; }; \
-	as_root=; \
-	if [ "$$(id -u)" != 0 ]; then \
-	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install prometheus" >&2; exit 1; }; \
-	  as_root=sudo; \
-	fi; \
-	echo "make: installing prometheus" >&2; \
-	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-	  apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+	@missing=; \
+	command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1 || missing=" prometheus"; \
+	$(install)
 
 needs-browser:
 	@missing=; \
 	command -v chromium >/dev/null 2>&1 || missing="$$missing chromium"; \
 	command -v node >/dev/null 2>&1 || missing="$$missing nodejs"; \
 	command -v npm >/dev/null 2>&1 || missing="$$missing npm"; \
-	test -z "$$missing" && exit 0; \
-	command -v apt-get >/dev/null 2>&1 || { echo "make: install these first:$$missing" >&2; exit 1; }; \
-	as_root=; \
-	if [ "$$(id -u)" != 0 ]; then \
-	  command -v sudo >/dev/null 2>&1 || { echo "make: as root, run: apt-get install$$missing" >&2; exit 1; }; \
-	  as_root=sudo; \
-	fi; \
-	echo "make: installing$$missing" >&2; \
-	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	$(install)
+
+needs-valgrind:
+	@missing=; \
+	command -v valgrind >/dev/null 2>&1 || missing=" valgrind"; \
+	$(install)
 
 needs-lints:
 	@for component in fmt clippy; do \

@@ -20,13 +20,18 @@ ABUSE_SECONDS ?= 5
 ABUSE_RATE    ?= 20
 ABUSE_ONLY    ?=
 
+# The faults of servers: how many rolling deploys, and which rows, by a part of the
+# name. More of it is said by the environment: see benches/faults/main.rs.
+DEPLOYS     ?= 50
+FAULTS_ONLY ?=
+
 # How many drains `make soak` simulates.
 SEEDS     ?= 1000000
 # How many seconds each of its fuzz tests takes.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape instructions instructions-write drain-storm abuse check arena release needs needs-lints needs-prometheus needs-browser needs-valgrind
+.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape instructions instructions-write drain-storm abuse faults check arena release needs needs-lints needs-prometheus needs-nginx needs-browser needs-valgrind
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -77,6 +82,9 @@ abuse: needs ## each attack for ABUSE_SECONDS, beside honest clients, and what i
 	ABUSE_SECONDS=$(ABUSE_SECONDS) ABUSE_RATE=$(ABUSE_RATE) ABUSE_ONLY="$(ABUSE_ONLY)" \
 	  $(CARGO) bench --bench abuse
 
+faults: needs needs-nginx ## servers that deploy, die, flap or vanish, and what clients see of it
+	FAULTS_DEPLOYS=$(DEPLOYS) FAULTS_ONLY="$(FAULTS_ONLY)" $(CARGO) bench --bench faults
+
 check: needs needs-lints ## format, lints, documentation and manifests, all warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
@@ -121,6 +129,12 @@ needs:
 needs-prometheus:
 	@missing=; \
 	command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1 || missing=" prometheus"; \
+	$(install)
+
+# The faults run nginx themselves.
+needs-nginx:
+	@missing=; \
+	test -x /usr/sbin/nginx -o -n "$$FAULTS_NGINX" || missing=" nginx-light"; \
 	$(install)
 
 needs-browser:

@@ -150,6 +150,7 @@ impl Course<'_> {
                 return held.unwrap_or(Err(Error::Unwanted));
             };
             let (server, reused) = (lease.server_index(), lease.reused());
+            let alone = matches!(lease, Lease::Http1(_));
             if !self.exchange.board(self.route.pool.mooring(server)) {
                 // It was shut after it had been chosen.
                 self.search.mark(server);
@@ -168,7 +169,7 @@ impl Course<'_> {
                     let (forwarded, happened) = self.answered(server, forwarded);
                     (Ok(forwarded), happened)
                 }
-                Err(failed) => match self.failed(server, reused, failed) {
+                Err(failed) => match self.failed(server, (reused, alone), failed) {
                     Failing::Stale(request) => {
                         ready = Some(*request);
                         continue;
@@ -254,9 +255,20 @@ impl Course<'_> {
     }
 
     /// What a failure is to a retry.
-    fn failed(&mut self, server: usize, reused: bool, failed: Failed) -> Failing {
+    fn failed(
+        &mut self,
+        server: usize,
+        (reused, alone): (bool, bool),
+        mut failed: Failed,
+    ) -> Failing {
         if let Some(notes) = &self.notes {
             notes.failed(failed.error.kind());
+        }
+        // HTTP/1.1 has no word for a connection that its server closes in the moment
+        // in which it is used. What may be processed twice goes on another one.
+        if failed.request.is_none() && reused && alone && self.stale > 0 && self.rules.twice {
+            let broken = matches!(failed.error, Error::Http1(_));
+            failed.request = broken.then(|| self.once_more()).flatten().map(Box::new);
         }
         if let Some(request) = failed.request {
             // A pooled connection that had closed says nothing of its server, nor

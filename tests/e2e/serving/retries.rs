@@ -301,6 +301,34 @@ async fn what_is_broken_off_before_its_answer_goes_elsewhere_and_after_its_begin
 }
 
 #[tokio::test]
+async fn a_pooled_connection_that_closes_under_a_post_costs_no_retry() {
+    let closing = Script::http1(async |mut wire: Raw| {
+        if wire.read_until("hello").await.is_ok() {
+            let _ = wire
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            // The next one is read, and not answered.
+            let _ = wire.read_until("hello").await;
+        }
+    })
+    .await;
+    let route = "retry = { methods = [\"POST\"], budget = \"0%\", least = 0 }";
+    let proxied = proxy(&[closing.address], "", route).await;
+    for mut client in clients(&proxied).await {
+        // More than the retries that there are to begin with.
+        for _ in 0..15 {
+            let mut asked = request(Method::POST, "site", "/", full("hello"));
+            asked.headers_mut().insert("content-length", 5.into());
+            let reply = client.ask(asked).await.expect("a reply");
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, "ok"));
+        }
+    }
+    assert_eq!(closing.connections(), 30, "each answers one");
+    assert_eq!(counted(&proxied, "retries", "broken_off").await, 0);
+    assert_eq!(counted(&proxied, "retries_forgone", "budget").await, 0);
+}
+
+#[tokio::test]
 async fn a_server_that_says_when_to_come_back_is_asked_then_and_another_at_once() {
     let first = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&first);

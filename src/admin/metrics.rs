@@ -10,6 +10,7 @@
 mod books;
 mod drain;
 mod retries;
+mod room;
 
 use super::Admin;
 use super::census::{Count, census};
@@ -58,6 +59,7 @@ impl Admin {
             lost_lines_family(),
         ];
         families.extend(self.retries_families());
+        families.extend(self.room_families());
         families.extend(self.books_families());
         families.extend(self.drain_families());
         families

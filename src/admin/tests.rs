@@ -143,6 +143,7 @@ fn upstream(registry: &Registry) -> Arc<Upstream> {
         slow_start: Duration::ZERO,
         eject: Some(config::Eject::default()),
         going: config::Going::default(),
+        limits: config::UpstreamLimits::default(),
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,

@@ -52,6 +52,10 @@ pub(super) fn status(draining: bool) -> Status {
         upstreams: vec![
             Upstream {
                 name: "site".into(),
+                in_flight: 2,
+                queued: 3,
+                limit: Some(2),
+                refused: 41,
                 servers: vec![
                     server("10.0.0.11:8080", true, 2),
                     server("10.0.0.12:8080", false, 0),
@@ -59,6 +63,10 @@ pub(super) fn status(draining: bool) -> Status {
             },
             Upstream {
                 name: "postgres".into(),
+                in_flight: 1,
+                queued: 0,
+                limit: None,
+                refused: 0,
                 servers: vec![server("10.0.2.11:5432", true, 1)],
             },
         ],

@@ -226,6 +226,7 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
         ("slow_start", before.slow_start != after.slow_start),
         ("eject", before.eject != after.eject),
         ("going", before.going != after.going),
+        ("limits", before.limits != after.limits),
         (
             "connect_timeout",
             before.connect_timeout != after.connect_timeout,

@@ -44,7 +44,7 @@ pub use model::{
     HealthCheck, Hook, HookRun, HostPattern, HttpCheck, Keepalive, Limits, Listener, ListenerTls,
     LogFile, LogFormat, Logs, Occasion, Process, ProxyProtocol, ProxyVersion, Ratio, Retry, Route,
     Server, ServerAddress, Serves, SuccessRate, Traces, TracesProtocol, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamTls,
+    UpstreamId, UpstreamLimits, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

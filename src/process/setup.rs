@@ -89,7 +89,9 @@ impl Setup {
         let memory = Arc::new(AtomicU64::new(memory::limit(config.process.memory)));
         let traces = Traces::new(metrics.spans());
         let shared = (metrics, registry, (&room, &memory), &traces);
-        Self::build(config, shared, workers, &[])
+        let setup = Self::build(config, shared, workers, &[])?;
+        setup.set_upstream_limits();
+        Ok(setup)
     }
 
     /// Build what another config asks for.
@@ -143,8 +145,17 @@ impl Setup {
     pub(super) fn set_limits(&self) {
         self.room.set_limit(connections(&self.config));
         self.registry.set_tunnels(tunnels(&self.config));
+        self.set_upstream_limits();
         let memory = memory::limit(self.config.process.memory);
         self.memory.store(memory, Relaxed);
+    }
+
+    /// The same for what is in flight to each upstream.
+    fn set_upstream_limits(&self) {
+        let (connections, alone) = (connections(&self.config), self.supplies.len() < 2);
+        for supply in &self.supplies {
+            supply.upstream.set_limits(connections, alone);
+        }
     }
 
     /// Every upstream, in the order of the config.

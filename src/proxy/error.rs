@@ -4,6 +4,7 @@
 //! needs no context to be acted upon, and so that `request::answer` can tell
 //! a client the right status without looking at text.
 
+use super::registry::Full;
 use crate::drain::Farewell;
 use h2::Reason;
 use std::net::SocketAddr;
@@ -56,6 +57,14 @@ pub enum Error {
     Drained {
         /// Name of the upstream.
         upstream: Arc<str>,
+    },
+    /// The upstream has as much in flight as it may have.
+    #[error("upstream {upstream}: no room for one more: {}", .why.as_str())]
+    Full {
+        /// Name of the upstream.
+        upstream: Arc<str>,
+        /// What was full.
+        why: Full,
     },
     /// A server could not be connected to; nothing of the request was sent.
     #[error("upstream {upstream}: cannot connect to {server}: {reason}")]
@@ -139,6 +148,7 @@ impl Error {
             Self::Tls { .. } => "tls",
             Self::NoServer { .. } => "no_server",
             Self::Drained { .. } => "drained",
+            Self::Full { .. } => "full",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::Http1(_) | Self::Http2(_) | Self::Io(_) => "broken_off",

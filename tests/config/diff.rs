@@ -138,6 +138,11 @@ fn how_servers_are_chosen_is_a_setting() {
         said(&[("[upstream.site]", heard)]),
         "changes upstream site: slow_start, eject, going\n"
     );
+    let room = "[upstream.site]\nlimits = { requests = 9, share = \"50%\" }";
+    assert_eq!(
+        said(&[("[upstream.site]", room)]),
+        "changes upstream site: limits\n"
+    );
     let weight = "{ address = \"10.0.0.1:80\", weight = 2 }";
     assert_eq!(
         said(&[("\"10.0.0.1:80\"", weight)]),

@@ -80,6 +80,18 @@ pub struct Listener {
 pub struct Upstream {
     /// Its name in the config.
     pub name: String,
+    /// What has its place there, also between two servers.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// What waits until something in flight ends.
+    #[serde(default)]
+    pub queued: u64,
+    /// How much may be in flight at once, if there is a limit.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// How many requests were refused for want of room.
+    #[serde(default)]
+    pub refused: u64,
     /// Its servers, in the order of the config.
     pub servers: Vec<Server>,
 }
@@ -115,6 +127,10 @@ impl Admin {
         let upstreams = self.upstreams.load();
         let upstreams = upstreams.iter().map(|upstream| Upstream {
             name: upstream.name().to_string(),
+            in_flight: upstream.seats().in_flight(),
+            queued: upstream.seats().waiting(),
+            limit: upstream.seats().most(),
+            refused: upstream.seats().refused_in_all(),
             servers: self.servers_of(upstream),
         });
         Upstreams {

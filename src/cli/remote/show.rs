@@ -5,7 +5,7 @@
 //! Absent: colour.
 
 use super::in_flight_text;
-use crate::admin::view::{Connections, Status};
+use crate::admin::view::{Connections, Status, Upstream};
 use crate::cli::text::{bytes, columns, many, span, span_ms};
 use crate::control::Predecessor;
 use crate::drain::{Give, Phase, Plan, Protocol, Side, Stage, Table};
@@ -42,6 +42,9 @@ pub(super) fn status(status: &Status, width: Option<usize>) -> String {
     }
     if !status.upstreams.is_empty() {
         parts.push(servers(status).within(width).to_string());
+    }
+    if status.upstreams.iter().any(is_limited) {
+        parts.push(room(status).within(width).to_string());
     }
     parts.join("\n")
 }
@@ -97,6 +100,34 @@ fn servers(status: &Status) -> Table {
                 one.in_flight.to_string(),
             ]);
         }
+    }
+    table
+}
+
+/// Whether there is something to say of its room.
+fn is_limited(upstream: &Upstream) -> bool {
+    upstream.limit.is_some() || upstream.queued > 0 || upstream.refused > 0
+}
+
+/// The room at upstreams that have not as much as anybody wants.
+fn room(status: &Status) -> Table {
+    let mut table = Table::new([
+        ("UPSTREAM", Side::Left),
+        ("IN FLIGHT", Side::Right),
+        ("OF", Side::Right),
+        ("QUEUED", Side::Right),
+        ("REFUSED", Side::Right),
+    ])
+    .gives("UPSTREAM", Give::Shortened(12));
+    for one in status.upstreams.iter().filter(|one| is_limited(one)) {
+        let limit = one.limit.map_or("any".to_owned(), |most| most.to_string());
+        table.row([
+            one.name.clone(),
+            one.in_flight.to_string(),
+            limit,
+            one.queued.to_string(),
+            one.refused.to_string(),
+        ]);
     }
     table
 }

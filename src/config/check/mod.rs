@@ -20,6 +20,7 @@ mod eject;
 mod handover;
 mod health;
 mod hook;
+mod limits;
 mod listener;
 mod order;
 mod process;

@@ -45,6 +45,7 @@ impl Check<'_> {
         let slow_start = value_or(written.slow_start, Time(Duration::ZERO));
         let eject = self.eject(written.eject);
         let going = self.going(written.going);
+        let limits = self.upstream_limits(written.limits);
         let connect_timeout =
             self.time("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT);
         let secure = written.tls.is_some();
@@ -76,6 +77,7 @@ impl Check<'_> {
             slow_start: slow_start?.0,
             eject: eject?,
             going: going?,
+            limits: limits?,
             connect_timeout: connect_timeout?,
             tls: tls?,
             proxy_protocol: proxy_protocol?.map(|version| version.0),

@@ -16,6 +16,7 @@ mod balance;
 mod eject;
 mod health;
 mod hook;
+mod limits;
 mod listener;
 mod retry;
 mod traces;
@@ -27,6 +28,7 @@ pub(super) use balance::{Balance, Method, Server};
 pub(super) use eject::{Eject, Going, SuccessRate};
 pub(super) use health::Health;
 pub(super) use hook::{Hook, HookFile, HookHttp};
+pub(super) use limits::UpstreamLimits;
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };

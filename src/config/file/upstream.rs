@@ -9,7 +9,7 @@
 use super::super::model::{ProxyVersion, UpstreamHttp};
 use super::super::read::{At, Node, OneOf, Percent, Read, SwitchOr, Time};
 use super::super::report::Reported;
-use super::{Balance, Eject, Going, Health, Server};
+use super::{Balance, Eject, Going, Health, Server, UpstreamLimits};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -47,6 +47,8 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) eject: Option<At<SwitchOr<Eject>>>,
     /// How a server says that it is going.
     pub(in crate::config) going: Option<At<Going>>,
+    /// How much may be in flight to it at once, and who waits.
+    pub(in crate::config) limits: Option<At<UpstreamLimits>>,
     /// The longest time that a dial may take.
     #[schemars(extend("default" = "1s"))]
     pub(in crate::config) connect_timeout: Option<At<Time>>,
@@ -72,6 +74,7 @@ impl Read for Upstream {
             slow_start: table.key("slow_start"),
             eject: table.key("eject"),
             going: table.key("going"),
+            limits: table.key("limits"),
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
             proxy_protocol: table.key("proxy_protocol"),

@@ -17,6 +17,7 @@
 mod access;
 mod eject;
 mod hook;
+mod limits;
 mod listener;
 mod retry;
 mod traces;
@@ -25,6 +26,7 @@ mod upstream;
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use eject::{Eject, Going, SuccessRate};
 pub use hook::{Hook, HookRun, Occasion};
+pub use limits::UpstreamLimits;
 pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
     Route, Serves,

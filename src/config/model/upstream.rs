@@ -8,6 +8,7 @@
 
 use super::super::words::Word;
 use super::eject::{Eject, Going};
+use super::limits::UpstreamLimits;
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::net::SocketAddr;
@@ -46,6 +47,8 @@ pub struct Upstream {
     pub eject: Option<Eject>,
     /// How a server says that it is going.
     pub going: Going,
+    /// How much may be in flight to it at once, and who waits.
+    pub limits: UpstreamLimits,
     /// The longest time that a dial may take, TLS included; never zero.
     pub connect_timeout: Duration,
     /// TLS to the servers, or clear text.

@@ -115,6 +115,11 @@ async fn tcp(sites: &Sites, guard: &ConnectionGuard, mut edge: Edge, name: Optio
 
 /// A connection to a server that the exchange has boarded.
 async fn dial(pool: &Pool, exchange: &RequestGuard) -> super::Result<super::upstream::Stream> {
+    let row = pool.row();
+    // A tunnel has a connection on either side.
+    if !exchange.take_seat(row, true)? {
+        exchange.wait_for_seat(row, true).await?;
+    }
     let client = &exchange.record().client;
     let mut search = pool.upstream().search_of_client(client.address().ip());
     let client = client.ends();

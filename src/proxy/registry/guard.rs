@@ -12,13 +12,14 @@ use super::exchange::{Place, Slot};
 use super::memo::{Answered, CLIENT_LEFT, Memo, Notes};
 use super::record::Record;
 use super::scope::Scope;
+use super::seats::Seat;
 use super::state::State;
 use crate::clock;
 use crate::drain::{CutReason, Doing, Farewell, Outcome, Parting, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
 use parking_lot::Mutex;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::time::timeout_at;
 
 /// For whose sake an exchange is past its deadline.
@@ -92,6 +93,8 @@ pub struct RequestGuard {
     /// The server that it is on. Locked by its own task alone, once for each
     /// server that it is sent to.
     pub(super) aboard: Mutex<Option<Arc<Mooring>>>,
+    /// What it takes up at its upstream; free again when all else is over.
+    pub(super) seat: OnceLock<Seat>,
 }
 
 impl RequestGuard {
@@ -386,6 +389,7 @@ impl Registry {
             tunnels: false,
             memo: None,
             aboard: Mutex::new(None),
+            seat: OnceLock::new(),
         }
     }
 

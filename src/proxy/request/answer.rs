@@ -3,7 +3,7 @@
 //! An error of the floor becomes a status here and nowhere else. The text is
 //! for people and fixed: it never repeats what a client sent.
 
-use super::{grpc, status};
+use super::{grpc, room, status};
 use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
@@ -46,6 +46,7 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::SERVICE_UNAVAILABLE,
             "no healthy server for this request",
         ),
+        Error::Full { why, .. } => (StatusCode::SERVICE_UNAVAILABLE, room::says(*why)),
         Error::ConnectTimeout { .. } => (
             StatusCode::GATEWAY_TIMEOUT,
             "the server did not accept a connection in time",
@@ -125,7 +126,12 @@ pub(super) fn fail(exchange: &mut RequestGuard, error: &Error) -> Response<Body>
     if let Some(farewell) = told {
         exchange.conclude(Outcome::Farewelled(farewell));
     }
-    say(exchange, code, says, reset)
+    let mut response = say(exchange, code, says, reset);
+    if let Error::Full { why, .. } = error {
+        let headers = response.headers_mut();
+        headers.insert(room::PROXY_STATUS, room::status(*why));
+    }
+    response
 }
 
 fn say(

@@ -11,7 +11,7 @@ use super::pump::{End, Pump};
 use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
-use super::{answered, grpc, headers, retried, status};
+use super::{answered, grpc, headers, retried, room, status};
 use crate::proxy::body::{Body, Bounds, KEPT, Progress, Rein, Upload, Watched};
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::{Ends, Notes, RequestGuard};
@@ -216,6 +216,9 @@ fn send(
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries::of(route, &request, exchange);
     async move {
+        if let Some(waiting) = room::take(route, exchange)? {
+            waiting.await?;
+        }
         loop {
             let lease = if let Some(lease) = route.pool.lease_idle(&tries.search) {
                 lease

@@ -11,7 +11,7 @@ use super::reply::Reply;
 use super::route::{Route, Site};
 use super::web::Web;
 use super::websocket::{Agreed, ServerEnd};
-use super::{bounds, deadline, head, headers, health, hops};
+use super::{bounds, deadline, head, headers, health, hops, room};
 use crate::clock;
 use crate::drain::{Doing, Protocol, Timestamp};
 use crate::proxy::body::Body;
@@ -265,10 +265,12 @@ impl Answering<'_> {
                 if matches!(
                     error,
                     Error::Told(_) | Error::ToldForAge(_) | Error::Broken | Error::TooLarge
-                ) {
+                ) || room::lacks_connections(&error)
+                {
                     // A deadline may come before the connection's time to retire,
                     // and what was told to leave must not come back here. After
-                    // a body that cannot be read nothing can.
+                    // a body that cannot be read nothing can. And who was turned away
+                    // for want of connections must not keep one.
                     self.answers.retire();
                 }
                 let response = answer::fail(&mut self.exchange, &error);

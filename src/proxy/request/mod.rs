@@ -33,6 +33,7 @@ mod pump;
 mod reply;
 mod retried;
 mod retry;
+mod room;
 mod route;
 mod sites;
 mod status;

@@ -16,9 +16,9 @@ use super::forward::{
     over_http2, unprocessed, watch,
 };
 use super::grpc::GRPC_STATUS;
-use super::headers;
 use super::retry::{Happened, Left, Rules, Verdict, Wait};
 use super::route::Route;
+use super::{headers, room};
 use crate::clock;
 use crate::config::Retry;
 use crate::drain::{Protocol, Timestamp};
@@ -139,6 +139,9 @@ fn let_go(answer: Forwarded) {
 
 impl Course<'_> {
     async fn run(&mut self, request: Request<Body>) -> Result<Forwarded> {
+        if let Some(waiting) = room::take(self.route, self.exchange)? {
+            waiting.await?;
+        }
         let mut ready = Some(request);
         let mut held: Option<Result<Forwarded>> = None;
         loop {

@@ -27,6 +27,7 @@ mod multiplex;
 mod pool;
 mod proxy_header;
 mod retries;
+mod room;
 mod search;
 mod server;
 mod standing;
@@ -57,7 +58,7 @@ pub type Stream = pingora_core::protocols::Stream;
 pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
 
 use super::Result;
-use super::registry::{Berth, Registry};
+use super::registry::{Berth, Registry, Seats};
 use crate::{clock, config};
 use balance::Balancer;
 use health::Checks;
@@ -93,6 +94,8 @@ pub struct Upstream {
     eject: Option<config::Eject>,
     going: config::Going,
     retries: Arc<Retries>,
+    limits: config::UpstreamLimits,
+    seats: Arc<Seats>,
     /// Held while it is decided who is out.
     deciding: Mutex<()>,
     /// Something was decided that time will end.
@@ -192,6 +195,11 @@ impl Upstream {
             eject: config.eject.clone(),
             going: config.going.clone(),
             retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
+            limits: config.limits.clone(),
+            seats: before.map_or_else(
+                || Seats::new(Arc::clone(&config.name)),
+                |before| Arc::clone(&before.seats),
+            ),
             deciding: Mutex::new(()),
             stirred: Notify::new(),
         }))

@@ -25,7 +25,7 @@ use super::whose::Whose;
 use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::drain::Timestamp;
-use crate::proxy::registry::{Gate, Mooring};
+use crate::proxy::registry::{Gate, Mooring, Row};
 use crate::proxy::{Error, Result};
 use pingora_core::protocols::Stream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -60,6 +60,8 @@ pub struct Pool {
     chose_http1: Arc<[AtomicBool]>,
     /// This worker's hold on each server's berth.
     moorings: Arc<[Arc<Mooring>]>,
+    /// And on the upstream's seats.
+    row: Arc<Row>,
     /// Where this worker stands in its choices.
     rotation: Rotation,
     /// The server whose turn it was when it had nothing idle; see `select`.
@@ -73,6 +75,7 @@ impl Pool {
         let berths = upstream.servers.iter().map(|server| &server.berth);
         Arc::new(Self {
             moorings: berths.map(Mooring::new).collect(),
+            row: Row::new(&upstream.seats),
             upstream: Arc::clone(upstream),
             rotation: upstream.balancer.rotation(),
             idle: Arc::new(Idle::new(servers)),
@@ -93,6 +96,7 @@ impl Pool {
             fleets: Arc::clone(&self.fleets),
             chose_http1: Arc::clone(&self.chose_http1),
             moorings: Arc::clone(&self.moorings),
+            row: Arc::clone(&self.row),
             turn: AtomicUsize::new(NONE),
             swept: AtomicBool::new(false),
         })
@@ -115,6 +119,11 @@ impl Pool {
     /// If the index is not one of this upstream's.
     pub fn mooring(&self, server: usize) -> &Arc<Mooring> {
         &self.moorings[server]
+    }
+
+    /// The hold on the upstream's seats.
+    pub fn row(&self) -> &Arc<Row> {
+        &self.row
     }
 
     /// A connection that can carry one more exchange, of this client: an idle

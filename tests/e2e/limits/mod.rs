@@ -8,6 +8,7 @@ mod floods;
 mod handshakes;
 mod memory;
 mod requests;
+mod room;
 mod tunnels;
 
 use crate::drain::scene::{Plan, ended};

@@ -40,6 +40,7 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         slow_start: Duration::ZERO,
         eject: Some(config::Eject::default()),
         going: config::Going::default(),
+        limits: config::UpstreamLimits::default(),
         connect_timeout: Duration::from_secs(5),
         tls: None,
         proxy_protocol: None,

@@ -168,7 +168,7 @@ impl Edge {
             None => Linger::new(settle, self.patience.stretch),
         };
         let poll = loop {
-            if self.poll_rest(cx).is_ready() || linger.over() {
+            if self.poll_rest(cx, &mut linger.rest).is_ready() || linger.over() {
                 break Poll::Ready(());
             }
             match linger.tick.as_mut().poll(cx) {
@@ -180,16 +180,20 @@ impl Edge {
         poll
     }
 
-    /// Read and drop what the peer still sends; ready at its end.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut space = [MaybeUninit::uninit(); 4096];
-        loop {
+    /// Read and drop what the peer still sends, but no more than `rest`; ready
+    /// at its end.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, rest: &mut usize) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); PIECE];
+        while *rest > 0 {
             let mut sink = ReadBuf::uninit(&mut space);
             match ready!(Pin::new(&mut *self).poll_read(cx, &mut sink)) {
-                Ok(()) if !sink.filled().is_empty() => {}
+                Ok(()) if !sink.filled().is_empty() => {
+                    *rest = rest.saturating_sub(sink.filled().len());
+                }
                 _ => return Poll::Ready(()),
             }
         }
+        Poll::Pending
     }
 
     fn progress<T>(
@@ -255,7 +259,17 @@ struct Linger {
     settle: Duration,
     waited: Duration,
     limit: Duration,
+    /// Bytes that may still be read before the next tick.
+    rest: usize,
 }
+
+/// Bytes that are read and dropped between two ticks. Whoever pours on would
+/// otherwise have the worker for itself: there is always more to read, and time
+/// is never looked at.
+const AT_ONCE: usize = 128 * 1024;
+
+/// Bytes of one such read.
+const PIECE: usize = 16 * 1024;
 
 /// The kernel does not tell when the last byte is acknowledged; it is asked,
 /// at once and then ever more seldom, up to this.
@@ -271,6 +285,7 @@ impl Linger {
             settle,
             waited: Duration::ZERO,
             limit,
+            rest: AT_ONCE,
         }
     }
 
@@ -288,6 +303,7 @@ impl Linger {
         };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.tick = Box::pin(tokio::time::sleep(self.pause));
+        self.rest = AT_ONCE;
     }
 }
 
@@ -375,5 +391,74 @@ impl AsyncWrite for Edge {
             })?;
         }
         this.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Protocol;
+    use crate::proxy::connection::tunnel::scene::{Scene, soon};
+    use rustix::io::ioctl_fionread;
+    use std::future::poll_fn;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    /// Two ends between which much fits.
+    async fn roomy() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let near = TcpSocket::new_v4().expect("a socket");
+        near.set_recv_buffer_size(1 << 20).expect("room");
+        let (near, far) = tokio::join!(near.connect(address), listener.accept());
+        let (near, (far, _)) = (near.expect("connected"), far.expect("accepted"));
+        SockRef::from(&far)
+            .set_send_buffer_size(1 << 20)
+            .expect("room");
+        (near, far)
+    }
+
+    /// As much as fits between two sockets.
+    fn pour(into: &TcpStream) -> u64 {
+        let more = vec![0; 64 * 1024];
+        let taken = std::iter::from_fn(|| into.try_write(&more).ok());
+        taken.map(|taken| taken as u64).sum()
+    }
+
+    #[tokio::test]
+    async fn who_pours_on_at_the_end_does_not_keep_the_worker() {
+        const TURN: u64 = (AT_ONCE + PIECE) as u64;
+        let scene = Scene::new(Protocol::Http2);
+        let (near, far) = roomy().await;
+        let guard = scene.enter();
+        let record = Arc::clone(guard.record());
+        let patience = Least {
+            rate: 0,
+            stretch: Duration::from_secs(60),
+        };
+        far.writable().await.expect("open");
+        let mut poured = pour(&far);
+        let ready = ioctl_fionread(&near).expect("its queue");
+        assert!(ready > TURN, "{ready} bytes are too few to be too many");
+        let transport = Transport::Plain(near);
+        let mut edge = Edge::new(transport, Bytes::new(), Arc::clone(&record), patience);
+        edge.set_linger(patience.stretch);
+        let (mut read, mut turns) = (0, 0);
+        soon(poll_fn(|cx| {
+            let polled = Pin::new(&mut edge).poll_shutdown(cx);
+            assert!(polled.is_pending(), "{polled:?}");
+            let before = std::mem::replace(&mut read, record.received.load(Relaxed));
+            assert!(read - before < TURN, "{} bytes at once", read - before);
+            turns += u32::from(read > before);
+            if turns > 1 && read == poured {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }))
+        .await;
+        // Whoever is done with it is heard to the end all the same.
+        poured += pour(&far);
+        drop(far);
+        soon(edge.shutdown()).await.expect("in order");
+        assert_eq!(record.received.load(Relaxed), poured);
     }
 }

@@ -7,6 +7,7 @@ mod crowds;
 mod floods;
 mod handshakes;
 mod memory;
+mod others;
 mod requests;
 mod room;
 mod tunnels;

@@ -2,7 +2,7 @@
 //! somebody honest beside it.
 
 use super::{HONEST, OK, Scene, limited};
-use crate::support::clients::{Ended, Frame, Frames, Raw};
+use crate::support::clients::{Ended, Frame, Frames, Raw, block};
 use crate::support::within;
 use h2::Reason;
 
@@ -161,6 +161,40 @@ async fn without_descriptors_who_comes_waits_and_who_is_there_is_served() {
     let mut last = crowd.pop().expect("who came last");
     answered(&mut last, "in its turn").await;
     drop((there, last, crowd));
+    scene.over().await;
+}
+
+/// Each on a stream of its own, and ended by it, they are none too many.
+#[tokio::test]
+async fn empty_data_is_bounded_by_the_key_too_and_may_end_requests() {
+    let scene = Scene::with("limits = { frames = 20 }").await;
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", "/honest"),
+    ];
+    let head = |stream| Frame::headers(stream, block(&fields), true);
+    let mut honest = scene.frames().await;
+    for stream in (1..200).step_by(2) {
+        honest.send(head(stream)).await;
+        let end = Frame::new(Frame::DATA, Frame::END_STREAM, stream, []);
+        honest.send(end).await;
+        assert_eq!(honest.answer(stream).await, b"ok");
+    }
+    let mut client = scene.frames().await;
+    client.send(head(1)).await;
+    let empty = Frame::new(Frame::DATA, 0, 1, []);
+    client
+        .send_bytes(empty.bytes().repeat(60))
+        .await
+        .expect("sent");
+    let (_, reason) = client.until(Frame::GOAWAY).await.goaway();
+    assert_eq!(reason, Reason::ENHANCE_YOUR_CALM);
+    scene.until_limited("data_frames", 1).await;
+    honest.get(201, "/honest").await;
+    assert_eq!(honest.answer(201).await, b"ok");
+    drop(honest);
     scene.over().await;
 }
 

@@ -11,8 +11,9 @@
 //! Invariant: nobody is judged for what a busy connection explains. The clock
 //! is read only once there were more frames than any kind may have.
 //!
-//! Deliberately absent: CONTINUATION and empty DATA, which the engine bounds;
-//! and what a frame says.
+//! Deliberately absent: CONTINUATION, which the engine bounds by the size of a head
+//! (and empty DATA at a hundred in a connection's life, whatever is said here); and
+//! what a frame says.
 
 use crate::drain::Timestamp;
 use crate::proxy::registry::Limit;
@@ -29,12 +30,13 @@ const EXPLAINS: u32 = 2;
 const STEP: usize = 4096;
 
 /// The kinds that are counted, the last of them for all others.
-const KINDS: [Limit; 6] = [
+const KINDS: [Limit; 7] = [
     Limit::Resets,
     Limit::Settings,
     Limit::Pings,
     Limit::WindowUpdates,
     Limit::Priority,
+    Limit::DataFrames,
     Limit::Frames,
 ];
 
@@ -65,13 +67,15 @@ impl Floods {
         let kind = match kind {
             HEADERS => return self.carried(worth(length)),
             DATA if length > 0 => return self.carried(worth(length)),
-            DATA | CONTINUATION => return,
+            CONTINUATION => return,
             3 => 0,
             4 => 1,
             6 => 2,
             8 => 3,
             2 => 4,
-            _ => 5,
+            // One may end a request, which explains it.
+            DATA => 5,
+            _ => 6,
         };
         self.counts[kind] = self.counts[kind].saturating_add(1);
     }
@@ -138,8 +142,10 @@ mod tests {
             (7, Limit::Frames),
             (8, Limit::WindowUpdates),
             (0x10, Limit::Frames),
+            (DATA, Limit::DataFrames),
         ] {
-            let flood = std::iter::repeat_n((kind, 8), 1_000);
+            let length = if kind == DATA { 0 } else { 8 };
+            let flood = std::iter::repeat_n((kind, length), 1_000);
             assert_eq!(first(flood), Some((MOST as usize, limit)), "type {kind}");
         }
     }
@@ -152,7 +158,9 @@ mod tests {
         assert_eq!(first(restless.repeat(1_000)), None, "another limit's");
         let idle = [(DATA, 0), (8, 4)];
         let found = first(idle.repeat(1_000));
-        assert_eq!(found, Some((201, Limit::WindowUpdates)));
+        assert_eq!(found, Some((200, Limit::DataFrames)));
+        let ended = [(HEADERS, 9), (DATA, 0)];
+        assert_eq!(first(ended.repeat(1_000)), None);
         let flood = [(HEADERS, 9), (4, 0), (4, 0), (4, 0)];
         let found = first(flood.repeat(1_000));
         assert!(matches!(found, Some((_, Limit::Settings))), "{found:?}");

@@ -16,7 +16,7 @@ pub use upload::{Bounds, KEPT, Progress, Rein, Upload, Watched};
 use super::error::Error;
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use std::fmt;
@@ -133,6 +133,13 @@ pub(in crate::proxy) fn is_no_name(name: &HeaderName) -> bool {
     name.as_str().contains('"')
 }
 
+/// Whether white space is a part of a value, which HTTP/2 does not allow (RFC
+/// 9113, section 8.2.1) and HTTP/1 cannot say; the engine lets it pass.
+pub(in crate::proxy) fn is_padded(value: &HeaderValue) -> bool {
+    let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    white(value.as_bytes().first()) || white(value.as_bytes().last())
+}
+
 fn poll_stream(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Pulled> {
     match ready!(stream.poll_data(cx)) {
         Some(Ok(data)) => {
@@ -145,7 +152,10 @@ fn poll_stream(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Pulled> {
         None => match ready!(stream.poll_trailers(cx)) {
             Ok(Some(mut trailers)) => {
                 // Trailers may be left out (RFC 9110, section 6.5.1).
-                while let Some(name) = trailers.keys().find(|name| is_no_name(name)).cloned() {
+                let bad = |(name, value): &(&HeaderName, &HeaderValue)| {
+                    is_no_name(name) || is_padded(value)
+                };
+                while let Some(name) = trailers.iter().find(bad).map(|(name, _)| name.clone()) {
                     trailers.remove(name);
                 }
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))

@@ -11,12 +11,14 @@
 //! not HTTP any more.
 //!
 //! The frames of HTTP/2 end a message, but its client may have to be told where
-//! in HTTP/1: what is odd in a length or a name is refused there too.
+//! in HTTP/1: what is odd in a length, a name or a value is refused there too.
+//! Content where there can be none reaches nobody.
 //!
 //! Deliberately absent: what else the fields say.
 
-use crate::proxy::body::is_no_name;
+use crate::proxy::body::{Body, is_no_name, is_padded};
 use crate::proxy::error::{Error, Result};
+use h2::RecvStream;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
@@ -40,7 +42,19 @@ pub(super) fn check_http2(head: &Parts) -> Result<()> {
     if head.headers.keys().any(is_no_name) {
         return Err(Error::Malformed("a name that is none"));
     }
+    if head.headers.values().any(is_padded) {
+        return Err(Error::Malformed("a value with white space around it"));
+    }
     length(&head.headers)
+}
+
+/// The content of an answer of HTTP/2: none of it, if its status allows none
+/// (RFC 9110, section 6.4.1). Such an answer ends with its head, as over HTTP/1.
+pub(super) fn content(head: &Parts, stream: RecvStream) -> Body {
+    match head.status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Body::Empty,
+        _ => Body::Http2(stream),
+    }
 }
 
 fn framing(headers: &HeaderMap) -> Result<()> {
@@ -95,6 +109,7 @@ mod tests {
         assert!(of("content-length", "5") && of("x-one", "1"));
         assert!(!of("content-length", "") && !of("content-length", "05"));
         assert!(!of("x\"", "1"));
+        assert!(!of("x-one", " 1") && !of("x-one", "1\t"));
     }
 
     fn read(fields: &[(&str, &str)]) -> bool {

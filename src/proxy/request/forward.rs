@@ -415,8 +415,8 @@ pub(super) fn over_http2(
                     let (head, stream) = response.into_parts();
                     answered::check_http2(&head).map_err(Failed::of)?;
                     return Ok(Forwarded {
+                        body: answered::content(&head, stream),
                         head,
-                        body: Body::Http2(stream),
                         carrier: Carrier::Http2 {
                             _slot: lease,
                             upload,

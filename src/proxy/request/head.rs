@@ -7,7 +7,7 @@
 
 use crate::config::Limits;
 use crate::drain::Protocol;
-use crate::proxy::body::is_no_name;
+use crate::proxy::body::{is_no_name, is_padded};
 use crate::proxy::request::answered::has_odd_length;
 use crate::proxy::request::grpc;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
@@ -85,9 +85,7 @@ pub(super) fn fields(head: &Parts, limits: &Limits) -> Result<(), (StatusCode, &
             "too many header fields",
         ));
     }
-    let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let padded = |value: &[u8]| white(value.first()) || white(value.last());
-    if head.headers.values().any(|value| padded(value.as_bytes())) {
+    if head.headers.values().any(is_padded) {
         return Err((
             StatusCode::BAD_REQUEST,
             "a value begins or ends with white space",

@@ -5,6 +5,7 @@
 //! repair it: the server behind might read it the other way.
 
 mod answers;
+mod answers_http2;
 mod connections;
 mod http1;
 mod http1_bodies;

@@ -75,8 +75,14 @@ fn next(whose: &str) -> Vec<u8> {
 
 /// Ask, and hear one answer, or as much as comes of it; whether more can be
 /// asked.
-async fn ask(socket: &mut TcpStream, method: &str, path: &str) -> (Read<Answer>, bool) {
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+pub(super) async fn ask(
+    socket: &mut TcpStream,
+    (method, path): (&str, &str),
+    body: &str,
+) -> (Read<Answer>, bool) {
+    let size = body.len();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}");
     if socket.write_all(request.as_bytes()).await.is_err() {
         return (Read::More, false);
     }
@@ -97,7 +103,7 @@ async fn ask(socket: &mut TcpStream, method: &str, path: &str) -> (Read<Answer>,
 
 /// Fail unless the client heard what the server said, or that it cannot be said.
 /// `plainly` if there is nothing in it that a recipient need not take.
-fn judge(said: &Read<Answer>, plainly: bool, heard: &Read<Answer>) -> bool {
+pub(super) fn judge(said: &Read<Answer>, plainly: bool, heard: &Read<Answer>) -> bool {
     let heard = match heard {
         Read::Whole(heard) => heard,
         Read::More => {
@@ -198,11 +204,11 @@ async fn exchanges(
     method: &str,
 ) -> (Read<Answer>, Read<Answer>) {
     let mut socket = connect(client, proxy).await;
-    let (odd, more) = ask(&mut socket, method, "/odd").await;
+    let (odd, more) = ask(&mut socket, (method, "/odd"), "").await;
     if !more {
         socket = connect(client, proxy).await;
     }
-    let (next, _) = ask(&mut socket, "GET", "/next").await;
+    let (next, _) = ask(&mut socket, ("GET", "/next"), "").await;
     (odd, next)
 }
 

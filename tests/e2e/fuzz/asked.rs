@@ -95,14 +95,26 @@ struct Stream {
     ended: bool,
 }
 
-fn text(fields: &[(Vec<u8>, Vec<u8>)]) -> Fields {
+pub(super) fn text(fields: &[(Vec<u8>, Vec<u8>)]) -> Fields {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect();
     let both = |(name, value): &(Vec<u8>, Vec<u8>)| (text(name), text(value));
     fields.iter().map(both).collect()
 }
 
+/// The declared length, if there is one, and it is written in the one way.
+pub(super) fn declared(fields: &Fields) -> Result<Option<usize>, &'static str> {
+    match all(fields, "content-length")[..] {
+        [] => Ok(None),
+        [digits] => match digits.parse::<usize>() {
+            Ok(size) if size.to_string() == digits => Ok(Some(size)),
+            _ => Err("an odd length"),
+        },
+        _ => Err("several lengths"),
+    }
+}
+
 /// What no field of HTTP/2 may be (section 8.2).
-fn is_bad((name, value): &(String, String)) -> bool {
+pub(super) fn is_bad((name, value): &(String, String)) -> bool {
     let of_connection = [
         "connection",
         "keep-alive",
@@ -181,18 +193,6 @@ impl Stream {
         (!path.is_empty()).then(|| (method, path, authority, rest.to_vec()))
     }
 
-    /// The declared length, if there is one, and it is written in the one way.
-    fn declared(fields: &Fields) -> Result<Option<usize>, &'static str> {
-        match all(fields, "content-length")[..] {
-            [] => Ok(None),
-            [digits] => match digits.parse::<usize>() {
-                Ok(size) if size.to_string() == digits => Ok(Some(size)),
-                _ => Err("an odd length"),
-            },
-            _ => Err("several lengths"),
-        }
-    }
-
     /// As a request of HTTP/1.1, if it is one.
     fn wanted(&self, crumbs: bool) -> Option<Wanted> {
         let (method, target, authority, mut fields) = self.target()?;
@@ -205,7 +205,7 @@ impl Stream {
         }
         fields.retain(|(name, _)| name != "host");
         let mut content = self.content.clone();
-        let declared = Self::declared(&fields).ok()?;
+        let declared = declared(&fields).ok()?;
         let whole = match declared {
             // In HTTP/1.1 it is whole before the stream ends or goes too far.
             Some(size) if !crumbs => {

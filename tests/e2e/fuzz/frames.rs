@@ -1,5 +1,4 @@
-//! Frames of a client of HTTP/2 as text, and what they are on the wire (RFC 9113,
-//! section 4).
+//! Frames of HTTP/2 as text, and what they are on the wire (RFC 9113, section 4).
 //!
 //! | line | frame |
 //! |---|---|
@@ -7,12 +6,17 @@
 //! | `C 1`, then fields | CONTINUATION |
 //! | `D 1 e text` | DATA; `.` in place of `e` leaves the stream open |
 //! | `F 6 0 0 text` | any other kind, its flags, its stream, its payload |
+//! | `B 1 4 text` | of a server only: HEADERS with this block, which need not be one |
+//! | `R 9` | of a server only: the frame before, nine times more |
 //!
 //! In text `\n`, `\r`, `\0` and `\\` stand for those bytes. Whatever else a line
 //! is, it is passed over, so that most of what is mutated is still frames.
 
+/// How often a frame may come again.
+const AGAIN: u32 = 2_000;
+
 /// One frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Frame {
     /// HEADERS, or more of them.
     Fields {
@@ -35,7 +39,7 @@ pub(super) enum Frame {
     },
 }
 
-/// What a client says on one connection.
+/// What one side says on a connection.
 #[derive(Debug)]
 pub(super) struct Script(pub(super) Vec<Frame>);
 
@@ -62,7 +66,17 @@ fn number(word: Option<&[u8]>) -> Option<u32> {
 }
 
 impl Script {
+    /// What a client says.
     pub(super) fn read(input: &[u8]) -> Self {
+        Self::of(input, false)
+    }
+
+    /// What a server says, who may be worse.
+    pub(super) fn of_server(input: &[u8]) -> Self {
+        Self::of(input, true)
+    }
+
+    fn of(input: &[u8], server: bool) -> Self {
         let mut lines = input.split(|byte| *byte == b'\n');
         let mut frames = Vec::new();
         while let Some(line) = lines.next() {
@@ -88,6 +102,11 @@ impl Script {
                     content: unescaped(&words.collect::<Vec<_>>().join(&b' ')),
                 }),
                 Some(b"F") => other(words),
+                Some(b"B") if server => block_of_bytes(words),
+                Some(b"R") if server => {
+                    again(&mut frames, number(words.next()));
+                    None
+                }
                 _ => None,
             };
             frames.extend(frame);
@@ -98,6 +117,15 @@ impl Script {
     /// The bytes, from the preface to one more SETTINGS that opens the windows.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        bytes.extend(self.from(1));
+        put(&mut bytes, (4, 0, 0), b"\0\x04\0\0\xff\xff");
+        bytes
+    }
+
+    /// The bytes of the frames alone, where stream 1 is `first` in truth, and
+    /// the others follow it.
+    pub(super) fn from(&self, first: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
         for frame in &self.0 {
             let (kind, flags, stream, payload) = match frame {
                 Frame::Fields {
@@ -122,11 +150,30 @@ impl Script {
                     payload,
                 } => (*kind, *flags, *stream, payload.clone()),
             };
+            let stream = match stream {
+                0 => 0,
+                stream => (stream - 1).wrapping_add(first),
+            };
             put(&mut bytes, (kind, flags, stream), &payload);
         }
-        put(&mut bytes, (4, 0, 0), b"\0\x04\0\0\xff\xff");
         bytes
     }
+}
+
+/// The last of them so often again.
+fn again(frames: &mut Vec<Frame>, times: Option<u32>) {
+    if let (Some(last), Some(times)) = (frames.last().cloned(), times) {
+        frames.extend((0..times.min(AGAIN)).map(|_| last.clone()));
+    }
+}
+
+fn block_of_bytes<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Frame> {
+    Some(Frame::Other {
+        kind: 1,
+        stream: number(words.next())?,
+        flags: u8::try_from(number(words.next())?).ok()?,
+        payload: unescaped(&words.collect::<Vec<_>>().join(&b' ')),
+    })
 }
 
 fn field(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -152,7 +199,7 @@ fn other<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Frame> {
     })
 }
 
-fn put(bytes: &mut Vec<u8>, (kind, flags, stream): (u8, u8, u32), payload: &[u8]) {
+pub(super) fn put(bytes: &mut Vec<u8>, (kind, flags, stream): (u8, u8, u32), payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("short");
     bytes.extend_from_slice(&length.to_be_bytes()[1..]);
     bytes.extend([kind, flags]);
@@ -161,7 +208,7 @@ fn put(bytes: &mut Vec<u8>, (kind, flags, stream): (u8, u8, u32), payload: &[u8]
 }
 
 /// A header block in which nothing is compressed (RFC 7541, section 6.2.2).
-fn block(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn block(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

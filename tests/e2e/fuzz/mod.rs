@@ -12,7 +12,10 @@ mod expected;
 mod frames;
 mod relay;
 mod requests;
+mod said;
 mod server;
+mod servers;
+mod stage;
 mod streams;
 
 #[path = "../../fuzz/driver.rs"]

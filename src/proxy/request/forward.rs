@@ -7,7 +7,8 @@
 //! Deliberately absent: deadlines. The caller drops the future when the
 //! exchange is due, and what was under way at the server is cancelled by that.
 
-use super::pump::{End, Pump};
+use super::interim::{Interims, answer};
+use super::pump::Pump;
 use super::route::Route;
 use super::web::Web;
 use super::websocket::{self, StreamEnd};
@@ -18,15 +19,12 @@ use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::trickle::Least;
 use crate::proxy::upstream::{Http1Lease, Http2Lease, Lease, Retried, Search, Whose};
 use futures_util::future::Either;
+use h2::Reason;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream};
 use http::request::Parts;
 use http::{Request, response};
 use hyper::body::Incoming;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// How often what was provably not processed is sent again because of the
@@ -113,7 +111,7 @@ impl Carrier {
 }
 
 /// What is to be sent.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     pub(super) head: Parts,
     pub(super) body: Body,
     /// What the client's body may be.
@@ -124,13 +122,15 @@ pub(super) struct Outgoing {
     pub(super) client: Option<Box<Ends>>,
     /// For the access log, if there is one.
     pub(super) notes: Option<Arc<Notes>>,
+    /// Where interim answers go, if the client can hear them.
+    pub(super) interims: Option<&'a Interims>,
 }
 
 /// Send a request along its route and await the response's head. The exchange
 /// boards the server that it is sent to.
 pub(super) fn forward(
     route: &Route,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     exchange: &RequestGuard,
 ) -> impl Future<Output = Result<Forwarded>> {
     let limit = route.rule.timeout;
@@ -200,7 +200,7 @@ impl Tries {
 /// arguments twice, and what a future has room for is moved with it.
 fn send(
     route: &Route,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     exchange: &RequestGuard,
 ) -> impl Future<Output = Result<Forwarded>> {
     let Outgoing {
@@ -210,11 +210,13 @@ fn send(
         websocket,
         client,
         notes,
+        interims,
     } = outgoing;
     let (body, progress) = watch(body, bounds, notes.as_ref(), KEPT);
     let rein = Rein::on(progress);
     let mut request = Request::from_parts(head, body);
     let mut tries = Tries::of(route, &request, exchange);
+    let secure = route.pool.upstream().secure();
     async move {
         if let Some(waiting) = room::take(route, exchange)? {
             waiting.await?;
@@ -236,14 +238,14 @@ fn send(
             if let Some(notes) = &notes {
                 notes.asks(lease.server(), Some(request.headers_mut()));
             }
-            let secure = route.pool.upstream().secure();
+            let ears = (rein.progress(), interims);
             let sent = match lease {
                 Lease::Http1(lease) => over_http1(lease, request, websocket, rein.progress()).await,
                 Lease::Http2(lease) if websocket => {
                     // Boxed: rare, and every exchange would have to have room for it.
                     Box::pin(websocket::over_http2(lease, request, secure)).await
                 }
-                Lease::Http2(lease) => over_http2(lease, request, secure, rein.progress()).await,
+                Lease::Http2(lease) => over_http2(lease, request, secure, ears).await,
             };
             match sent {
                 Ok(mut forwarded) => {
@@ -255,10 +257,10 @@ fn send(
                     if let Some(notes) = &notes {
                         notes.failed(failed.error.kind());
                     }
-                    let again =
-                        failed.request.is_some() && tries.again(route, server, &failed, reused);
                     match failed.request {
-                        Some(unprocessed) if again => request = *unprocessed,
+                        Some(unprocessed) if tries.again(route, server, &failed, reused) => {
+                            request = *unprocessed;
+                        }
                         _ => return Err(blame(route, server, failed.error, rein.progress())),
                     }
                 }
@@ -397,7 +399,7 @@ pub(super) fn over_http2(
     mut lease: Http2Lease,
     mut request: Request<Body>,
     secure: bool,
-    progress: Option<&Progress>,
+    (progress, interims): (Option<&Progress>, Option<&Interims>),
 ) -> impl Future<Output = Result<Forwarded, Failed>> {
     let known = headers::to_http2(&mut request, secure).is_some();
     let spare = copy(&request);
@@ -410,7 +412,7 @@ pub(super) fn over_http2(
     async move {
         let failed = match sent {
             Err(failed) => failed,
-            Ok((response, mut upload)) => match answer(response, &mut upload).await {
+            Ok((response, mut upload)) => match answer(response, &mut upload, interims).await {
                 Ok(response) => {
                     let (head, stream) = response.into_parts();
                     answered::check_http2(&head).map_err(Failed::of)?;
@@ -455,31 +457,6 @@ fn ask(
     let (response, sink) = lease.send(Request::from_parts(head, ()), empty)?;
     let upload = (!empty).then(|| Box::new(Pump::new(body, sink, Least::NONE)));
     Ok((response, upload))
-}
-
-/// Await the head of a response while the request's body is on its way.
-async fn answer(
-    response: ResponseFuture,
-    upload: &mut Option<Box<Pump>>,
-) -> Result<http::Response<RecvStream>> {
-    let mut response = pin!(response);
-    let ended = poll_fn(|cx| {
-        if let Some(pump) = upload
-            && let Poll::Ready(end) = pump.poll(cx)
-        {
-            *upload = None;
-            if let End::Broken(error) = end {
-                return Poll::Ready(Err(error));
-            }
-        }
-        response.as_mut().poll(cx).map_err(Error::Http2)
-    })
-    .await;
-    if ended.is_err() {
-        // Its sender is gone before it may begin again.
-        *upload = None;
-    }
-    ended
 }
 
 /// What a server says of a stream that it has not looked at (RFC 9113,

@@ -214,7 +214,7 @@ impl Answering<'_> {
         self.own(response)
     }
 
-    fn outgoing(&self, route: &Route, mut parts: Parts, incoming: Incoming) -> Outgoing {
+    fn outgoing(&self, route: &Route, mut parts: Parts, incoming: Incoming) -> Outgoing<'static> {
         let websocket = self.exchange.protocol() == Protocol::WebSocket;
         let record = self.exchange.record();
         // The engine tells a client that waits when the body is first pulled.
@@ -226,6 +226,7 @@ impl Answering<'_> {
             websocket,
             client: route.names(record),
             notes: self.exchange.notes().cloned(),
+            interims: None,
         }
     }
 

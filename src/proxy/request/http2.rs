@@ -6,18 +6,19 @@
 //! to its connection, which knows how to run one.
 
 use super::answer;
+use super::begun::begin;
 use super::events::Events;
 use super::forward::{Carrier, Forwarded, Outgoing, forward};
 use super::http1::{find, note_response};
+use super::interim::Interims;
 use super::pump::{End, Pump};
 use super::route::{Route, Site};
 use super::web::Web;
 use super::websocket::{self, Agreed, Run, Said, ServerEnd, StreamEnd};
 use super::{bounds, date, deadline, grpc, head, headers, health, status};
-use crate::clock;
 use crate::drain::{Farewell, Outcome, Protocol};
 use crate::proxy::body::Body;
-use crate::proxy::error::{Error, Result};
+use crate::proxy::error::Error;
 use crate::proxy::registry::{ConnectionGuard, RequestGuard};
 use crate::proxy::trickle::Least;
 use bytes::Bytes;
@@ -38,9 +39,6 @@ use tokio::time::sleep;
 
 /// How long a client is heard that was answered before it had asked.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A request that lived shorter was taken back at once.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 struct Stream {
     site: Arc<Site>,
@@ -118,6 +116,7 @@ impl Stream {
             if waits && !incoming.is_end_stream() {
                 self.go_on();
             }
+            let interims = self.hears().then(Interims::default);
             let outgoing = Outgoing {
                 head: parts,
                 body: self.body(incoming),
@@ -125,10 +124,17 @@ impl Stream {
                 websocket: false,
                 client: route.names(self.exchange.record()),
                 notes: self.exchange.notes().cloned(),
+                interims: interims.as_ref(),
             };
             let begun = {
                 let forwarding = pin!(forward(route, outgoing, &self.exchange));
-                begin(&self.exchange, &mut self.respond, forwarding).await
+                begin(
+                    &self.exchange,
+                    &mut self.respond,
+                    interims.as_ref(),
+                    forwarding,
+                )
+                .await
             };
             match begun {
                 None => {}
@@ -154,6 +160,11 @@ impl Stream {
         }
     }
 
+    /// Whether the client is told interim answers: calls have no use for them.
+    fn hears(&self) -> bool {
+        self.exchange.protocol() == Protocol::Http2 && self.web.is_none()
+    }
+
     /// No answer can be had.
     fn fail(mut self, error: &Error) {
         let response = answer::fail(&mut self.exchange, error);
@@ -169,7 +180,7 @@ impl Stream {
         }
         let record = Arc::clone(self.exchange.record());
         let answering = pin!(health::answer(site, record, &parts, self.body(incoming)));
-        match begin(&self.exchange, &mut self.respond, answering).await {
+        match begin(&self.exchange, &mut self.respond, None, answering).await {
             None => {}
             Some(Ok(forwarded)) => self.relay(forwarded, &[]).await,
             Some(Err(error)) => self.fail(&error),
@@ -195,9 +206,10 @@ impl Stream {
                     websocket: true,
                     client: route.names(self.exchange.record()),
                     notes: self.exchange.notes().cloned(),
+                    interims: None,
                 };
                 let forwarding = pin!(forward(route, outgoing, &self.exchange));
-                let begun = begin(&self.exchange, &mut self.respond, forwarding).await;
+                let begun = begin(&self.exchange, &mut self.respond, None, forwarding).await;
                 let Some(forwarded) = begun else {
                     return;
                 };
@@ -422,41 +434,6 @@ impl Stream {
 
     fn told(&mut self, farewell: Farewell) {
         self.exchange.conclude(Outcome::Farewelled(farewell));
-    }
-}
-
-/// Await the response's head; `None` if the client left first.
-async fn begin(
-    exchange: &RequestGuard,
-    respond: &mut SendResponse<Bytes>,
-    mut forwarding: Pin<&mut impl Future<Output = Result<Forwarded>>>,
-) -> Option<Result<Forwarded>> {
-    let mut due = pin!(exchange.due());
-    let begun = poll_fn(|cx| {
-        // First: a request that was taken back as soon as it was sent, as in a
-        // flood of them, goes to no server.
-        if respond.poll_reset(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(forwarded) = forwarding.as_mut().poll(cx) {
-            return Poll::Ready(Some(forwarded));
-        }
-        let late = |()| Some(Err(answer::unanswered(exchange)));
-        due.as_mut().poll(cx).map(late)
-    })
-    .await;
-    if begun.is_none() {
-        taken_back(exchange);
-    }
-    begun
-}
-
-/// The client left before its answer; at once, as attackers do, or after a
-/// wait, as clients with a deadline do.
-fn taken_back(exchange: &RequestGuard) {
-    let waited = clock::now().saturating_since(exchange.began());
-    if waited < AT_ONCE {
-        exchange.record().take_back();
     }
 }
 

@@ -3,7 +3,8 @@
 //! `serve_http1` and `serve_http2` are called by the connection loops,
 //! once per request. Both go the same way: `head` reads the request strictly
 //! and finds its route, `headers` makes it fit to be passed on, `forward`
-//! sends it to a server and awaits the answer's head (`retried`, where the route says
+//! sends it to a server and awaits the answer's head (`interim`, what is said before
+//! it; `retried`, where the route says
 //! what may be sent again, as `retry` decides), and the answer's body is
 //! then pulled by the HTTP/1.1 engine (`reply`) or pumped into an HTTP/2
 //! stream (`pump`); `events` knows where an event stream may end early.
@@ -17,6 +18,7 @@
 
 mod answer;
 mod answered;
+mod begun;
 mod bounds;
 mod date;
 mod deadline;
@@ -29,6 +31,7 @@ mod health;
 mod hops;
 mod http1;
 mod http2;
+mod interim;
 mod pump;
 mod reply;
 mod retried;

@@ -16,6 +16,7 @@ use super::forward::{
     over_http2, unprocessed, watch,
 };
 use super::grpc::GRPC_STATUS;
+use super::interim::Interims;
 use super::retry::{Happened, Left, Rules, Verdict, Wait};
 use super::route::Route;
 use super::{headers, room};
@@ -47,6 +48,7 @@ struct Course<'a> {
     exchange: &'a RequestGuard,
     client: Option<Box<Ends>>,
     notes: Option<Arc<Notes>>,
+    interims: Option<&'a Interims>,
     rein: Rein,
     search: Search,
     stale: u32,
@@ -64,7 +66,7 @@ struct Course<'a> {
 pub(super) async fn send(
     route: &Route,
     policy: &Retry,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     exchange: &RequestGuard,
 ) -> Result<Forwarded> {
     let Outgoing {
@@ -73,6 +75,7 @@ pub(super) async fn send(
         bounds,
         client,
         notes,
+        interims,
         ..
     } = outgoing;
     let (body, progress) = watch(body, bounds, notes.as_ref(), policy.buffer);
@@ -87,6 +90,7 @@ pub(super) async fn send(
         exchange,
         client,
         notes,
+        interims,
         rein: Rein::on(progress),
         search: upstream.search(request.headers(), address),
         stale: STALE_TRIES,
@@ -221,7 +225,9 @@ impl Course<'_> {
         let mut sending = pin!(async {
             match lease {
                 Lease::Http1(lease) => over_http1(lease, request, false, progress).await,
-                Lease::Http2(lease) => over_http2(lease, request, secure, progress).await,
+                Lease::Http2(lease) => {
+                    over_http2(lease, request, secure, (progress, self.interims)).await
+                }
             }
         });
         let limit = self.rules.policy.try_timeout;

@@ -14,7 +14,7 @@
 //! which runs the tunnel.
 
 use super::forward::{Carrier, Failed, Forwarded, copy, unprocessed};
-use super::{head, headers};
+use super::{head, headers, interim};
 use crate::proxy::body::Body;
 use crate::proxy::error::{Error, Result};
 use crate::proxy::registry::RequestGuard;
@@ -163,10 +163,9 @@ pub(super) async fn over_http2(
             });
         }
     };
-    let (mut head, source) = match answer.await {
+    let (mut head, source) = match interim::answer(answer, &mut None, None).await {
         Ok(answer) => answer.into_parts(),
         Err(error) => {
-            let error = Error::Http2(error);
             let unprocessed = unprocessed(&error);
             if unprocessed {
                 lease.retire();

@@ -296,9 +296,8 @@ impl Said {
             return self.is_whole() && !odd;
         }
         match Self::head(fields) {
-            // To HTTP/2 nobody switches (section 8.6); an engine that knows no
-            // 101 takes it for any other.
-            Some((101, _)) if !ends => return false,
+            // To HTTP/2 nobody switches (section 8.6).
+            Some((101, _)) => self.state = State::Broken,
             Some((100..200, _)) if !ends => {}
             Some((100..200, _)) | None => self.state = State::Broken,
             Some(head) => {

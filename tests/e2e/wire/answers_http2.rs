@@ -3,7 +3,9 @@
 
 use crate::support::clients::{Frame, Frames, Http1, Http2, Raw, Reply, block};
 use crate::support::proxy::Proxy;
+use crate::support::within;
 use parking_lot::Mutex;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -94,7 +96,7 @@ impl Scene {
     }
 }
 
-const BAD: [(&str, Says); 12] = [
+const BAD: [(&str, Says); 14] = [
     ("no status", |stream| {
         vec![head(stream, &[("x", "y")], true), data(stream, "evil")]
     }),
@@ -137,6 +139,17 @@ const BAD: [(&str, Says); 12] = [
     }),
     ("an interim answer that is the last", |stream| {
         vec![head(stream, &[(":status", "103")], false)]
+    }),
+    ("interim answers without an end", |stream| {
+        let interim = head(stream, &[(":status", "103"), ("x", "y")], true);
+        let last = head(stream, &[(":status", "200")], false);
+        [vec![interim; 40], vec![last]].concat()
+    }),
+    ("another protocol", |stream| {
+        vec![
+            head(stream, &[(":status", "101")], true),
+            head(stream, &[(":status", "200")], false),
+        ]
     }),
     ("content before its head", |stream| {
         vec![
@@ -189,4 +202,47 @@ async fn what_has_no_content_ends_with_its_head() {
     {
         assert_eq!((reply.status.as_u16(), &*reply.body), (304, &b""[..]));
     }
+}
+
+/// RFC 8297: clients of HTTP/2 hear them before the answer, as they come. 100 is
+/// the proxy's own.
+#[tokio::test]
+async fn interim_answers_reach_clients_of_http2() {
+    let mut scene = Scene::start().await;
+    let says: Says = |stream| {
+        let link = ("link", "</a.css>; rel=preload");
+        vec![
+            head(stream, &[(":status", "100")], true),
+            head(stream, &[(":status", "103"), link], true),
+            head(stream, &[(":status", "103"), ("x-two", "2")], true),
+            head(stream, &[(":status", "200")], true),
+            data(stream, "ok"),
+        ]
+    };
+    *scene.next.lock() = Some(says);
+    let (mut answer, _) = scene
+        .http2
+        .open(Http2::request("/"), true)
+        .await
+        .expect("sent");
+    let mut heard = Vec::new();
+    let interim = poll_fn(|cx| answer.poll_informational(cx));
+    let first = within("an interim answer", interim).await;
+    heard.push(first.expect("one").expect("good"));
+    let interim = poll_fn(|cx| answer.poll_informational(cx));
+    let second = within("another", interim).await;
+    heard.push(second.expect("one").expect("good"));
+    assert!(
+        heard.iter().all(|one| one.status().as_u16() == 103),
+        "{heard:?}"
+    );
+    assert_eq!(heard[0].headers()["link"], "</a.css>; rel=preload");
+    assert_eq!(heard[1].headers()["x-two"], "2");
+    let response = within("the answer", answer).await.expect("an answer");
+    let reply = Http2::whole(response).await.expect("a body");
+    assert_eq!((reply.status.as_u16(), &*reply.body), (200, &b"ok"[..]));
+    // To a client of HTTP/1 none can be said.
+    *scene.next.lock() = Some(says);
+    let reply = scene.http1.get("/").await.expect("an answer");
+    assert_eq!((reply.status.as_u16(), &*reply.body), (200, &b"ok"[..]));
 }

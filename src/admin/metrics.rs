@@ -8,6 +8,7 @@
 //! Deliberately absent: counters by route (see `telemetry::metrics`).
 
 mod books;
+mod connections;
 mod drain;
 mod retries;
 mod room;
@@ -60,6 +61,7 @@ impl Admin {
         ];
         families.extend(self.retries_families());
         families.extend(self.room_families());
+        families.extend(self.upstream_connections_families());
         families.extend(self.books_families());
         families.extend(self.drain_families());
         families

@@ -147,6 +147,7 @@ fn upstream(registry: &Registry) -> Arc<Upstream> {
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,
+        pool: config::Pool::default(),
     };
     Upstream::new(&config, registry, None).expect("usable")
 }

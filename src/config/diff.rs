@@ -236,6 +236,7 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
             "proxy_protocol",
             before.proxy_protocol != after.proxy_protocol,
         ),
+        ("pool", before.pool != after.pool),
     ];
     changed(&settings)
 }

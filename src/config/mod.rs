@@ -42,9 +42,9 @@ pub use model::{
     Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
     Certificate, ClientAuth, Config, Eject, Going, Handover, HandoverSocket, HashBy, Health,
     HealthCheck, Hook, HookRun, HostPattern, HttpCheck, Keepalive, Limits, Listener, ListenerTls,
-    LogFile, LogFormat, Logs, Occasion, Process, ProxyProtocol, ProxyVersion, Ratio, Retry, Route,
-    Server, ServerAddress, Serves, SuccessRate, Traces, TracesProtocol, Upstream, UpstreamHttp,
-    UpstreamId, UpstreamLimits, UpstreamTls,
+    LogFile, LogFormat, Logs, Occasion, Ping, Pool, Process, ProxyProtocol, ProxyVersion, Ratio,
+    Retry, Route, Server, ServerAddress, Serves, SuccessRate, TcpKeepalive, Traces, TracesProtocol,
+    Upstream, UpstreamHttp, UpstreamId, UpstreamLimits, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

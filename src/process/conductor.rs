@@ -165,6 +165,7 @@ impl Conductor {
         for share in shares {
             workers.open(share);
         }
+        self.setup.tend(&workers);
         self.workers = Some(workers);
         self.setup.watch_health();
         self.step(Whom::Process, Event::Reached(Phase::Active));

@@ -11,6 +11,7 @@
 
 use super::memory;
 use super::recording::Recording;
+use super::worker::Workers;
 use crate::config::{self, AccessForm, Config, Listener, LogFormat};
 use crate::proxy::listener::{Room, by_descriptors};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
@@ -33,6 +34,8 @@ struct Supply {
     upstream: Arc<Upstream>,
     pools: Vec<Arc<Pool>>,
     checks: Option<AbortHandle>,
+    /// Whether the workers tend the pools.
+    tended: bool,
 }
 
 /// What one setup hands on to the next.
@@ -126,6 +129,7 @@ impl Setup {
                 upstream,
                 pools,
                 checks: None,
+                tended: false,
             })
         };
         let supplies = config.upstreams.iter().map(supply);
@@ -270,6 +274,21 @@ impl Setup {
         }
     }
 
+    /// Have workers tend their pools, those that do not yet.
+    pub(super) fn tend(&mut self, workers: &Workers) {
+        for supply in &mut self.supplies {
+            if !std::mem::replace(&mut supply.tended, true) {
+                workers.tend(supply.pools.iter().map(Pool::tend_for_ever));
+            }
+        }
+    }
+
+    /// Whether servers may be kept warm, from now on.
+    pub(super) fn set_warming(&self, may: bool) {
+        let upstreams = self.supplies.iter().map(|one| &one.upstream);
+        upstreams.for_each(|upstream| upstream.set_warming(may));
+    }
+
     /// Wait until every upstream whose health is watched has been looked at,
     /// and has a server that is up; but not for those of which `before` says
     /// that it was so elsewhere, too.
@@ -323,11 +342,14 @@ impl Supply {
         }
     }
 
-    /// Close the pools whose connections none of these has.
+    /// Close the pools whose connections none of these has, and leave the others
+    /// to those that have.
     fn close_all_but(&self, kept: &[Self]) {
         for pool in &self.pools {
             let mut others = kept.iter().flat_map(|supply| &supply.pools);
-            if !others.any(|other| other.shares_with(pool)) {
+            if others.any(|other| other.shares_with(pool)) {
+                pool.give_over();
+            } else {
                 pool.close();
             }
         }

@@ -75,6 +75,16 @@ impl Workers {
         }
     }
 
+    /// Have each worker tend what is its own, in their order.
+    pub(super) fn tend<T>(&self, tasks: impl Iterator<Item = T>)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        for (runtime, task) in self.runtimes.iter().zip(tasks) {
+            runtime.spawn(task);
+        }
+    }
+
     /// Whether every worker has done what it was last called for; then they
     /// are called again. A worker whose loop stands still does not.
     pub(super) fn roll_call(&self) -> bool {

@@ -143,6 +143,11 @@ fn how_servers_are_chosen_is_a_setting() {
         said(&[("[upstream.site]", room)]),
         "changes upstream site: limits\n"
     );
+    let kept = "[upstream.site]\npool = { warm = 1, max_age = \"5m\" }";
+    assert_eq!(
+        said(&[("[upstream.site]", kept)]),
+        "changes upstream site: pool\n"
+    );
     let weight = "{ address = \"10.0.0.1:80\", weight = 2 }";
     assert_eq!(
         said(&[("\"10.0.0.1:80\"", weight)]),

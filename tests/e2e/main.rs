@@ -9,6 +9,7 @@ mod handover;
 mod harness;
 mod limits;
 mod live;
+mod pools;
 mod proxied;
 mod proxy;
 mod reload;

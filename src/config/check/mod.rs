@@ -23,6 +23,7 @@ mod hook;
 mod limits;
 mod listener;
 mod order;
+mod pool;
 mod process;
 mod retry;
 mod route;
@@ -111,8 +112,7 @@ pub(super) fn check(
     let admin = check.admin(admin);
     let process = check.process(process);
     let listeners = check.listeners(listener);
-    let upstreams = upstreams_written
-        .and_then(|written| all(written, |(name, upstream)| check.upstream(&name, upstream)));
+    let upstreams = check.upstreams(upstreams_written, &listeners);
     let upstreams = upstreams.map(|upstreams| in_zone(upstreams, process.as_ref().ok()));
     let handover = check.handover(handover);
     let receipt = check.receipt(drain.as_ref());

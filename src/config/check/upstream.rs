@@ -11,11 +11,12 @@
 use super::super::file;
 use super::super::file::Method;
 use super::super::model::{
-    Balance, HashBy, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
+    Balance, HashBy, Listener, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
 };
 use super::super::read::{At, OneOf, Percent, Time, value_or};
 use super::super::report::{Fault, Problem, Reported, Span, quote};
 use super::super::tls;
+use super::pool::{Written, warm_spans};
 use super::{Check, address, all};
 use http::HeaderName;
 use std::collections::HashMap;
@@ -31,7 +32,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const MOST_WEIGHT: u64 = 100;
 
 impl Check<'_> {
-    pub(super) fn upstream(
+    pub(super) fn upstreams(
+        &self,
+        written: Written,
+        listeners: &Result<Vec<Listener>, Reported>,
+    ) -> Result<Vec<Upstream>, Reported> {
+        let warm = warm_spans(&written);
+        let checked = all(written?, |(name, upstream)| self.upstream(&name, upstream));
+        self.asked_ahead(checked?, &warm, listeners)
+    }
+
+    fn upstream(
         &self,
         key: &At<String>,
         written: At<file::Upstream>,
@@ -60,7 +71,9 @@ impl Check<'_> {
             Ok(UpstreamHttp::Auto) => secure,
             Ok(UpstreamHttp::H2) | Err(_) => true,
         };
+        let alone = written.proxy_protocol.as_ref().map(|key| key.span.clone());
         let proxy_protocol = written.proxy_protocol.map(|key| key.value).transpose();
+        let pool = self.pool(written.pool, alone.as_ref());
         let health = written
             .health
             .map(|health| self.health(health, speaks_h2))
@@ -81,6 +94,7 @@ impl Check<'_> {
             connect_timeout: connect_timeout?,
             tls: tls?,
             proxy_protocol: proxy_protocol?.map(|version| version.0),
+            pool: pool?,
         })
     }
 

@@ -18,6 +18,7 @@ mod health;
 mod hook;
 mod limits;
 mod listener;
+mod pool;
 mod retry;
 mod traces;
 mod upstream;
@@ -32,6 +33,7 @@ pub(super) use limits::UpstreamLimits;
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };
+pub(super) use pool::{Ping, Pool, TcpKeepalive};
 pub(super) use retry::Retry;
 pub(super) use traces::Traces;
 pub(super) use upstream::{Upstream, UpstreamTls};

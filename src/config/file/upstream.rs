@@ -9,7 +9,7 @@
 use super::super::model::{ProxyVersion, UpstreamHttp};
 use super::super::read::{At, Node, OneOf, Percent, Read, SwitchOr, Time};
 use super::super::report::Reported;
-use super::{Balance, Eject, Going, Health, Server, UpstreamLimits};
+use super::{Balance, Eject, Going, Health, Pool, Server, UpstreamLimits};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -58,6 +58,8 @@ pub(in crate::config) struct Upstream {
     /// or `v2` (binary); without it none is sent. Each request has a
     /// connection of its own then.
     pub(in crate::config) proxy_protocol: Option<At<OneOf<ProxyVersion>>>,
+    /// How connections to them are kept.
+    pub(in crate::config) pool: Option<At<Pool>>,
 }
 
 impl Read for Upstream {
@@ -78,6 +80,7 @@ impl Read for Upstream {
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
             proxy_protocol: table.key("proxy_protocol"),
+            pool: table.key("pool"),
         })
     }
 }

@@ -19,6 +19,7 @@ mod eject;
 mod hook;
 mod limits;
 mod listener;
+mod pool;
 mod retry;
 mod traces;
 mod upstream;
@@ -31,6 +32,7 @@ pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
     Route, Serves,
 };
+pub use pool::{Ping, Pool, TcpKeepalive};
 pub use retry::Retry;
 pub use traces::{Ratio, Traces, TracesProtocol};
 pub use upstream::{

@@ -9,6 +9,7 @@
 use super::super::words::Word;
 use super::eject::{Eject, Going};
 use super::limits::UpstreamLimits;
+use super::pool::Pool;
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,6 +56,8 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// The PROXY header that begins each connection; `None` sends none.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How connections to the servers are kept.
+    pub pool: Pool,
 }
 
 impl Upstream {
@@ -72,6 +75,7 @@ impl Upstream {
             && self.tls == other.tls
             && self.connect_timeout == other.connect_timeout
             && self.proxy_protocol == other.proxy_protocol
+            && self.pool.connects_like(&other.pool)
     }
 }
 

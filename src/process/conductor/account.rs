@@ -14,6 +14,7 @@ use std::time::Duration;
 impl Conductor {
     pub(super) fn begun(&mut self) {
         self.hooks.drain_begins();
+        self.setup.set_warming(false);
         self.admin.registry.foretell_anew();
         let registry = &self.admin.registry;
         let opening = Opening::at(registry.sums(), self.setup.recording());

@@ -88,6 +88,9 @@ impl Conductor {
         self.setup = planned.setup;
         self.setup.set_limits();
         self.setup.watch_health();
+        if let Some(workers) = &self.workers {
+            self.setup.tend(workers);
+        }
         for id in planned.removed {
             if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {
                 post.removed = true;

@@ -42,6 +42,7 @@ impl Conductor {
             "ready again"
         );
         self.admin.metrics.shutdown_cancelled();
+        self.setup.set_warming(true);
         if let Some(opening) = self.opening.take() {
             opening.record_taken_back(None, None);
         }

@@ -12,17 +12,20 @@
 //! Deliberately absent: choice of the server, and any reuse.
 
 use super::Upstream;
-use super::multiplex::{self, Multiplexer, Origin};
+use super::connections::{Count, Life, Lot, Stream};
+use super::http2;
+use super::idle::Held;
+use super::multiplex::{Multiplexer, Origin};
 use super::proxy_header;
+use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::proxy::Error;
-use crate::proxy::body::Body;
 use crate::proxy::registry::Ends;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pingora_core::ErrorType;
 use pingora_core::connectors::L4Connect;
-use pingora_core::protocols::{ALPN, Stream};
+use pingora_core::protocols::{ALPN, Stream as Dialled};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -97,16 +100,16 @@ pub(super) fn innermost(error: &pingora_core::Error) -> String {
 /// A connection on which nothing has been sent yet.
 pub(super) enum Connected {
     /// HTTP/1.1: one exchange at a time.
-    Http1(SendRequest<Body>),
+    Http1(Held),
     /// HTTP/2: a number of streams.
     Http2(Arc<Multiplexer>),
 }
 
 /// Connect to a server, for a client if the upstream names them, and agree on
-/// the HTTP version.
+/// the HTTP version. Whose it becomes is the count's and the lot.
 pub(super) async fn connect(
     upstream: &Upstream,
-    server: usize,
+    (server, count, lot): (usize, &Arc<Count>, Lot),
     client: Option<&Ends>,
 ) -> Result<Connected, Failure> {
     // One limit over all steps, as the preface is not the connector's to time.
@@ -126,8 +129,13 @@ pub(super) async fn connect(
                 upstream.connector.new_stream(&peer).await?
             }
         };
-        if speaks_http2(upstream, &stream)? {
-            multiplex::handshake(stream, origin)
+        let shared = speaks_http2(upstream, &stream)?;
+        let life = Life::begin(count, lot, clock::now(), &upstream.pool);
+        let stream = Stream::new(stream, life);
+        if shared {
+            let pool = &upstream.pool;
+            let silence = pool.ping.map(Into::into);
+            http2::handshake(stream, origin, pool.streams, silence)
                 .await
                 .map(Connected::Http2)
         } else {
@@ -143,7 +151,7 @@ pub(super) async fn connect(
 /// Connect to a server for a tunnel: bytes, without ALPN.
 pub(super) async fn open(
     upstream: &Upstream,
-    server: usize,
+    (server, count): (usize, &Arc<Count>),
     client: Option<&Ends>,
 ) -> Result<Stream, Failure> {
     let peer = &upstream.servers[server].opaque;
@@ -156,7 +164,9 @@ pub(super) async fn open(
         }
     };
     upstream.dialled(server, opened.is_ok());
-    Ok(opened?)
+    let stream = opened?;
+    let life = Life::begin(count, Lot::Alone, clock::now(), &upstream.pool);
+    Ok(Stream::new(stream, life))
 }
 
 /// What names the client to the server, where servers are told.
@@ -167,7 +177,7 @@ fn naming(upstream: &Upstream, client: Option<&Ends>) -> Option<Arc<dyn L4Connec
 
 /// Whether HTTP/2 is spoken on a connection: prior knowledge in clear text
 /// (RFC 9113, section 3.3), the choice of ALPN over TLS (section 3.2).
-fn speaks_http2(upstream: &Upstream, stream: &Stream) -> Result<bool, Failure> {
+fn speaks_http2(upstream: &Upstream, stream: &Dialled) -> Result<bool, Failure> {
     let chosen = stream.selected_alpn_proto();
     match upstream.http {
         UpstreamHttp::H1 => Ok(false),
@@ -177,7 +187,8 @@ fn speaks_http2(upstream: &Upstream, stream: &Stream) -> Result<bool, Failure> {
     }
 }
 
-async fn handshake(stream: Stream) -> Result<SendRequest<Body>, Failure> {
+async fn handshake(stream: Stream) -> Result<Held, Failure> {
+    let life = Arc::clone(stream.life());
     let (sender, connection) = http1::Builder::new()
         .max_header_size(HEAD_LIMIT)
         .handshake(TokioIo::new(stream))
@@ -190,5 +201,5 @@ async fn handshake(stream: Stream) -> Result<SendRequest<Body>, Failure> {
             tracing::trace!(%error, "HTTP/1.1 connection to a server ended");
         }
     });
-    Ok(sender)
+    Ok(Held::new(sender, life))
 }

@@ -9,10 +9,15 @@
 //! the dial runs in a task of its own and not in the future of an exchange
 //! that its client may give up. The lock is never held across an await.
 //!
+//! When a connection grows old, the next one is dialled first; it takes nothing
+//! more when that one stands, and at its age at the latest.
+//!
 //! Deliberately absent: the dialling itself (see `pool`).
 
 use super::dial::Failure;
-use super::multiplex::{Http2Lease, Multiplexer, SLOTS};
+use super::lifetime::{Closed, expires, is_spent, renews};
+use super::multiplex::{Http2Lease, Multiplexer};
+use crate::config;
 use crate::drain::Timestamp;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -46,6 +51,15 @@ struct Inner {
     usual: usize,
 }
 
+/// What is to be done for a fleet, besides what was done.
+#[derive(Debug, Default)]
+pub(super) struct Tended {
+    /// Whether one is to be dialled that takes the place of another.
+    pub(super) renew: bool,
+    /// When to come again for one that grows old.
+    pub(super) due: Option<Timestamp>,
+}
+
 struct Dial {
     id: u64,
     outcome: watch::Receiver<Outcome>,
@@ -53,20 +67,28 @@ struct Dial {
 }
 
 impl Fleet {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(streams: usize) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 connections: Vec::new(),
                 dials: Vec::new(),
                 next_dial: 0,
-                usual: SLOTS,
+                usual: streams,
             }),
         }
     }
 
     /// A slot on a connection of this generation, if one is free now.
-    pub(super) fn reserve(&self, generation: u32) -> Option<Http2Lease> {
-        self.inner.lock().reserve(generation)
+    pub(super) fn reserve(&self, generation: u32, pool: &config::Pool) -> Option<Http2Lease> {
+        self.inner.lock().reserve(generation, pool)
+    }
+
+    /// How many connections have no stream and may have more.
+    pub(super) fn idle(&self) -> usize {
+        let inner = self.inner.lock();
+        let connections = inner.connections.iter();
+        let idle = connections.filter(|one| !one.is_busy() && !one.retired());
+        idle.count()
     }
 
     /// A slot, or a dial to wait for; `start` starts one with the id it is
@@ -74,10 +96,11 @@ impl Fleet {
     pub(super) fn turn(
         &self,
         generation: u32,
+        pool: &config::Pool,
         start: impl FnOnce(u64, watch::Sender<Outcome>),
     ) -> Turn {
         let mut inner = self.inner.lock();
-        if let Some(lease) = inner.reserve(generation) {
+        if let Some(lease) = inner.reserve(generation, pool) {
             return Turn::Slot(lease);
         }
         let usual = inner.usual;
@@ -91,16 +114,15 @@ impl Fleet {
             dial.joined += 1;
             return Turn::Wait(dial.outcome.clone());
         }
-        let (report, outcome) = watch::channel(None);
-        let id = inner.next_dial;
-        inner.next_dial += 1;
-        inner.dials.push(Dial {
-            id,
-            outcome: outcome.clone(),
-            joined: 1,
-        });
+        let (id, report) = inner.begin(1);
+        let outcome = report.subscribe();
         start(id, report);
         Turn::Wait(outcome)
+    }
+
+    /// Enter a dial that nobody has asked for, which may be joined.
+    pub(super) fn begin(&self) -> (u64, watch::Sender<Outcome>) {
+        self.inner.lock().begin(0)
     }
 
     /// Enter a connection that was dialled.
@@ -115,19 +137,68 @@ impl Fleet {
         self.inner.lock().dials.retain(|dial| dial.id != id);
     }
 
-    /// Let go of connections that have ended, are of another generation, or
-    /// have been idle for `limit`. Each closes with its last stream.
-    pub(super) fn sweep(&self, generation: u32, now: Timestamp, limit: Duration) {
-        self.inner.lock().connections.retain(|connection| {
-            !connection.retired()
-                && connection.generation() == generation
-                && connection.idle_for(now).is_none_or(|idle| idle < limit)
+    /// Let go of connections that have ended, are of another generation, too old,
+    /// too long idle, or too many. Each closes with its last stream. `dial` is how
+    /// long one may take to be made.
+    pub(super) fn tend(
+        &self,
+        generation: u32,
+        now: Timestamp,
+        pool: &config::Pool,
+        dial: Duration,
+    ) -> Tended {
+        let mut tended = Tended::default();
+        let mut idle = 0;
+        let mut inner = self.inner.lock();
+        inner.connections.retain(|connection| {
+            let rested = connection.idle_for(now);
+            idle += usize::from(rested.is_some());
+            let expires = expires(connection.birth(), pool);
+            let why = if connection.generation() != generation {
+                Some(Closed::Drain)
+            } else if expires.is_some_and(|expires| expires <= now) {
+                Some(Closed::Age)
+            } else if rested.is_some_and(|rested| rested >= pool.idle) {
+                Some(Closed::Idle)
+            } else if rested.is_some() && idle > pool.max_idle {
+                Some(Closed::Excess)
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                connection.retire(why);
+            }
+            if connection.retired() {
+                return false;
+            }
+            let renews = renews(connection.birth(), pool, dial);
+            let used = rested.is_none_or(|rested| rested < dial);
+            let renewing = connection.renewing();
+            if used && !renewing && renews.is_some_and(|renews| renews <= now) {
+                connection.renew();
+                tended.renew = true;
+            }
+            let next = renews.filter(|renews| *renews > now).or(expires);
+            tended.due = tended.due.into_iter().chain(next).min();
+            true
         });
+        tended
+    }
+
+    /// Those whose successor was dialled take nothing more.
+    pub(super) fn renewed(&self) {
+        self.inner.lock().let_go(Multiplexer::renewing, Closed::Age);
+    }
+
+    /// Let go of connections of another generation.
+    pub(super) fn forget(&self, generation: u32) {
+        let other = |one: &Multiplexer| one.generation() != generation;
+        self.inner.lock().let_go(other, Closed::Drain);
     }
 
     /// Let go of every connection.
-    pub(super) fn clear(&self) {
-        self.inner.lock().connections.clear();
+    pub(super) fn clear(&self, why: Closed) {
+        self.inner.lock().let_go(|_| true, why);
     }
 
     /// How many connections are held.
@@ -138,15 +209,43 @@ impl Fleet {
 }
 
 impl Inner {
-    fn reserve(&mut self, generation: u32) -> Option<Http2Lease> {
+    fn begin(&mut self, joined: usize) -> (u64, watch::Sender<Outcome>) {
+        let (report, outcome) = watch::channel(None);
+        let id = self.next_dial;
+        self.next_dial += 1;
+        self.dials.push(Dial {
+            id,
+            outcome,
+            joined,
+        });
+        (id, report)
+    }
+
+    fn let_go(&mut self, whom: impl Fn(&Multiplexer) -> bool, why: Closed) {
+        self.connections.retain(|connection| {
+            let goes = whom(connection);
+            if goes {
+                connection.retire(why);
+            }
+            !goes
+        });
+    }
+
+    fn reserve(&mut self, generation: u32, pool: &config::Pool) -> Option<Http2Lease> {
         let mut gone = false;
         // The first with room, always: the later ones then fall idle and go.
         let lease = self.connections.iter().find_map(|connection| {
             if connection.generation() != generation {
+                connection.retire(Closed::Drain);
                 gone = true;
                 return None;
             }
             let lease = connection.reserve();
+            if lease.is_some() && is_spent(connection.carried(), pool) {
+                connection.retire(Closed::Requests);
+            } else if connection.is_useless() {
+                connection.retire(Closed::Server);
+            }
             gone |= connection.retired();
             lease
         });

@@ -10,7 +10,7 @@
 //!
 //! Deliberately absent: the decision to send again.
 
-use super::idle::Sender;
+use super::idle::Held;
 use super::pool::Pool;
 use crate::proxy::Error;
 use crate::proxy::body::Body;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// A connection that carries one exchange at a time.
 pub struct Http1Lease {
     pub(super) pool: Arc<Pool>,
-    pub(super) sender: Sender,
+    pub(super) held: Held,
     pub(super) server: u32,
     pub(super) generation: u32,
     pub(super) reused: bool,
@@ -57,7 +57,7 @@ impl Http1Lease {
         &mut self,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
-        let sent = self.sender.try_send_request(request);
+        let sent = self.held.sender.try_send_request(request);
         sent.map_err(|mut failed| SendError {
             request: failed.take_message().map(Box::new),
             error: Error::Http1(failed.into_error()),
@@ -68,7 +68,7 @@ impl Http1Lease {
     /// the response was read to its end and the request was wholly sent;
     /// dropping the lease instead closes the connection.
     pub fn keep(self) {
-        self.pool.rest(self.server, self.generation, self.sender);
+        self.pool.rest(self.server, self.generation, self.held);
     }
 
     pub(super) fn server(&self) -> usize {

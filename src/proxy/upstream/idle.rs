@@ -15,35 +15,70 @@
 //! pingora's pool, which hashes, allocates and counts for each exchange what one
 //! worker need not share with others.
 
+use super::connections::Life;
+use super::lifetime::{Closed, is_spent};
 use crate::clock;
+use crate::config;
 use crate::drain::Timestamp;
 use crate::proxy::body::Body;
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
-
-/// Idle connections of one worker to one server at most.
-const ROOM: usize = 1024;
-
-/// How long a connection may be idle and still be used.
-pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Connections that are looked at in search of a ready one.
 const LOOKS: usize = 8;
 
-/// A handle to an HTTP/1.1 connection.
-pub(super) type Sender = SendRequest<Body>;
+/// A hold on an HTTP/1.1 connection, which closes without it.
+pub(super) struct Held {
+    pub(super) sender: SendRequest<Body>,
+    life: Arc<Life>,
+}
+
+impl Held {
+    pub(super) fn new(sender: SendRequest<Body>, life: Arc<Life>) -> Self {
+        Self { sender, life }
+    }
+
+    pub(super) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Close it, for this reason.
+    fn close(self, why: Closed) {
+        self.life.leaves(why);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Whoever had a better reason has said so.
+        self.life.leaves(if self.sender.is_closed() {
+            Closed::Server
+        } else {
+            Closed::Exchange
+        });
+    }
+}
 
 struct Resting {
-    sender: Sender,
+    held: Held,
     since: Timestamp,
 }
 
 impl Resting {
-    fn is_fit(&self, now: Timestamp) -> bool {
-        !self.sender.is_closed() && now.saturating_since(self.since) < IDLE_LIMIT
+    /// Why it may not be used, if so.
+    fn unfit(&self, now: Timestamp, pool: &config::Pool) -> Option<Closed> {
+        if self.held.sender.is_closed() {
+            Some(Closed::Server)
+        } else if now.saturating_since(self.since) >= pool.idle {
+            Some(Closed::Idle)
+        } else if self.held.life.is_old(now) {
+            Some(Closed::Age)
+        } else {
+            None
+        }
     }
 }
 
@@ -52,6 +87,12 @@ impl Resting {
 struct Stack {
     generation: u32,
     resting: VecDeque<Resting>,
+}
+
+impl Stack {
+    fn clear(&mut self, why: Closed) {
+        self.resting.drain(..).for_each(|one| one.held.close(why));
+    }
 }
 
 /// The idle connections.
@@ -68,28 +109,41 @@ impl Idle {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        let stacks = self.stacks.iter();
+        stacks.map(|stack| stack.lock().resting.len()).sum()
+    }
+
     /// The stack of this generation; what an earlier one has left is let go of.
     /// None if a later one has begun.
     fn stack(&self, server: u32, generation: u32) -> Option<MutexGuard<'_, Stack>> {
         let mut stack = self.stacks[server as usize].lock();
         if stack.generation < generation {
             stack.generation = generation;
-            stack.resting.clear();
+            stack.clear(Closed::Drain);
         }
         (stack.generation == generation).then_some(stack)
     }
 
     /// A connection that can take a request at once.
-    pub(super) fn take_ready(&self, server: u32, generation: u32) -> Option<Sender> {
+    pub(super) fn take_ready(
+        &self,
+        server: u32,
+        generation: u32,
+        pool: &config::Pool,
+    ) -> Option<Held> {
         let mut stack = self.stack(server, generation)?;
         let now = clock::now();
         let mut place = stack.resting.len();
         for _ in 0..LOOKS {
             place = place.checked_sub(1)?;
-            if !stack.resting[place].is_fit(now) {
-                stack.resting.remove(place);
-            } else if stack.resting[place].sender.is_ready() {
-                return stack.resting.remove(place).map(|resting| resting.sender);
+            if let Some(why) = stack.resting[place].unfit(now, pool) {
+                if let Some(unfit) = stack.resting.remove(place) {
+                    unfit.held.close(why);
+                }
+            } else if stack.resting[place].held.sender.is_ready() {
+                return stack.resting.remove(place).map(|resting| resting.held);
             }
         }
         None
@@ -97,39 +151,64 @@ impl Idle {
 
     /// Any open connection. Its task may not have run since the response
     /// ended: the caller waits until it is ready.
-    pub(super) fn take_any(&self, server: u32, generation: u32) -> Option<Sender> {
+    pub(super) fn take_any(
+        &self,
+        server: u32,
+        generation: u32,
+        pool: &config::Pool,
+    ) -> Option<Held> {
         let mut stack = self.stack(server, generation)?;
         let now = clock::now();
         loop {
             let resting = stack.resting.pop_back()?;
-            if resting.is_fit(now) {
-                return Some(resting.sender);
+            match resting.unfit(now, pool) {
+                None => return Some(resting.held),
+                Some(why) => resting.held.close(why),
             }
         }
     }
 
-    /// Keep a connection whose exchange is over.
-    pub(super) fn put(&self, server: u32, generation: u32, sender: Sender) {
+    /// Keep a connection on which there is nothing, if it may carry more.
+    pub(super) fn put(&self, server: u32, generation: u32, held: Held, pool: &config::Pool) {
+        let Some(mut stack) = self.stack(server, generation) else {
+            return held.close(Closed::Drain);
+        };
+        let now = clock::now();
+        // Asked with the stack in hand, or one could be put there after it was
+        // cleared for good.
+        let against = if held.sender.is_closed() {
+            Some(Closed::Server)
+        } else if self.closed() {
+            Some(Closed::Drain)
+        } else if is_spent(held.life.carried(), pool) {
+            Some(Closed::Requests)
+        } else if held.life.is_old(now) {
+            Some(Closed::Age)
+        } else {
+            None
+        };
+        if let Some(why) = against {
+            return held.close(why);
+        }
+        stack.resting.push_back(Resting { held, since: now });
+        shrink(&mut stack, pool.max_idle);
+    }
+
+    /// Let go of what is closed, too old, too many, or of an earlier generation.
+    pub(super) fn sweep(&self, server: u32, generation: u32, now: Timestamp, pool: &config::Pool) {
         let Some(mut stack) = self.stack(server, generation) else {
             return;
         };
-        // Asked with the stack in hand, or one could be put there after it was
-        // cleared for good.
-        if sender.is_closed() || self.closed() {
-            return;
-        }
-        if stack.resting.len() == ROOM {
-            stack.resting.pop_front();
-        }
-        let since = clock::now();
-        stack.resting.push_back(Resting { sender, since });
-    }
-
-    /// Let go of what is closed, too old, or of an earlier generation.
-    pub(super) fn sweep(&self, server: u32, generation: u32, now: Timestamp) {
-        if let Some(mut stack) = self.stack(server, generation) {
-            stack.resting.retain(|resting| resting.is_fit(now));
-        }
+        stack.resting.retain(|resting| {
+            // By a reload it may be another age than when it was made.
+            resting.held.life.hold_to(pool);
+            let unfit = resting.unfit(now, pool);
+            if let Some(why) = unfit {
+                resting.held.life.leaves(why);
+            }
+            unfit.is_none()
+        });
+        shrink(&mut stack, pool.max_idle);
     }
 
     /// Let go of what is of an earlier generation.
@@ -141,11 +220,20 @@ impl Idle {
     pub(super) fn close(&self) {
         self.closed.store(true, Relaxed);
         for stack in &self.stacks {
-            stack.lock().resting.clear();
+            stack.lock().clear(Closed::Drain);
         }
     }
 
     pub(super) fn closed(&self) -> bool {
         self.closed.load(Relaxed)
+    }
+}
+
+/// Let go of those that rested longest, if there are more than these.
+fn shrink(stack: &mut Stack, most: usize) {
+    while stack.resting.len() > most
+        && let Some(oldest) = stack.resting.pop_front()
+    {
+        oldest.held.close(Closed::Excess);
     }
 }

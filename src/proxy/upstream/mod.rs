@@ -13,6 +13,7 @@
 //! own HTTP: it dials, selects, checks and keeps, the exchanges are ours.
 
 mod balance;
+mod connections;
 mod dial;
 mod fleet;
 mod health;
@@ -20,9 +21,11 @@ mod health_grpc;
 mod health_http;
 pub(super) mod health_message;
 mod http1;
+mod http2;
 mod idle;
 mod key;
 mod lease;
+mod lifetime;
 mod multiplex;
 mod pool;
 mod proxy_header;
@@ -30,17 +33,23 @@ mod retries;
 mod room;
 mod search;
 mod server;
+mod silence;
 mod standing;
+mod stock;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tried;
 mod verdicts;
+mod warm;
 mod watch;
 mod whose;
 
+pub use connections::{Connections, Stream};
 pub use http1::{Http1Lease, SendError};
 pub use lease::Lease;
+pub use lifetime::Closed;
 pub use multiplex::Http2Lease;
 pub use pool::Pool;
 #[cfg(test)]
@@ -50,9 +59,6 @@ pub use search::Search;
 pub use standing::Position;
 pub use standing::eject::Reason;
 pub use whose::Whose;
-
-/// The bytes of a dialled connection, clear text or TLS.
-pub type Stream = pingora_core::protocols::Stream;
 
 /// The transport that an HTTP/1.1 upgrade gives back.
 pub type ServerIo = hyper_util::rt::TokioIo<Stream>;
@@ -71,6 +77,7 @@ use std::fmt;
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::{MissedTickBehavior, interval};
@@ -96,6 +103,12 @@ pub struct Upstream {
     retries: Arc<Retries>,
     limits: config::UpstreamLimits,
     seats: Arc<Seats>,
+    pool: config::Pool,
+    connections: Arc<Connections>,
+    /// Whether servers may be kept warm.
+    warming: AtomicBool,
+    /// Told when that changes, or who may be chosen.
+    shifts: channel::Sender<()>,
     /// Held while it is decided who is out.
     deciding: Mutex<()>,
     /// Something was decided that time will end.
@@ -200,6 +213,10 @@ impl Upstream {
                 || Seats::new(Arc::clone(&config.name)),
                 |before| Arc::clone(&before.seats),
             ),
+            pool: config.pool.clone(),
+            connections: before.map_or_else(Arc::default, |before| Arc::clone(&before.connections)),
+            warming: AtomicBool::new(true),
+            shifts: channel::Sender::new(()),
             deciding: Mutex::new(()),
             stirred: Notify::new(),
         }))
@@ -287,8 +304,14 @@ impl Upstream {
         };
         let mut turns = first.berth.turns();
         while turns.changed().await.is_ok() {
-            self.balancer.redraw();
+            self.redraw();
         }
+    }
+
+    /// Heed what has changed of the servers.
+    fn redraw(&self) {
+        self.balancer.redraw();
+        self.shifts.send_replace(());
     }
 
     async fn check_for_ever(&self) {
@@ -310,6 +333,9 @@ impl Upstream {
             ticks.tick().await;
             self.check_all(put_off).await;
             self.rounds.send_modify(|rounds| *rounds += 1);
+            if *self.rounds.borrow() == 1 {
+                self.shifts.send_replace(());
+            }
             put_off = jitter;
         }
     }
@@ -385,6 +411,30 @@ impl Upstream {
     fn holds_back(&self) -> bool {
         let mut servers = self.servers.iter();
         servers.any(|server| server.up() && !server.wanted())
+    }
+
+    /// Its connections.
+    #[must_use]
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// How long closing them may take, when a drain of the process is over.
+    #[must_use]
+    pub fn close_limit(&self) -> Duration {
+        self.pool.close
+    }
+
+    /// Whether servers may be kept warm, from now on.
+    pub fn set_warming(&self, may: bool) {
+        self.warming.store(may, Relaxed);
+        self.shifts.send_replace(());
+    }
+
+    /// Whether a server may be kept warm now.
+    fn warms(&self, server: usize) -> bool {
+        let judged = self.checks.is_none() || *self.rounds.borrow() > 0;
+        self.warming.load(Relaxed) && judged && self.servers[server].is_fit()
     }
 
     /// A new pool, for one worker.

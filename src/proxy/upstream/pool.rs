@@ -10,32 +10,30 @@
 //! here, pingora allocates: a set for a choice among several servers.
 //!
 //! Deliberately absent: retries of exchanges. Only a dial that failed is
-//! tried on the next server here, as nothing was sent.
+//! tried on the next server here, as nothing was sent. Absent too is what is done
+//! for connections that nobody asks for: see `tend`.
 
 use super::Upstream;
 use super::balance::Rotation;
+use super::connections::{Lot, Stream};
 use super::dial::{self, Connected, Failure};
-use super::fleet::{Fleet, Outcome, Turn};
+use super::fleet::{Outcome, Turn};
 use super::http1::Http1Lease;
-use super::idle::{IDLE_LIMIT, Idle, Sender};
+use super::idle::Held;
 use super::lease::Lease;
 use super::multiplex::Multiplexer;
 use super::search::Search;
+use super::stock::{Stock, number};
 use super::whose::Whose;
-use crate::clock;
 use crate::config::UpstreamHttp;
 use crate::drain::Timestamp;
-use crate::proxy::registry::{Gate, Mooring, Row};
+use crate::proxy::registry::{Ends, Gate, Mooring, Row};
 use crate::proxy::{Error, Result};
-use pingora_core::protocols::Stream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-
-/// How often idle connections are looked through.
-const SWEEP: Duration = Duration::from_secs(15);
+use tokio::time::timeout;
 
 /// How long a connection that answered lately may take to become ready. Its
 /// task only has to run once, so this is never reached but by a connection
@@ -51,61 +49,43 @@ const NONE: usize = usize::MAX;
 
 /// One worker's connections to one upstream.
 pub struct Pool {
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     // Shared with the pool that a reload puts in place of this one, if servers
     // are still connected to in the same way.
-    idle: Arc<Idle>,
-    fleets: Arc<[Fleet]>,
-    /// With `http = "auto"`: whether each server chose HTTP/1.1 last.
-    chose_http1: Arc<[AtomicBool]>,
-    /// This worker's hold on each server's berth.
-    moorings: Arc<[Arc<Mooring>]>,
-    /// And on the upstream's seats.
-    row: Arc<Row>,
+    pub(super) stock: Arc<Stock>,
     /// Where this worker stands in its choices.
     rotation: Rotation,
     /// The server whose turn it was when it had nothing idle; see `select`.
     turn: AtomicUsize,
-    swept: AtomicBool,
+    /// Whether another one has its stock.
+    pub(super) replaced: AtomicBool,
 }
 
 impl Pool {
     pub(super) fn new(upstream: &Arc<Upstream>) -> Arc<Self> {
-        let servers = upstream.servers.len();
-        let berths = upstream.servers.iter().map(|server| &server.berth);
+        Self::with(upstream, Stock::new(upstream))
+    }
+
+    fn with(upstream: &Arc<Upstream>, stock: Arc<Stock>) -> Arc<Self> {
         Arc::new(Self {
-            moorings: berths.map(Mooring::new).collect(),
-            row: Row::new(&upstream.seats),
             upstream: Arc::clone(upstream),
             rotation: upstream.balancer.rotation(),
-            idle: Arc::new(Idle::new(servers)),
-            fleets: (0..servers).map(|_| Fleet::new()).collect(),
-            chose_http1: (0..servers).map(|_| AtomicBool::new(false)).collect(),
+            stock,
             turn: AtomicUsize::new(NONE),
-            swept: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
         })
     }
 
     /// The pool that takes the place of this one under another policy, with its
     /// connections: `upstream` has the same servers and connects in the same way.
     pub(super) fn under(&self, upstream: &Arc<Upstream>) -> Arc<Self> {
-        Arc::new(Self {
-            upstream: Arc::clone(upstream),
-            rotation: upstream.balancer.rotation(),
-            idle: Arc::clone(&self.idle),
-            fleets: Arc::clone(&self.fleets),
-            chose_http1: Arc::clone(&self.chose_http1),
-            moorings: Arc::clone(&self.moorings),
-            row: Arc::clone(&self.row),
-            turn: AtomicUsize::new(NONE),
-            swept: AtomicBool::new(false),
-        })
+        Self::with(upstream, Arc::clone(&self.stock))
     }
 
     /// Whether both have the same connections.
     #[must_use]
     pub fn shares_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.idle, &other.idle)
+        Arc::ptr_eq(&self.stock, &other.stock)
     }
 
     /// The upstream that this pool has connections to.
@@ -118,12 +98,12 @@ impl Pool {
     /// # Panics
     /// If the index is not one of this upstream's.
     pub fn mooring(&self, server: usize) -> &Arc<Mooring> {
-        &self.moorings[server]
+        &self.stock.moorings[server]
     }
 
     /// The hold on the upstream's seats.
     pub fn row(&self) -> &Arc<Row> {
-        &self.row
+        &self.stock.row
     }
 
     /// A connection that can carry one more exchange, of this client: an idle
@@ -181,21 +161,14 @@ impl Pool {
         let mut last = None;
         while let Some(server) = self.select(*search) {
             let since = whose.since();
-            match Box::pin(dial::open(&self.upstream, server, whose.client)).await {
+            let count = &self.stock.counts[server];
+            let opened = dial::open(&self.upstream, (server, count), whose.client);
+            match Box::pin(opened).await {
                 Ok(stream) => return Ok((stream, server)),
                 Err(failure) => last = Some(self.failed(server, failure, search, (whose, since))),
             }
         }
         Err(last.unwrap_or_else(|| self.no_server()))
-    }
-
-    /// Let go of all idle connections, and keep none from now on: the end of
-    /// a drain. Exchanges in flight run on, and later leases still work.
-    pub fn close(&self) {
-        self.idle.close();
-        for fleet in self.fleets.iter() {
-            fleet.clear();
-        }
     }
 
     /// Whose turn it is. An exchange that asks [`Self::lease_idle`] first and
@@ -209,7 +182,7 @@ impl Pool {
         self.upstream.balancer.select(search, &self.rotation)
     }
 
-    fn generation(&self, server: usize) -> u32 {
+    pub(super) fn generation(&self, server: usize) -> u32 {
         self.upstream.servers[server].generation()
     }
 
@@ -218,13 +191,16 @@ impl Pool {
         let http1 = match self.upstream.http {
             UpstreamHttp::H1 => true,
             UpstreamHttp::H2 => false,
-            UpstreamHttp::Auto => self.chose_http1[server].load(Relaxed),
+            UpstreamHttp::Auto => self.stock.chose_http1[server].load(Relaxed),
         };
         if http1 {
-            let sender = self.idle.take_ready(number(server), generation)?;
-            Some(self.http1(server, generation, sender, true))
+            let idle = &self.stock.idle;
+            let held = idle.take_ready(number(server), generation, &self.upstream.pool)?;
+            Some(self.http1(server, generation, held, true))
         } else {
-            self.fleets[server].reserve(generation).map(Lease::Http2)
+            let fleet = &self.stock.fleets[server];
+            let lease = fleet.reserve(generation, &self.upstream.pool);
+            lease.map(Lease::Http2)
         }
     }
 
@@ -255,16 +231,7 @@ impl Pool {
         let mut last = None;
         while let Some(server) = self.select(*search) {
             let since = whose.since();
-            let generation = self.generation(server);
-            let leased = match dial::connect(&self.upstream, server, whose.client).await {
-                Ok(Connected::Http1(sender)) => Ok(self.http1(server, generation, sender, false)),
-                // It is in no fleet, so it closes with its one stream.
-                Ok(Connected::Http2(connection)) => connection
-                    .reserve()
-                    .map(Lease::Http2)
-                    .ok_or_else(|| Failure::reason("HTTP/2: closed at once")),
-                Err(failure) => Err(failure),
-            };
+            let leased = self.alone(server, whose.client).await;
             match leased {
                 Ok(lease) => return Ok(lease),
                 // It is being drained by now, and that is no failure.
@@ -275,23 +242,41 @@ impl Pool {
         Err(last.unwrap_or_else(|| self.no_server()))
     }
 
+    async fn alone(
+        self: &Arc<Self>,
+        server: usize,
+        client: Option<&Ends>,
+    ) -> Result<Lease, Failure> {
+        let generation = self.generation(server);
+        let place = (server, &self.stock.counts[server], Lot::Alone);
+        match dial::connect(&self.upstream, place, client).await? {
+            Connected::Http1(held) => Ok(self.http1(server, generation, held, false)),
+            // It is in no fleet, so it closes with its one stream.
+            Connected::Http2(connection) => connection
+                .reserve()
+                .map(Lease::Http2)
+                .ok_or_else(|| Failure::reason("HTTP/2: closed at once")),
+        }
+    }
+
     fn is_shut(&self, server: usize) -> bool {
         self.upstream.servers[server].berth.gate() == Gate::Shut
     }
 
     async fn lease_http1(self: &Arc<Self>, server: usize) -> Result<Lease, Failure> {
         let generation = self.generation(server);
-        while let Some(mut sender) = self.idle.take_any(number(server), generation) {
+        let (idle, policy) = (&self.stock.idle, &self.upstream.pool);
+        while let Some(mut held) = idle.take_any(number(server), generation, policy) {
             // Its task may not have run since its last response ended. An
             // error says that it was closing.
-            if let Ok(Ok(())) = timeout(READY_LIMIT, sender.ready()).await {
-                return Ok(self.http1(server, generation, sender, true));
+            if let Ok(Ok(())) = timeout(READY_LIMIT, held.sender.ready()).await {
+                return Ok(self.http1(server, generation, held, true));
             }
         }
-        match dial::connect(&self.upstream, server, None).await? {
-            Connected::Http1(sender) => Ok(self.http1(server, generation, sender, false)),
+        match self.connect(server).await? {
+            Connected::Http1(held) => Ok(self.http1(server, generation, held, false)),
             Connected::Http2(connection) => {
-                self.chose_http1[server].store(false, Relaxed);
+                self.stock.chose_http1[server].store(false, Relaxed);
                 let lease = connection.reserve();
                 self.add(server, connection);
                 lease
@@ -306,11 +291,16 @@ impl Pool {
             if self.is_shut(server) {
                 return Err(Failure::reason("it is being drained"));
             }
-            if self.chose_http1[server].load(Relaxed) {
+            if self.stock.idle.closed() {
+                // None is kept that others could share.
+                return self.alone(server, None).await;
+            }
+            if self.stock.chose_http1[server].load(Relaxed) {
                 return self.lease_http1(server).await;
             }
             let generation = self.generation(server);
-            let turn = self.fleets[server].turn(generation, |id, report| {
+            let fleet = &self.stock.fleets[server];
+            let turn = fleet.turn(generation, &self.upstream.pool, |id, report| {
                 tokio::spawn(Arc::clone(self).dial_shared(server, id, report));
             });
             let mut outcome = match turn {
@@ -328,35 +318,48 @@ impl Pool {
     }
 
     /// A dial whose connection is for whoever waits.
-    async fn dial_shared(self: Arc<Self>, server: usize, id: u64, report: watch::Sender<Outcome>) {
-        let generation = self.generation(server);
-        let outcome = match dial::connect(&self.upstream, server, None).await {
-            Ok(Connected::Http2(connection)) => {
-                self.add(server, connection);
-                Ok(())
-            }
-            Ok(Connected::Http1(sender)) => {
-                self.chose_http1[server].store(true, Relaxed);
-                self.rest(number(server), generation, sender);
-                Ok(())
-            }
-            Err(failure) => Err(failure),
-        };
+    pub(super) async fn dial_shared(
+        self: Arc<Self>,
+        server: usize,
+        id: u64,
+        report: watch::Sender<Outcome>,
+    ) {
+        let outcome = self.stock_up(server).await;
+        let fleet = &self.stock.fleets[server];
+        if outcome.is_ok() {
+            fleet.renewed();
+        }
         // Settled first, then reported: who is woken must not join it again.
-        self.fleets[server].settle(id);
+        fleet.settle(id);
         let _ = report.send(Some(outcome));
     }
 
-    fn http1(
-        self: &Arc<Self>,
-        server: usize,
-        generation: u32,
-        sender: Sender,
-        reused: bool,
-    ) -> Lease {
+    /// Dial a connection that is for nobody yet.
+    pub(super) async fn stock_up(self: &Arc<Self>, server: usize) -> Result<(), Failure> {
+        let generation = self.generation(server);
+        match self.connect(server).await? {
+            Connected::Http2(connection) => {
+                self.stock.chose_http1[server].store(false, Relaxed);
+                self.add(server, connection);
+            }
+            Connected::Http1(held) => {
+                self.stock.chose_http1[server].store(true, Relaxed);
+                self.rest(number(server), generation, held);
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&self, server: usize) -> Result<Connected, Failure> {
+        let place = (server, &self.stock.counts[server], Lot::Pooled);
+        dial::connect(&self.upstream, place, None).await
+    }
+
+    fn http1(self: &Arc<Self>, server: usize, generation: u32, held: Held, reused: bool) -> Lease {
+        held.life().carries();
         Lease::Http1(Http1Lease {
             pool: Arc::clone(self),
-            sender,
+            held,
             server: number(server),
             generation,
             reused,
@@ -364,66 +367,28 @@ impl Pool {
     }
 
     /// Keep an HTTP/1.1 connection that has nothing in flight.
-    pub(super) fn rest(self: &Arc<Self>, server: u32, generation: u32, sender: Sender) {
-        let own = self.upstream.names_clients();
-        if !own && generation == self.generation(server as usize) {
-            self.start_sweeping();
-            self.idle.put(server, generation, sender);
-            let now = self.generation(server as usize);
-            if now != generation {
-                // Its server was drained in between, and nobody looks there.
-                self.idle.forget(server, now);
-            }
+    pub(super) fn rest(&self, server: u32, generation: u32, held: Held) {
+        if self.upstream.names_clients() {
+            return;
+        }
+        let idle = &self.stock.idle;
+        idle.put(server, generation, held, &self.upstream.pool);
+        let now = self.generation(server as usize);
+        if now != generation {
+            // Its server was drained in between, and nobody looks there.
+            idle.forget(server, now);
         }
     }
 
     /// Enter an HTTP/2 connection that was dialled.
-    fn add(self: &Arc<Self>, server: usize, connection: Arc<Multiplexer>) {
-        self.start_sweeping();
-        let dialled = connection.generation();
-        self.fleets[server].add(connection);
-        if dialled != self.generation(server) {
-            self.let_go(server, clock::now());
+    fn add(&self, server: usize, connection: Arc<Multiplexer>) {
+        self.stock.fleets[server].add(connection);
+        if self.stock.idle.closed() {
+            self.stock.close();
         }
-    }
-
-    /// Let go of connections to a server that must not be used again: those
-    /// that are idle close, the others when their exchanges are over.
-    fn let_go(&self, server: usize, now: Timestamp) {
         let generation = self.generation(server);
-        self.idle.forget(number(server), generation);
-        self.fleets[server].sweep(generation, now, IDLE_LIMIT);
-    }
-
-    /// The same for every server that is being drained. From any thread.
-    pub fn let_go_of_drained(&self) {
-        let now = clock::now();
-        for (server, known) in self.upstream.servers.iter().enumerate() {
-            if known.berth.gate() != Gate::Open {
-                self.let_go(server, now);
-            }
-        }
-    }
-
-    /// One task per pool that lives as long as the pool does.
-    fn start_sweeping(self: &Arc<Self>) {
-        if !self.swept.load(Relaxed) && !self.swept.swap(true, Relaxed) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
-        }
-    }
-
-    /// Let go of what must not or need not be used at `now`.
-    pub(super) fn sweep(&self, now: Timestamp) {
-        let limit = if self.idle.closed() {
-            Duration::ZERO
-        } else {
-            IDLE_LIMIT
-        };
-        for (server, fleet) in self.fleets.iter().enumerate() {
-            let generation = self.generation(server);
-            self.idle.sweep(number(server), generation, now);
-            fleet.sweep(generation, now, limit);
-        }
+        self.stock.forget(server, generation);
+        self.stock.stirred.notify_one();
     }
 
     fn failed(
@@ -450,21 +415,7 @@ impl Pool {
     /// How many HTTP/2 connections are held to a server.
     #[cfg(test)]
     pub(super) fn http2_connections(&self, server: usize) -> usize {
-        self.fleets[server].len()
-    }
-}
-
-/// A server's index as leases and keys have it.
-fn number(server: usize) -> u32 {
-    u32::try_from(server).unwrap_or(u32::MAX)
-}
-
-async fn sweep(pool: Weak<Pool>) {
-    loop {
-        sleep(SWEEP).await;
-        // Not held while asleep, or no pool would ever go.
-        let Some(pool) = pool.upgrade() else { return };
-        pool.sweep(clock::now());
+        self.stock.fleets[server].len()
     }
 }
 

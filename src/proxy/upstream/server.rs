@@ -28,16 +28,6 @@ use std::os::unix::net::SocketAddr as UnixAddress;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Finds out that a server's machine is gone although nobody sends to it.
-/// `user_timeout` stays off: it would also end a connection whose server
-/// merely reads slowly, which backpressure makes an everyday thing.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(60),
-    interval: Duration::from_secs(10),
-    count: 3,
-    user_timeout: Duration::ZERO,
-};
-
 /// How long a server may take between two bytes of an answer to a check.
 pub(super) const CHECK_READ: Duration = Duration::from_secs(1);
 
@@ -166,7 +156,7 @@ fn options(config: &config::Upstream, options: &mut PeerOptions) {
     // Read by health checks alone: exchanges have their own limits.
     options.read_timeout = Some(CHECK_READ);
     options.write_timeout = Some(CHECK_READ);
-    options.tcp_keepalive = Some(KEEPALIVE);
+    options.tcp_keepalive = Some(keepalive(&config.pool));
     options.alpn = match config.http {
         config::UpstreamHttp::H1 => ALPN::H1,
         config::UpstreamHttp::H2 => ALPN::H2,
@@ -176,6 +166,21 @@ fn options(config: &config::Upstream, options: &mut PeerOptions) {
     options.custom_l4 = config
         .proxy_protocol
         .map(|version| proxy_header::first(version, None));
+}
+
+/// Finds out that a server's machine is gone although nobody sends to it.
+fn keepalive(pool: &config::Pool) -> TcpKeepalive {
+    let config::TcpKeepalive {
+        idle,
+        interval,
+        count,
+    } = pool.keepalive;
+    TcpKeepalive {
+        idle,
+        interval,
+        count,
+        user_timeout: pool.user_timeout,
+    }
 }
 
 /// A peer that is dialled without ALPN (RFC 7301).

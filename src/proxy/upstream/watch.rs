@@ -131,7 +131,7 @@ impl Upstream {
         known.standing.set_ejected(true);
         known.standing.ejected_for(reason);
         drop(deciding);
-        self.balancer.redraw();
+        self.redraw();
         self.stirred.notify_one();
         let for_ms = until.saturating_since(now).as_millis();
         tracing::warn!(
@@ -154,7 +154,7 @@ impl Upstream {
             news
         };
         if news {
-            self.balancer.redraw();
+            self.redraw();
             self.stirred.notify_one();
             tracing::warn!(
                 target: "ebbtide::health", event = "server_going", upstream = &*self.name,
@@ -191,7 +191,7 @@ impl Upstream {
             self.stays(known, &mut record);
         }
         drop(record);
-        self.balancer.redraw();
+        self.redraw();
         self.stirred.notify_one();
     }
 
@@ -246,7 +246,7 @@ impl Upstream {
         }
         drop(deciding);
         if changed {
-            self.balancer.redraw();
+            self.redraw();
         }
         // Said when it is true: who reads it may send at once.
         for server in back {

@@ -33,6 +33,7 @@ fn config(weights: &[u32], balance: Balance) -> config::Upstream {
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,
+        pool: config::Pool::default(),
     }
 }
 

@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 /// A server that answers each request head with its connection's number, and
 /// hands out its connections so that a test can end them.
-struct Scripted {
-    address: SocketAddr,
-    connections: Arc<AtomicUsize>,
-    ended: Arc<AtomicUsize>,
+pub(super) struct Scripted {
+    pub(super) address: SocketAddr,
+    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) ended: Arc<AtomicUsize>,
     enders: mpsc::UnboundedReceiver<mpsc::UnboundedSender<()>>,
 }
 
-async fn scripted() -> Scripted {
+pub(super) async fn scripted() -> Scripted {
     let (listener, address) = listen().await;
     let connections = Arc::new(AtomicUsize::new(0));
     let ended = Arc::new(AtomicUsize::new(0));
@@ -125,7 +125,7 @@ async fn a_request_that_met_a_close_comes_back_whole() {
     };
     assert!(stale.reused());
     server.enders.recv().await.unwrap().send(()).unwrap();
-    until("the close", || stale.sender.is_closed()).await;
+    until("the close", || stale.held.sender.is_closed()).await;
     let failed = stale.send(get("/again")).await.unwrap_err();
     assert!(matches!(failed.error, crate::proxy::Error::Http1(_)));
     let request = failed.request.expect("nothing of it was sent");
@@ -150,7 +150,7 @@ async fn a_connection_that_is_not_ready_is_neither_leased_at_once_nor_lost() {
         panic!("not HTTP/1.1");
     };
     // In flight: the connection wants no other request.
-    let answer = unready.sender.try_send_request(get("/"));
+    let answer = unready.held.sender.try_send_request(get("/"));
     let mut head = [0; 64];
     assert!(far.read(&mut head).await.unwrap() > 0);
     unready.keep();
@@ -170,7 +170,7 @@ async fn what_is_idle_for_too_long_is_let_go() {
     let server = scripted().await;
     let pool = pool(&config(&[server.address], H1));
     exchange(lease(&pool).await).await;
-    pool.sweep(clock::now());
+    pool.tend(clock::now());
     assert!(pool.lease_idle(&Search::new()).is_some_and(|lease| {
         let Lease::Http1(lease) = lease else {
             return false;
@@ -178,7 +178,7 @@ async fn what_is_idle_for_too_long_is_let_go() {
         lease.keep();
         true
     }));
-    pool.sweep(clock::now() + super::super::idle::IDLE_LIMIT);
+    pool.tend(clock::now() + config::Pool::default().idle);
     until("the close", || server.ended.load(Relaxed) == 1).await;
     assert!(pool.lease_idle(&Search::new()).is_none());
 }
@@ -194,7 +194,7 @@ async fn an_earlier_generation_is_neither_leased_nor_kept() {
     assert!(pool.lease_idle(&Search::new()).is_none());
     assert_eq!(exchange(in_flight).await.1, "1", "it ran on");
     assert!(pool.lease_idle(&Search::new()).is_none(), "it was not kept");
-    pool.sweep(clock::now());
+    pool.tend(clock::now());
     until("both closes", || server.ended.load(Relaxed) == 2).await;
 }
 

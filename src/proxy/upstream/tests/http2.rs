@@ -14,19 +14,19 @@ use tokio::sync::Notify;
 
 /// What an HTTP/2 server has seen, and how it is told what to do.
 #[derive(Default)]
-struct Far {
-    connections: AtomicUsize,
-    ended: AtomicUsize,
+pub(super) struct Far {
+    pub(super) connections: AtomicUsize,
+    pub(super) ended: AtomicUsize,
     /// Streams accepted, per connection.
     streams: Mutex<Vec<usize>>,
-    held: Mutex<Vec<SendResponse<Bytes>>>,
+    pub(super) held: Mutex<Vec<SendResponse<Bytes>>>,
     going_away: AtomicBool,
     wake: Notify,
 }
 
 impl Far {
     /// Answer everything that waits.
-    fn answer(&self) {
+    pub(super) fn answer(&self) {
         for mut respond in self.held.lock().drain(..) {
             respond.send_response(Response::new(()), true).unwrap();
         }
@@ -39,7 +39,7 @@ impl Far {
 }
 
 /// A server that allows `streams` at once and answers when it is told to.
-async fn far(streams: u32) -> (Arc<Far>, SocketAddr) {
+pub(super) async fn far(streams: u32) -> (Arc<Far>, SocketAddr) {
     let (listener, address) = listen().await;
     let far = Arc::new(Far::default());
     let accepting = Arc::clone(&far);
@@ -76,7 +76,7 @@ async fn far(streams: u32) -> (Arc<Far>, SocketAddr) {
     (far, address)
 }
 
-fn open(lease: &mut Lease) -> (ResponseFuture, SendStream<Bytes>) {
+pub(super) fn open(lease: &mut Lease) -> (ResponseFuture, SendStream<Bytes>) {
     let Lease::Http2(lease) = lease else {
         panic!("not HTTP/2");
     };
@@ -248,14 +248,14 @@ async fn what_is_idle_for_too_long_is_let_go() {
     let (far, address) = far(10).await;
     let pool = pool(&config(&[address], H2));
     drop(lease(&pool).await);
-    pool.sweep(clock::now());
+    pool.tend(clock::now());
     assert_eq!(pool.http2_connections(0), 1);
     let busy = lease(&pool).await;
-    let late = clock::now() + super::super::idle::IDLE_LIMIT;
-    pool.sweep(late);
+    let late = clock::now() + config::Pool::default().idle;
+    pool.tend(late);
     assert_eq!(pool.http2_connections(0), 1, "in use");
     drop(busy);
-    pool.sweep(late + Duration::from_secs(1));
+    pool.tend(late + Duration::from_secs(1));
     assert_eq!(pool.http2_connections(0), 0);
     until("its end", || far.ended.load(Relaxed) == 1).await;
 }
@@ -284,6 +284,6 @@ async fn a_closed_pool_lets_go_and_still_leases() {
     pool.close();
     until("its end", || far.ended.load(Relaxed) == 1).await;
     drop(lease(&pool).await);
-    pool.sweep(clock::now());
+    pool.tend(clock::now());
     until("the next one's end", || far.ended.load(Relaxed) == 2).await;
 }

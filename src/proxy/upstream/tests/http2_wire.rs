@@ -2,8 +2,13 @@
 //! mute, or not speaking it at all. Frames are written by hand (RFC 9113,
 //! section 4.1).
 
-use super::super::multiplex::{Multiplexer, Origin, Silence, handshake_with};
+use super::super::connections::{Connections, Count, Life, Lot, Stream};
+use super::super::http2::handshake;
+use super::super::lifetime::Closed;
+use super::super::multiplex::{Multiplexer, Origin};
+use super::super::silence::Silence;
 use super::*;
+use crate::clock;
 use crate::config::UpstreamHttp::H2;
 use crate::proxy::Error;
 use std::future::pending;
@@ -15,14 +20,14 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const ACK: u8 = 1;
 
-async fn write(stream: &mut TcpStream, kind: u8, flags: u8, id: u8, payload: &[u8]) {
+pub(super) async fn write(stream: &mut TcpStream, kind: u8, flags: u8, id: u8, payload: &[u8]) {
     let length = u8::try_from(payload.len()).unwrap();
     let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, id];
     frame.extend(payload);
     stream.write_all(&frame).await.unwrap();
 }
 
-async fn read(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
+pub(super) async fn read(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.unwrap();
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -32,7 +37,7 @@ async fn read(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
 }
 
 /// Accept, read the preface, send SETTINGS with these parameters.
-async fn greet(listener: &TcpListener, settings: &[u8]) -> TcpStream {
+pub(super) async fn greet(listener: &TcpListener, settings: &[u8]) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await.unwrap();
@@ -40,7 +45,8 @@ async fn greet(listener: &TcpListener, settings: &[u8]) -> TcpStream {
     stream
 }
 
-async fn connect(address: SocketAddr, silence: Silence) -> Arc<Multiplexer> {
+/// A connection, and what is counted of it.
+async fn connect(address: SocketAddr, silence: Silence) -> (Arc<Multiplexer>, Arc<Connections>) {
     let stream = TcpStream::connect(address).await.unwrap();
     let stream = pingora_core::protocols::l4::stream::Stream::from(stream);
     let origin = Origin {
@@ -49,12 +55,31 @@ async fn connect(address: SocketAddr, silence: Silence) -> Arc<Multiplexer> {
         generation: 0,
         standing: crate::proxy::upstream::standing::Standing::new(None),
     };
-    handshake_with(Box::new(stream), origin, silence)
-        .await
-        .unwrap()
+    let connections = Arc::new(Connections::default());
+    let count = Count::new(&connections, &Arc::default());
+    let life = Life::begin(&count, Lot::Pooled, clock::now(), &config::Pool::default());
+    let stream = Stream::new(Box::new(stream), life);
+    let made = handshake(stream, origin, 128, Some(silence)).await;
+    (made.unwrap(), connections)
 }
 
-fn ask(connection: &Arc<Multiplexer>) -> (super::super::Http2Lease, h2::client::ResponseFuture) {
+/// The same, and its silence is borne.
+pub(super) async fn quiet(address: SocketAddr) -> (Arc<Multiplexer>, Arc<Connections>) {
+    let silence = Silence {
+        after: LIMIT,
+        ..SOON
+    };
+    connect(address, silence).await
+}
+
+/// How many ended for want of an answer to a PING.
+fn found_gone(connections: &Connections) -> u64 {
+    connections.closed(Closed::Ping)
+}
+
+pub(super) fn ask(
+    connection: &Arc<Multiplexer>,
+) -> (super::super::Http2Lease, h2::client::ResponseFuture) {
     let mut lease = connection.reserve().expect("a slot");
     let mut head = Request::new(());
     *head.uri_mut() = Uri::from_static("http://site/");
@@ -71,7 +96,8 @@ const SOON: Silence = Silence {
 #[tokio::test]
 async fn a_silent_connection_that_answers_no_ping_is_closed() {
     let (listener, address) = listen().await;
-    let (connection, mut far) = tokio::join!(connect(address, SOON), greet(&listener, &[]));
+    let ((connection, connections), mut far) =
+        tokio::join!(connect(address, SOON), greet(&listener, &[]));
     let (lease, response) = ask(&connection);
     let pinged = async {
         while read(&mut far).await.0 != PING {}
@@ -82,6 +108,7 @@ async fn a_silent_connection_that_answers_no_ping_is_closed() {
         () = pinged => unreachable!(),
     };
     assert!(ended.is_err());
+    until("its end", || found_gone(&connections) == 1).await;
     assert!(connection.retired());
     assert!(connection.reserve().is_none());
     drop(lease);
@@ -94,7 +121,7 @@ async fn a_quiet_connection_that_answers_its_ping_lives() {
         answer: LIMIT,
         ..SOON
     };
-    let (connection, mut far) = tokio::join!(connect(address, patient), greet(&listener, &[]));
+    let ((connection, _), mut far) = tokio::join!(connect(address, patient), greet(&listener, &[]));
     let (_lease, response) = ask(&connection);
     let server = async {
         let payload = loop {
@@ -116,18 +143,60 @@ async fn a_quiet_connection_that_answers_its_ping_lives() {
 }
 
 #[tokio::test]
-async fn a_connection_without_streams_is_not_asked() {
+async fn a_connection_without_streams_is_asked_once() {
     let (listener, address) = listen().await;
-    let (connection, mut far) = tokio::join!(connect(address, SOON), greet(&listener, &[]));
-    let server = async {
-        loop {
-            let (kind, ..) = read(&mut far).await;
-            assert_ne!(kind, PING);
+    let patient = Silence {
+        answer: LIMIT,
+        ..SOON
+    };
+    let ((connection, connections), mut far) =
+        tokio::join!(connect(address, patient), greet(&listener, &[]));
+    let payload = loop {
+        let (kind, _, payload) = read(&mut far).await;
+        if kind == PING {
+            break payload;
         }
     };
-    let seen = timeout(5 * (SOON.after + SOON.answer), server).await;
-    assert!(seen.is_err(), "still open");
+    write(&mut far, PING, ACK, 0, &payload).await;
+    let next = timeout(5 * SOON.after, read(&mut far)).await;
+    assert!(next.is_err(), "{next:?}");
     assert!(connection.reserve().is_some());
+    assert_eq!(found_gone(&connections), 0);
+}
+
+#[tokio::test]
+async fn a_connection_without_streams_that_answers_no_ping_is_closed() {
+    let (listener, address) = listen().await;
+    let ((connection, connections), mut far) =
+        tokio::join!(connect(address, SOON), greet(&listener, &[]));
+    let mut rest = Vec::new();
+    // Read to the end, and answered by nothing.
+    timeout(LIMIT, far.read_to_end(&mut rest))
+        .await
+        .expect("closed")
+        .unwrap();
+    until("its end", || found_gone(&connections) == 1).await;
+    assert!(connection.reserve().is_none());
+    assert_eq!(connections.open(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_on_a_connection_that_was_asked_before_is_no_trap() {
+    let (listener, address) = listen().await;
+    let ((connection, connections), mut far) =
+        tokio::join!(connect(address, SOON), greet(&listener, &[]));
+    let payload = loop {
+        let (kind, _, payload) = read(&mut far).await;
+        if kind == PING {
+            break payload;
+        }
+    };
+    write(&mut far, PING, ACK, 0, &payload).await;
+    // From here on nothing comes back any more.
+    let (_lease, response) = ask(&connection);
+    let ended = timeout(LIMIT, response).await.expect("told");
+    assert!(ended.is_err());
+    until("its end", || found_gone(&connections) == 1).await;
 }
 
 #[tokio::test]
@@ -185,22 +254,4 @@ async fn a_server_that_allows_no_streams_is_an_error_and_not_a_loop() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("leased"),
     }
-}
-
-#[tokio::test]
-async fn a_limit_that_changes_is_obeyed() {
-    let (listener, address) = listen().await;
-    let usual = Silence {
-        after: LIMIT,
-        ..SOON
-    };
-    // Without the parameter there is no limit but our own.
-    let (connection, mut far) = tokio::join!(connect(address, usual), greet(&listener, &[]));
-    assert_eq!(connection.slots(), super::super::multiplex::SLOTS);
-    let first = connection.reserve().expect("a slot");
-    write(&mut far, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]).await;
-    until("the change", || connection.slots() == 1).await;
-    assert!(connection.reserve().is_none());
-    drop(first);
-    assert!(connection.reserve().is_some());
 }

@@ -6,7 +6,9 @@ mod balance;
 mod checks;
 mod http1;
 mod http2;
+mod http2_limits;
 mod http2_wire;
+mod pools;
 mod proxy_header;
 mod transport;
 mod watch;
@@ -44,6 +46,7 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         connect_timeout: Duration::from_secs(5),
         tls: None,
         proxy_protocol: None,
+        pool: config::Pool::default(),
     }
 }
 

@@ -199,28 +199,29 @@ impl Conductor {
             self.tend_servers();
         }
         self.setup.close();
-        if let Some(workers) = self.workers.take() {
-            workers.stop();
-        }
         let mut systemd = std::mem::take(&mut self.systemd);
         tokio::select! {
             () = self.afterwards() => {}
             () = systemd.beat_on() => {}
         }
+        if let Some(workers) = self.workers.take() {
+            workers.stop();
+        }
     }
 
-    /// Hooks end in their own time and the last scrape comes in its own,
-    /// unless the operator has none: who asked for the cut, or interrupts
-    /// again now, waits for nobody.
+    /// Hooks end in their own time, the last scrape comes in its own, and so do
+    /// connections to servers close, unless the operator has none: who asked for
+    /// the cut, or interrupts again now, waits for nobody.
     async fn afterwards(&mut self) {
         let linger = self.admin.linger(self.setup.config.admin.linger);
+        let closed = self.setup.closed(self.waits_until());
         let (hooks, receipt, inbox) = (&mut self.hooks, &mut self.receipt, &self.inbox);
         let mut amended = false;
         let last = async {
             hooks.finish().await;
             amended = occasion::amend(receipt, hooks, inbox);
         };
-        let rest = async { tokio::join!(last, linger) };
+        let rest = async { tokio::join!(last, linger, closed) };
         tokio::select! {
             biased;
             () = interrupts(&mut self.signals, self.interrupted), if !self.cut => {}

@@ -12,7 +12,9 @@
 use super::memory;
 use super::recording::Recording;
 use super::worker::Workers;
+use crate::clock;
 use crate::config::{self, AccessForm, Config, Listener, LogFormat};
+use crate::drain::Timestamp;
 use crate::proxy::listener::{Room, by_descriptors};
 use crate::proxy::registry::{AccessLog, Berth, Registry};
 use crate::proxy::request::Site;
@@ -21,12 +23,14 @@ use crate::proxy::{self, tls};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Tracer, Traces};
+use futures_util::future::join_all;
 use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::task::AbortHandle;
+use tokio::time::timeout_at;
 
 /// One upstream, and each worker's pool of connections to it.
 #[derive(Clone, Debug)]
@@ -319,6 +323,27 @@ impl Setup {
     /// Let go of all connections to servers: the end.
     pub(super) fn close(&self) {
         self.supplies.iter().for_each(Supply::close);
+    }
+
+    /// Wait until they have closed, but no longer than each upstream says, nor than
+    /// until `latest`.
+    pub(super) async fn closed(&self, latest: Timestamp) {
+        let closing = self.supplies.iter().map(|supply| async {
+            let upstream = &supply.upstream;
+            let connections = upstream.connections();
+            let until = latest.min(clock::now() + upstream.close_limit());
+            let closed = timeout_at(clock::instant(until), connections.until_closed());
+            if closed.await.is_err() {
+                let (upstream, left) = (&**upstream.name(), connections.left());
+                tracing::warn!(
+                    event = "upstream_not_closed",
+                    upstream,
+                    left,
+                    "connections to servers did not close in time"
+                );
+            }
+        });
+        join_all(closing).await;
     }
 }
 

@@ -7,13 +7,17 @@
 
 use super::Conductor;
 use crate::admin::LAST_ANSWERS;
-use crate::drain::{MemberId, Phase};
+use crate::clock;
+use crate::drain::{MemberId, Phase, Timestamp, Trigger};
 use crate::process::keeper;
 use crate::process::systemd::Standing;
 use crate::process::worker::Workers;
 use crate::telemetry::logs;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// For what is on its way out when there is no time left at all.
+const LAST_FLUSH: Duration = Duration::from_millis(100);
 
 /// For what takes no time: threads that end, logs that are written.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -64,8 +68,25 @@ impl Conductor {
     fn afterwards_at_most(&self) -> Duration {
         let config = &self.setup.config;
         let hooks = config.hooks.iter().map(|hook| hook.timeout);
-        let waits = hooks.chain([config.admin.linger]).max();
+        let pools = config.upstreams.iter().map(|one| one.pool.close);
+        let waits = hooks.chain(pools).chain([config.admin.linger]).max();
         waits.unwrap_or_default() + keeper::LIMIT + LAST_ANSWERS + LAST_STEPS
+    }
+
+    /// Until when connections to servers are waited for, now that the drain is
+    /// over: who gives the time must not end the process before its last steps.
+    pub(super) fn waits_until(&self) -> Timestamp {
+        let now = clock::now();
+        let Some(started) = self.group.started() else {
+            return now;
+        };
+        if self.group.trigger() == Some(Trigger::Handover) {
+            // Nobody gives it.
+            return now + self.afterwards_at_most();
+        }
+        let grace = self.setup.config.given.unwrap_or(self.group.plan().grace);
+        let latest = started + grace.saturating_sub(LAST_STEPS);
+        latest.max(now + LAST_FLUSH)
     }
 
     /// Keep new connections out of a listener.

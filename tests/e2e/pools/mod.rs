@@ -3,6 +3,7 @@
 //!
 //! One listener, one upstream, mostly one worker: then its pool is the only one.
 
+mod close;
 mod life;
 mod ping;
 mod sockets;

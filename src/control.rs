@@ -15,11 +15,13 @@
 //! repeated has the effect of one; that is the machine's doing, not this
 //! module's.
 
+mod discovery;
 mod handover;
 mod position;
 mod reload;
 mod server;
 
+pub use discovery::{Sought, SourceState, SourceStatus};
 pub use handover::{NotHandedOver, Predecessor};
 pub use position::{ListenerStatus, Position, Status};
 pub use reload::{NotReloaded, Reload, Reloaded};

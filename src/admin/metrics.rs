@@ -9,6 +9,7 @@
 
 mod books;
 mod connections;
+mod discovery;
 mod drain;
 mod retries;
 mod room;
@@ -62,6 +63,7 @@ impl Admin {
         families.extend(self.retries_families());
         families.extend(self.room_families());
         families.extend(self.upstream_connections_families());
+        families.extend(self.discovery_families());
         families.extend(self.books_families());
         families.extend(self.drain_families());
         families

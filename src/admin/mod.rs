@@ -40,7 +40,7 @@ pub use serve::LAST_ANSWERS;
 
 use crate::clock::{self, Rfc3339};
 use crate::config::{AdminAddr, Config};
-use crate::control::Control;
+use crate::control::{Control, SourceStatus};
 use crate::proxy::registry::Registry;
 use crate::proxy::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
@@ -84,6 +84,7 @@ pub struct Admin {
     /// The live table.
     pub registry: Arc<Registry>,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    sources: ArcSwap<Vec<Arc<SourceStatus>>>,
     /// The counters that a scrape reads.
     pub metrics: Arc<Metrics>,
     doorman: ArcSwap<Doorman>,
@@ -110,6 +111,7 @@ impl Admin {
             control,
             registry,
             upstreams: ArcSwap::from_pointee(upstreams),
+            sources: ArcSwap::default(),
             metrics,
             doorman: ArcSwap::from_pointee(doorman),
             config: ArcSwapOption::empty(),
@@ -119,9 +121,15 @@ impl Admin {
         })
     }
 
-    /// Show other upstreams, and have another doorman, from now on.
-    pub fn take_over(&self, upstreams: Vec<Arc<Upstream>>, doorman: Doorman) {
+    /// Show these upstreams from now on, and how the sources of their servers get
+    /// on.
+    pub fn show(&self, upstreams: Vec<Arc<Upstream>>, sources: Vec<Arc<SourceStatus>>) {
         self.upstreams.store(Arc::new(upstreams));
+        self.sources.store(Arc::new(sources));
+    }
+
+    /// Have another doorman from now on.
+    pub fn guarded_by(&self, doorman: Doorman) {
         let before = self.doorman.swap(Arc::new(doorman));
         if !self.doorman.load().admits_like(&before) {
             self.events.dismiss();

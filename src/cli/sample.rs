@@ -60,6 +60,7 @@ pub(super) fn status(draining: bool) -> Status {
                     server("10.0.0.11:8080", true, 2),
                     server("10.0.0.12:8080", false, 0),
                 ],
+                sources: Vec::new(),
             },
             Upstream {
                 name: "postgres".into(),
@@ -68,6 +69,7 @@ pub(super) fn status(draining: bool) -> Status {
                 limit: None,
                 refused: 0,
                 servers: vec![server("10.0.2.11:5432", true, 1)],
+                sources: Vec::new(),
             },
         ],
         plan: Plan::default(),

@@ -216,7 +216,11 @@ fn same_route((old, before): (&Config, &Route), (new, after): (&Config, &Route))
 
 fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
     let settings = [
-        ("servers", before.servers != after.servers),
+        (
+            "servers",
+            (&before.servers, &before.sources) != (&after.servers, &after.sources),
+        ),
+        ("discover", before.discover != after.discover),
         ("http", before.http != after.http),
         ("health", before.health != after.health),
         ("balance", before.balance != after.balance),

@@ -42,7 +42,8 @@ pub struct Files(Vec<(PathBuf, Option<Mark>)>);
 
 impl Files {
     /// Look at this one.
-    pub(super) fn with(path: &Path) -> Self {
+    #[must_use]
+    pub fn with(path: &Path) -> Self {
         Self(vec![(path.to_owned(), Mark::of(path))])
     }
 

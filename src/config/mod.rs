@@ -8,6 +8,7 @@
 //! - `check`: what the values mean together; `tls` and `names` load the
 //!   certificates, `units` reads durations and sizes;
 //! - `model`: the result, which the rest of Ebbtide runs from;
+//! - `listed`: servers in a file of their own;
 //! - `shown`: the file with every default written out, and no secret;
 //! - `diff`: what tells two of them apart, for a reload;
 //! - `report`: what is wrong, drawn on the text.
@@ -25,6 +26,7 @@ mod diff;
 mod file;
 mod files;
 mod grace;
+mod listed;
 mod model;
 mod names;
 mod read;
@@ -38,13 +40,15 @@ mod words;
 pub use check::Resolve;
 pub use diff::{Change, Diff};
 pub use files::Files;
+pub use listed::{listed, listed_in};
 pub use model::{
     Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
-    Certificate, ClientAuth, Config, Eject, Going, Handover, HandoverSocket, HashBy, Health,
-    HealthCheck, Hook, HookRun, HostPattern, HttpCheck, Keepalive, Limits, Listener, ListenerTls,
-    LogFile, LogFormat, Logs, Occasion, Ping, Pool, Process, ProxyProtocol, ProxyVersion, Ratio,
-    Retry, Route, Server, ServerAddress, Serves, SuccessRate, TcpKeepalive, Traces, TracesProtocol,
-    Upstream, UpstreamHttp, UpstreamId, UpstreamLimits, UpstreamTls,
+    Certificate, ClientAuth, Config, Discover, Eject, Family, Going, Handover, HandoverSocket,
+    HashBy, Health, HealthCheck, Hook, HookRun, HostPattern, HttpCheck, Keepalive, Limits,
+    Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion, Ping, Place, Pool, Process,
+    ProxyProtocol, ProxyVersion, Ratio, Retry, Route, Server, ServerAddress, Serves, Source,
+    SuccessRate, TcpKeepalive, Traces, TracesProtocol, Upstream, UpstreamHttp, UpstreamId,
+    UpstreamLimits, UpstreamTls,
 };
 pub use report::{Problem, Report};
 pub use schema::schema;

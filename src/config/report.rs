@@ -225,6 +225,23 @@ impl Report {
         &self.source
     }
 
+    /// Every problem on a line of its own: where it is (`file:line`), what is wrong,
+    /// and how to mend it.
+    #[must_use]
+    pub fn in_lines(&self) -> Vec<String> {
+        let path = self.source.display();
+        let line = |problem: &Problem| {
+            let place = problem.span.as_ref().map_or_else(String::new, |span| {
+                let before = self.text.bytes().take(span.start);
+                format!(":{}", before.filter(|byte| *byte == b'\n').count() + 1)
+            });
+            let help = problem.help.as_deref();
+            let help = help.map_or_else(String::new, |help| format!("; {help}"));
+            format!("{path}{place}: {}{help}", problem.message)
+        };
+        self.problems.iter().map(line).collect()
+    }
+
     /// Every problem drawn on the text, then their number; `color` adds ANSI
     /// colour. Ends without a line feed.
     #[must_use]

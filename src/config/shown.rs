@@ -21,8 +21,8 @@ const HIDDEN: &str = "(hidden)";
 
 /// Tables that hold also where they are not written. The others mean
 /// something by being there.
-const ALWAYS: [&str; 8] = [
-    "admin", "process", "logs", "drain", "finish", "limits", "eject", "going",
+const ALWAYS: [&str; 9] = [
+    "admin", "process", "logs", "drain", "finish", "limits", "eject", "going", "discover",
 ];
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
@@ -34,6 +34,10 @@ pub(super) fn shown(written: toml::Table, plan: &Plan) -> Value {
     let listeners = shown.get_mut("listener").and_then(Value::as_object_mut);
     if let Some(listeners) = listeners {
         listeners.values_mut().for_each(take_back);
+    }
+    let upstreams = shown.get_mut("upstream").and_then(Value::as_object_mut);
+    if let Some(upstreams) = upstreams {
+        upstreams.values_mut().for_each(take_back_servers);
     }
     if let Some(tls) = shown.pointer_mut("/admin/tls") {
         take_back_tls(tls);
@@ -67,6 +71,28 @@ fn take_back(listener: &mut Value) {
     }
     if let Some(tls) = listener.get_mut("tls") {
         take_back_tls(tls);
+    }
+}
+
+/// Take back the defaults that mean nothing on these servers.
+fn take_back_servers(upstream: &mut Value) {
+    let servers = upstream.get_mut("servers").and_then(Value::as_array_mut);
+    let mut asks = false;
+    for server in servers.into_iter().flatten() {
+        let Some(server) = server.as_object_mut() else {
+            continue;
+        };
+        let by = |key: &str| server.contains_key(key);
+        let (named, weighed) = (by("dns") || by("srv"), by("dns") || by("address"));
+        asks |= !by("address");
+        server.retain(|key, _| match key.as_str() {
+            "family" => named,
+            "weight" => weighed,
+            _ => true,
+        });
+    }
+    if let Some(upstream) = upstream.as_object_mut().filter(|_| !asks) {
+        upstream.remove("discover");
     }
 }
 

@@ -27,16 +27,19 @@ pub enum Trigger {
     Reload,
     /// A successor has its sockets, and serves.
     Handover,
+    /// A server is not found any more where its upstream looks for servers.
+    Discovery,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Sigterm,
         Self::Sigint,
         Self::Api,
         Self::Reload,
         Self::Handover,
+        Self::Discovery,
     ];
 
     /// The name used in logs and the admin interface.
@@ -48,6 +51,7 @@ impl Trigger {
             Self::Api => "api",
             Self::Reload => "reload",
             Self::Handover => "handover",
+            Self::Discovery => "discovery",
         }
     }
 
@@ -60,6 +64,7 @@ impl Trigger {
             Self::Api => "the admin interface",
             Self::Reload => "a reload",
             Self::Handover => "a handover",
+            Self::Discovery => "discovery",
         }
     }
 

@@ -9,6 +9,7 @@
 //! published, and orders are published before anybody is told that they hold.
 
 mod account;
+mod found;
 mod handover;
 mod occasion;
 mod reload;
@@ -18,6 +19,7 @@ mod traced;
 
 use super::Error;
 use super::books::Opening;
+use super::discover::Discovery;
 use super::foresight::Foresights;
 use super::handover::{Ask, Claim, Door, News, absolute};
 use super::hooks::Hooks;
@@ -48,6 +50,9 @@ pub(super) struct Conductor {
     posts: Vec<Post>,
     docks: Docks,
     setup: Setup,
+    discovery: Discovery,
+    /// Whether servers were found that are not in force.
+    found: bool,
     workers: Option<Workers>,
     reloads: Reloads,
     watch: Watch,
@@ -75,6 +80,8 @@ enum Woken {
     Asked(Request),
     /// Files of the config have changed.
     Changed,
+    /// Servers were found, or are not any more.
+    Found,
     Loaded(Reload, Result<Box<Config>, NotReloaded>),
     Event(Whom, Event),
     Successor(Ask),
@@ -100,8 +107,10 @@ impl Conductor {
             group,
             posts,
             docks: Docks::default(),
+            discovery: Discovery::default(),
+            found: false,
             workers: None,
-            reloads: Reloads::of(&setup.config),
+            reloads: Reloads::of(&setup.config, &Discovery::default()),
             watch: Watch::of(&setup.config),
             inbox,
             admin: Arc::clone(admin),
@@ -178,6 +187,7 @@ impl Conductor {
     }
 
     async fn conduct(&mut self) {
+        self.take_up_found();
         while self.group.phase() != Phase::Terminated {
             match self.woken().await {
                 Woken::Wish(wish) => self.wish(wish),
@@ -189,6 +199,7 @@ impl Conductor {
                 }
                 Woken::Asked(Request::Server(asked)) => self.server_asked(asked),
                 Woken::Changed => self.reload(Reload::by_signal()),
+                Woken::Found => self.found = true,
                 Woken::Loaded(reload, config) => self.loaded(reload, config),
                 Woken::Successor(ask) => self.ask(ask).await,
                 Woken::Predecessor(news) => self.heard(news),
@@ -196,6 +207,7 @@ impl Conductor {
                 Woken::Released => self.released(),
                 Woken::Due => self.beat(),
             }
+            self.take_up_found();
             self.tend_servers();
         }
         self.setup.close();
@@ -261,6 +273,7 @@ impl Conductor {
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
             () = self.watch.changed() => Woken::Changed,
+            () = self.discovery.changed() => Woken::Found,
             (reload, config) = self.reloads.loaded() => Woken::Loaded(reload, config),
             news = self.succession.news() => match news {
                 Ok(ask) => Woken::Successor(ask),

@@ -29,7 +29,9 @@ pub(super) struct Dock {
     drain: ServerDrain,
     /// The time that was asked for, if one was.
     pub(super) finish: Option<Duration>,
-    /// A reload took it away.
+    /// Who has it drained.
+    by: Trigger,
+    /// No config has it any more.
     pub(super) removed: bool,
     opening: Opening,
     receipt: Option<Arc<Receipt>>,
@@ -57,7 +59,8 @@ impl Dock {
             berth: Arc::clone(berth),
             drain: ServerDrain::begin(plan, by, clock::now()),
             finish: None,
-            removed: by == Trigger::Reload,
+            removed: matches!(by, Trigger::Reload | Trigger::Discovery),
+            by,
             opening,
             receipt: None,
         }
@@ -93,7 +96,11 @@ impl Dock {
         if self.has_straggler() {
             let plan = *self.drain.machine().plan();
             let recording = self.opening.recording.as_ref().map(Recording::again);
-            let again = Self::new(&self.berth, plan, Trigger::Reload, recording);
+            let by = match self.by {
+                Trigger::Discovery => Trigger::Discovery,
+                _ => Trigger::Reload,
+            };
+            let again = Self::new(&self.berth, plan, by, recording);
             *self = again;
         }
         let now = clock::now();
@@ -178,6 +185,13 @@ impl Dock {
     /// Whether a reload took it away, and nobody can be sent to it any more.
     pub(super) fn is_gone(&self) -> bool {
         self.removed && self.drain.is_over() && Arc::strong_count(&self.berth) == 1
+    }
+
+    /// A config has it again: it is given exchanges again, unless an operator had
+    /// it drained and has to ask it back as well.
+    pub(super) fn is_back(&mut self, for_good: bool) {
+        self.removed = false;
+        self.drain.set_returns(for_good || self.by != Trigger::Api);
     }
 
     /// Where it stands.

@@ -26,7 +26,8 @@ pub struct Handle {
 /// # Errors
 /// Any [`Error`]; nothing was accepted then.
 pub fn start(config: Config) -> Result<Handle, Error> {
-    let process = Process::bind(config, signal::none()?)?;
+    // Only a signal ends it before, and there is none.
+    let process = Process::begin(config, signal::none()?, None)?.ok_or(Error::NoReceipt)?;
     let listeners = process.listeners();
     let admin = process.admin_address().clone();
     let control = process.control();

@@ -11,6 +11,7 @@
 
 mod books;
 mod conductor;
+mod discover;
 mod dock;
 mod embedded;
 mod foresight;
@@ -37,6 +38,7 @@ use crate::proxy::listener::{self, Bound, Port};
 use crate::proxy::registry::Registry;
 use crate::telemetry::metrics::Metrics;
 use conductor::Conductor;
+use discover::Discovery;
 use handover::{Claim, Door, Inheritance};
 use post::Post;
 use setup::Setup;
@@ -94,6 +96,7 @@ pub struct Process {
     admin_address: AdminAddr,
     door: Option<Door>,
     setup: Setup,
+    discovery: Discovery,
     systemd: Systemd,
     /// Each listener's ports, to be opened on the workers.
     shares: Vec<Vec<Port>>,
@@ -106,7 +109,11 @@ pub struct Process {
 /// # Errors
 /// Any [`Error`]; nothing was accepted then.
 pub fn run(config: Config, signals: Signals) -> Result<(), Error> {
-    Process::bind(config, signals)?.run()
+    match Process::begin(config, signals, None)? {
+        Some(process) => process.run(),
+        // A signal during start-up: nothing was accepted, nothing to do.
+        None => Ok(()),
+    }
 }
 
 /// How a process takes over from a running one.
@@ -147,7 +154,10 @@ pub fn take_over(config: Config, takeover: Takeover, mut signals: Signals) -> Re
             "nobody answers at {place}; beginning afresh"
         );
     }
-    Process::begin(config, signals, inheritance)?.run()
+    match Process::begin(config, signals, inheritance)? {
+        Some(process) => process.run(),
+        None => Ok(()),
+    }
 }
 
 /// Have the process at the handover socket `door` start `program` on `config`,
@@ -169,19 +179,22 @@ pub fn start_successor(
 }
 
 impl Process {
-    /// Bind every address and load everything; nothing is accepted yet.
+    /// Bind every address, load everything and ask where servers are; nothing is
+    /// accepted yet. `None` if a signal ended it before.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn bind(config: Config, signals: Signals) -> Result<Self, Error> {
-        Self::begin(config, signals, None)
-    }
-
     fn begin(
-        config: Config,
-        signals: Signals,
+        mut config: Config,
+        mut signals: Signals,
         inheritance: Option<Inheritance>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
+        let discovery = Discovery::default();
+        let seeks = config.upstreams.iter().any(|one| !one.sources.is_empty());
+        if seeks && signals.unless_ended(discovery.look(&config)).is_none() {
+            return Ok(None);
+        }
+        discovery.fill(&mut config);
         let Signals { runtime, streams } = signals;
         let mut group = Group::new(config.plan);
         let validating = Event::Reached(Phase::Validating);
@@ -211,7 +224,7 @@ impl Process {
         let (control, inbox) = control::channel(status);
         let doorman = Doorman::of(&config.admin)?;
         let admin = Admin::new(control, registry, setup.upstreams(), metrics, doorman);
-        Ok(Self {
+        Ok(Some(Self {
             runtime,
             signals: streams,
             group,
@@ -222,10 +235,11 @@ impl Process {
             admin_address,
             door,
             setup,
+            discovery,
             systemd,
             shares,
             claim: inheritance.map(Inheritance::rest),
-        })
+        }))
     }
 
     /// Every listener's name and bound address.
@@ -269,6 +283,7 @@ impl Process {
             admin_listener,
             door,
             setup,
+            discovery,
             systemd,
             shares,
             claim,
@@ -284,6 +299,7 @@ impl Process {
             let hold = door.as_ref().and_then(|_| admin_listener.hold().ok());
             let conductor = Conductor::new(group, posts, setup, inbox, &admin, signals, desk);
             let conductor = conductor.reached_by(door, hold).managed_by(systemd);
+            let conductor = conductor.discovering(discovery);
             let ran = conductor.run(shares, admin_listener, claim).await;
             // It bounds itself: answers in flight, the receipt above all.
             let _ = serving.await;

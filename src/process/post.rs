@@ -99,10 +99,15 @@ impl Post {
     }
 
     /// Serve requests to come by these, in the order of the workers.
-    pub(super) fn serve_by(&self, sites: Vec<Site>, limits: &Limits) {
+    pub(super) fn serve(&self, sites: Vec<Site>) {
         for (place, site) in self.sites.iter().zip(sites) {
             place.replace(site);
         }
+    }
+
+    /// The same, within these limits.
+    pub(super) fn serve_by(&self, sites: Vec<Site>, limits: &Limits) {
+        self.serve(sites);
         self.room.set_limit(limits.connections);
         self.scope.set_tunnels(limits);
     }

@@ -1,6 +1,7 @@
 //! A new config in place of the running one, while everything runs.
 //!
-//! The file is read and checked on a thread that may block; what is new is
+//! The file is read and checked on a thread that may block; new sources of servers
+//! are asked once; what is new is
 //! built beside what runs; and only when nothing can fail any more is it put
 //! in force, in one step of the conductor. A request is served by what was in
 //! force when it began.
@@ -11,6 +12,7 @@
 //! anything: what a config has no place for any more is drained like anything
 //! else.
 
+use super::discover::Discovery;
 use super::post::Post;
 use super::setup::Setup;
 use crate::admin::Doorman;
@@ -22,6 +24,7 @@ use crate::proxy::registry::{Berth, Registry};
 use crate::proxy::request::Site;
 use std::collections::VecDeque;
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,15 +38,17 @@ pub(super) struct Reloads {
     path: PathBuf,
     /// What the plan must fit.
     given: Option<Duration>,
+    discovery: Discovery,
     waiting: VecDeque<Reload>,
     loading: Option<(Reload, JoinHandle<Loaded>)>,
 }
 
 impl Reloads {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, discovery: &Discovery) -> Self {
         Self {
             path: config.source.clone(),
             given: config.given,
+            discovery: discovery.clone(),
             waiting: VecDeque::new(),
             loading: None,
         }
@@ -74,8 +79,8 @@ impl Reloads {
         }
         if let Some(reload) = self.waiting.pop_front() {
             let (path, given) = (self.path.clone(), self.given);
-            let load = move || config::load_within(&path, given);
-            let loading = tokio::task::spawn_blocking(load);
+            let discovery = self.discovery.clone();
+            let loading = tokio::spawn(load(path, given, discovery));
             self.loading = Some((reload, loading));
         }
     }
@@ -97,6 +102,15 @@ impl Reloads {
         self.begin();
         (reload, loaded)
     }
+}
+
+/// Read a config, and ask where its servers are.
+async fn load(path: PathBuf, given: Option<Duration>, discovery: Discovery) -> Loaded {
+    let load = move || config::load_within(&path, given);
+    let loaded = tokio::task::spawn_blocking(load).await;
+    let config = loaded.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+    discovery.look(&config).await;
+    Ok(config)
 }
 
 /// What has to be done for a config, and nothing of it done.

@@ -173,7 +173,7 @@ impl Setup {
     }
 
     /// The berth of every server.
-    fn berths(&self) -> Vec<Arc<Berth>> {
+    pub(super) fn berths(&self) -> Vec<Arc<Berth>> {
         let upstreams = self.supplies.iter().map(|one| &one.upstream);
         let servers = upstreams.flat_map(|upstream| upstream.servers());
         servers.map(|server| server.berth).collect()

@@ -148,6 +148,13 @@ fn how_servers_are_chosen_is_a_setting() {
         said(&[("[upstream.site]", kept)]),
         "changes upstream site: pool\n"
     );
+    let found = "[{ dns = \"site.internal\", port = 80 }]\n[upstream.site.discover]\nhold = \"1s\"";
+    assert_eq!(
+        said(&[("[\"10.0.0.1:80\", \"10.0.0.2:80\"]", found)]),
+        "changes upstream site: servers, discover\n\
+         drains server 10.0.0.1:80 of upstream site\n\
+         drains server 10.0.0.2:80 of upstream site\n"
+    );
     let weight = "{ address = \"10.0.0.1:80\", weight = 2 }";
     assert_eq!(
         said(&[("\"10.0.0.1:80\"", weight)]),

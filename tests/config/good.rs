@@ -2,8 +2,9 @@
 
 use crate::fixture::{Fixture, repository_text};
 use ebbtide::config::{
-    AdminAddr, Balance, Config, HashBy, HealthCheck, HookRun, HostPattern, HttpCheck, Limits,
-    LogFile, LogFormat, ProxyProtocol, ProxyVersion, ServerAddress, Serves, UpstreamHttp, load,
+    AdminAddr, Balance, Config, Discover, Family, HashBy, HealthCheck, HookRun, HostPattern,
+    HttpCheck, Limits, LogFile, LogFormat, Place, ProxyProtocol, ProxyVersion, Server,
+    ServerAddress, Serves, UpstreamHttp, load,
 };
 use ebbtide::drain::Plan;
 use std::time::Duration;
@@ -136,6 +137,71 @@ fn the_further_keys_of_the_design_load() {
     };
     assert_eq!(method, "PUT");
     assert_eq!(url.path(), "/v1/agent/service/deregister/web");
+}
+
+#[test]
+fn servers_are_looked_for_in_dns_and_in_files() {
+    let servers = "[\"10.0.0.1:80\", { dns = \"Site.internal.\", port = 80, weight = 3, zone = \"a\" }, \
+        { srv = \"_http._tcp.site\", family = \"ipv6\" }, { file = \"run/servers.txt\" }]";
+    let text = SMALL.replace("[\"127.0.0.1:8080\"]", servers);
+    let more = "discover = { resolvers = [\"10.0.0.2\", \"[::1]:5353\"], hold = \"5s\" }\n";
+    let fixture = Fixture::new();
+    let config = fixture.good(&format!("[process]\nzone = \"a\"\n{text}{more}"));
+    let site = &config.upstreams[0];
+    assert_eq!(site.servers.len(), 1, "nobody was asked");
+    let places: Vec<_> = site.sources.iter().map(|one| one.place.clone()).collect();
+    let file = fixture.path("run/servers.txt");
+    let expected = [
+        Place::Dns {
+            name: "site.internal.".into(),
+            port: 80,
+            family: Family::Any,
+            weight: 3,
+        },
+        Place::Srv {
+            name: "_http._tcp.site".into(),
+            family: Family::Ipv6,
+        },
+        Place::File(file),
+    ];
+    assert_eq!(places, expected);
+    assert_eq!(site.sources[0].zone.as_deref(), Some("a"));
+    assert_eq!(site.zone.as_deref(), Some("a"), "those found may be in it");
+    let resolvers = ["10.0.0.2:53", "[::1]:5353"].map(|one| one.parse().expect("an address"));
+    let discover = Discover {
+        resolvers: resolvers.to_vec(),
+        hold: Duration::from_secs(5),
+        ..Discover::default()
+    };
+    assert_eq!(site.discover, discover);
+}
+
+#[test]
+fn what_is_found_stands_behind_what_is_written_and_no_address_twice() {
+    let servers = "[\"10.0.0.1:80\", { dns = \"site.internal\", port = 80 }]";
+    let text = SMALL.replace("[\"127.0.0.1:8080\"]", servers);
+    let mut site = Fixture::new().good(&text).upstreams.remove(0);
+    let found = |last: u8| Server {
+        name: format!("10.0.0.{last}:80").into(),
+        address: ServerAddress::Inet(([10, 0, 0, last], 80).into()),
+        weight: 1,
+        zone: None,
+        found_by: Some("dns:site.internal:80".into()),
+    };
+    for (lasts, all) in [
+        (&[2, 1, 3, 2][..], &[1, 2, 3][..]),
+        (&[4], &[1, 4]),
+        (&[], &[1]),
+    ] {
+        site.set_found(lasts.iter().map(|last| found(*last)));
+        let names: Vec<_> = site
+            .servers
+            .iter()
+            .map(|one| one.name.to_string())
+            .collect();
+        let all: Vec<_> = all.iter().map(|last| format!("10.0.0.{last}:80")).collect();
+        assert_eq!(names, all);
+    }
 }
 
 #[test]

@@ -39,8 +39,13 @@ fn what_is_shown_loads_again_as_the_same_config() {
          tls = [{{ {pair}, tickets = false }}, {{ {other} }}]\n[admin]\ntls = {{ {pair} }}\n"
     ));
     let health = small("health = { tcp = true }\nhttp = \"h2\"\n");
+    let found = small("").replace(
+        "[\"127.0.0.1:1\"]",
+        "[\"127.0.0.1:1\", { dns = \"a.b\", port = 1 }, { srv = \"c.d\" }, { file = \"e\" }]",
+    );
     for written in [
         full,
+        found,
         example,
         small(""),
         tcp,
@@ -89,6 +94,7 @@ fn every_default_is_written_out_and_nothing_else() {
     assert!(web.get("tls").is_none());
     let site = &shown["upstream"]["site"];
     assert_eq!(site["balance"], "round_robin");
+    assert!(site.get("discover").is_none(), "nothing is looked for");
     assert!(site.get("health").is_none() && shown["admin"].get("token").is_none());
 }
 

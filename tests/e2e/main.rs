@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary with real clients and servers.
 
+mod discovery;
 mod drain;
 mod edge;
 mod fleet;

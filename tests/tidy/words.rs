@@ -99,6 +99,9 @@ pub(crate) const ALLOWED: &[Allowed] = &[
     allowed("Restart=", "conf/systemd/", "a setting of systemd"),
     allowed("RestartPreventExitStatus", "", "a setting of systemd"),
     allowed("systemctl restart", "docs/", "a command of systemd"),
+    allowed("cluster.local", "", "the usual domain in Kubernetes"),
+    allowed("clusterIP", "docs/", "a word of Kubernetes"),
+    allowed("EndpointSlice", "docs/", "a word of Kubernetes"),
     allowed("ScheduleAnyway", "conf/kubernetes/", "a word of Kubernetes"),
     allowed("embedded backends", "", "what the demo brings with it"),
 ];

@@ -51,6 +51,12 @@ pub(in crate::admin) enum News {
         /// Whether a config has it.
         removed: bool,
     },
+    /// Servers of an upstream were found, or are not any more.
+    Discovery {
+        upstream: String,
+        found: Vec<String>,
+        gone: Vec<String>,
+    },
     /// A reload was asked for, and what became of it.
     Reload { result: String, text: String },
     /// Another process has taken over.
@@ -75,6 +81,7 @@ impl News {
             Self::Extended { .. } => "extended",
             Self::Drained { .. } => "drained",
             Self::Server { .. } => "server",
+            Self::Discovery { .. } => "discovery",
             Self::Reload { .. } => "reload",
             Self::Handover { .. } => "handover",
             Self::Predecessor { .. } => "predecessor",

@@ -111,6 +111,23 @@ impl Admin {
         self.events.tell(news.as_str(), &news);
     }
 
+    /// Tell of servers that were found, and of those that are not any more, by
+    /// upstream.
+    pub fn tell_found<'m>(
+        &self,
+        moved: impl Iterator<Item = (&'m str, &'m [Arc<str>], &'m [Arc<str>])>,
+    ) {
+        let names = |all: &[Arc<str>]| all.iter().map(ToString::to_string).collect();
+        for (upstream, found, gone) in moved {
+            let news = News::Discovery {
+                upstream: upstream.to_owned(),
+                found: names(found),
+                gone: names(gone),
+            };
+            self.events.tell(news.as_str(), &news);
+        }
+    }
+
     /// Tell that what is in flight was given more time.
     pub fn tell_extended(&self, listener: Option<&str>, by: Duration) {
         let news = News::Extended {

@@ -7,7 +7,7 @@ use super::server::Server;
 use super::{in_flight, millis};
 use crate::admin::Admin;
 use crate::clock;
-use crate::control::Predecessor;
+use crate::control::{Predecessor, SourceStatus};
 use crate::drain::{Phase, Plan, Protocol, Stage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -92,8 +92,43 @@ pub struct Upstream {
     /// How many requests were refused for want of room.
     #[serde(default)]
     pub refused: u64,
-    /// Its servers, in the order of the config.
+    /// Its servers, in the order of the config, then those that were found.
     pub servers: Vec<Server>,
+    /// What is asked for servers.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// What is asked for servers, and how it gets on.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// What is asked.
+    pub name: String,
+    /// How many servers it has.
+    pub servers: usize,
+    /// What came of the last question: `found`, `nothing` or `outage`; null if
+    /// none has an answer yet.
+    pub last: Option<String>,
+    /// Why that was not servers.
+    pub why: Option<String>,
+    /// How long ago there was an answer.
+    pub answered_ms: Option<u64>,
+    /// When it is asked next.
+    pub next_in_ms: u64,
+}
+
+impl Source {
+    fn of(status: &SourceStatus) -> Self {
+        let (state, now) = (status.state(), clock::now());
+        Self {
+            name: status.source.to_string(),
+            servers: state.servers,
+            last: state.last.map(|last| last.as_str().to_owned()),
+            why: state.why.as_deref().map(str::to_owned),
+            answered_ms: state.answered.map(|at| millis(now.saturating_since(at))),
+            next_in_ms: millis(state.next.saturating_since(now)),
+        }
+    }
 }
 
 /// Every upstream.
@@ -124,14 +159,20 @@ impl Admin {
     }
 
     pub(in crate::admin) fn upstreams_view(&self) -> Upstreams {
-        let upstreams = self.upstreams.load();
-        let upstreams = upstreams.iter().map(|upstream| Upstream {
-            name: upstream.name().to_string(),
-            in_flight: upstream.seats().in_flight(),
-            queued: upstream.seats().waiting(),
-            limit: upstream.seats().most(),
-            refused: upstream.seats().refused_in_all(),
-            servers: self.servers_of(upstream),
+        let (upstreams, sources) = (self.upstreams.load(), self.sources.load());
+        let upstreams = upstreams.iter().map(|upstream| {
+            let own = sources
+                .iter()
+                .filter(|one| one.upstream == *upstream.name());
+            Upstream {
+                name: upstream.name().to_string(),
+                in_flight: upstream.seats().in_flight(),
+                queued: upstream.seats().waiting(),
+                limit: upstream.seats().most(),
+                refused: upstream.seats().refused_in_all(),
+                servers: self.servers_of(upstream),
+                sources: own.map(|one| Source::of(one)).collect(),
+            }
         });
         Upstreams {
             upstreams: upstreams.collect(),

@@ -27,6 +27,7 @@ mod pool;
 mod process;
 mod retry;
 mod route;
+mod servers;
 mod sni;
 mod tls;
 mod traces;
@@ -35,9 +36,9 @@ mod upstream;
 pub(super) use access::usual;
 pub(super) use process::level;
 
-use super::file::File;
+use super::file::{File, Server};
 use super::files::Files;
-use super::model::{Config, Process, Upstream, UpstreamId};
+use super::model::{self, Config, Place, Process, Upstream, UpstreamId};
 use super::read::{At, Size, Time, nearest};
 use super::report::{Fault, Problem, Problems, Reported, Span, quote};
 use super::units::show_size;
@@ -144,6 +145,25 @@ pub(super) fn check(
         given: None,
         shown: Arc::default(),
     })
+}
+
+/// Checks the servers that a file at `source` lists; those that say of no zone are
+/// in this one.
+pub(super) fn listed(
+    entries: Vec<At<Server>>,
+    zone: Option<&Arc<str>>,
+    (source, problems): (&Path, &Problems),
+) -> Result<Vec<model::Server>, Reported> {
+    let check = Check {
+        problems,
+        base: source.parent().unwrap_or(Path::new("")),
+        // The file is read again and again, and not by who may wait for a resolver.
+        resolve: &|_, _| Err(io::Error::other("names are not resolved in such a file")),
+        files: RefCell::new(Files::with(source)),
+        upstreams: Vec::new(),
+        listener_names: Vec::new(),
+    };
+    check.listed(entries, zone)
 }
 
 /// Checks all of `items`, also after one was found wrong.
@@ -338,7 +358,12 @@ impl Check<'_> {
 fn in_zone(mut upstreams: Vec<Upstream>, process: Option<&Process>) -> Vec<Upstream> {
     let zone = process.and_then(|process| process.zone.as_ref());
     for upstream in &mut upstreams {
-        let zoned = upstream.servers.iter().any(|server| server.zone.is_some());
+        let servers = upstream.servers.iter().map(|server| server.zone.is_some());
+        // What a file lists may be in zones of its own.
+        let sources = upstream.sources.iter();
+        let found =
+            sources.map(|source| source.zone.is_some() || matches!(source.place, Place::File(_)));
+        let zoned = servers.chain(found).any(|zoned| zoned);
         upstream.zone = zone.filter(|_| zoned).cloned();
     }
     upstreams

@@ -2,34 +2,26 @@
 //!
 //! Purpose: each `[upstream.NAME]` becomes an [`Upstream`].
 //!
-//! Invariant: an upstream has a server, and no address twice: the second
-//! would get a double share, and a drain of that server would miss half.
+//! Invariant: what a client certificate needs is there in pairs, and nothing that
+//! verifies stands beside what verifies nothing.
 //!
-//! Deliberately absent: dialling, choosing and health checking; also a second
-//! look at the resolver: a name has the address that it had at load.
+//! Deliberately absent: servers (see `servers`), dialling, choosing and health
+//! checking.
 
 use super::super::file;
 use super::super::file::Method;
-use super::super::model::{
-    Balance, HashBy, Listener, Server, ServerAddress, Upstream, UpstreamHttp, UpstreamTls,
-};
+use super::super::model::{Balance, HashBy, Listener, Upstream, UpstreamHttp, UpstreamTls};
 use super::super::read::{At, OneOf, Percent, Time, value_or};
-use super::super::report::{Fault, Problem, Reported, Span, quote};
+use super::super::report::{Fault, Problem, Reported, quote};
 use super::super::tls;
 use super::pool::{Written, warm_spans};
-use super::{Check, address, all};
+use super::{Check, all};
 use http::HeaderName;
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What a share may be: enough to tell machines apart, and few enough for a
-/// ring of hashes to be small.
-const MOST_WEIGHT: u64 = 100;
 
 impl Check<'_> {
     pub(super) fn upstreams(
@@ -50,6 +42,8 @@ impl Check<'_> {
         let name = self.name("an upstream", key);
         let written = written.value?;
         let servers = self.servers(written.servers);
+        let sources = servers.as_ref().map(|(_, sources)| sources.as_slice());
+        let discover = self.discover(written.discover, sources.map_err(|reported| *reported));
         let balance = self.balance(written.balance);
         let spill = value_or(written.spill, Percent(70));
         let panic = value_or(written.panic, Percent(0));
@@ -78,9 +72,12 @@ impl Check<'_> {
             .health
             .map(|health| self.health(health, speaks_h2))
             .transpose();
+        let (servers, sources) = servers?;
         Ok(Upstream {
             name: Arc::from(name?),
-            servers: servers?,
+            servers,
+            sources,
+            discover: discover?,
             http: http?,
             health: health?,
             balance: balance?,
@@ -108,78 +105,6 @@ impl Check<'_> {
             file::Balance::Word(Method::Hash) => Ok(Balance::Hash(HashBy::Client)),
             file::Balance::By(table) => self.parse(&table.hash, hash_by).map(Balance::Hash),
         }
-    }
-
-    fn servers(&self, written: At<Vec<At<file::Server>>>) -> Result<Vec<Server>, Reported> {
-        let servers = written.value?;
-        if servers.is_empty() {
-            let problem = Problem::at(&written.span, "`servers` is empty")
-                .label("nothing to send requests to");
-            return self
-                .refuse(problem.help("write at least one, e.g. `servers = [\"10.0.0.11:8080\"]`"));
-        }
-        let mut seen: HashMap<ServerAddress, Span> = HashMap::new();
-        all(servers, |key| {
-            let (key, weight, zone) = match key.value? {
-                file::Server::Plain(address) => {
-                    let (span, value) = (key.span, Ok(address));
-                    (At { span, value }, Ok(1), Ok(None))
-                }
-                file::Server::Table(table) => {
-                    let zone = table.zone.map(|zone| self.zone(&zone)).transpose();
-                    let weight = self.number("weight", table.weight, (1, MOST_WEIGHT), 1);
-                    (table.address, weight, zone)
-                }
-            };
-            let server = self.parse(&key, |text| self.server(text));
-            let (weight, zone) = (weight?, zone?);
-            let server = Server {
-                weight,
-                zone,
-                ..server?
-            };
-            if let Some(first) = seen.insert(server.address.clone(), key.span.clone()) {
-                let message = format!("{} is in this upstream twice", server.address);
-                let problem = Problem::at(&key.span, message).also(&first, "first written here");
-                return self.refuse(problem.help("delete one of them"));
-            }
-            Ok(server)
-        })
-    }
-
-    /// The name of a zone.
-    pub(super) fn zone(&self, key: &At<String>) -> Result<Arc<str>, Reported> {
-        self.name("a zone", key).map(Arc::from)
-    }
-
-    fn server(&self, text: &str) -> Result<Server, Fault> {
-        let address = match address::server(text)? {
-            address::Written::Inet(address) => ServerAddress::Inet(address),
-            address::Written::Unix(path) => {
-                ServerAddress::Unix(address::unix_fits(self.base.join(path))?)
-            }
-            address::Written::Host(host, port) => ServerAddress::Inet(self.look_up(&host, port)?),
-        };
-        Ok(Server {
-            name: Arc::from(text),
-            address,
-            weight: 1,
-            zone: None,
-        })
-    }
-
-    /// The address of a host: its first IPv4 one if there is one, since
-    /// `localhost` and many internal names list an IPv6 address that nothing
-    /// listens on.
-    fn look_up(&self, host: &str, port: u16) -> Result<SocketAddr, Fault> {
-        let what = format!("{} has no address", quote(host));
-        let help = "a host name is resolved once, when the file is loaded: mend the name or write an IP address";
-        let found = (self.resolve)(host, port);
-        let found = found.map_err(|error| Fault::new(format!("{what}: {error}"), help))?;
-        let ipv4 = found.iter().find(|address| address.is_ipv4());
-        ipv4.or(found.first())
-            .copied()
-            .ok_or_else(|| Fault::new(what, help))
     }
 
     fn upstream_tls(&self, written: &file::UpstreamTls) -> Result<UpstreamTls, Reported> {

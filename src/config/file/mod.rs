@@ -13,6 +13,7 @@
 mod access;
 mod admin;
 mod balance;
+mod discover;
 mod eject;
 mod health;
 mod hook;
@@ -25,7 +26,8 @@ mod upstream;
 
 pub(super) use access::{Access, AccessTable, Template};
 pub(super) use admin::Admin;
-pub(super) use balance::{Balance, Method, Server};
+pub(super) use balance::{Balance, Method};
+pub(super) use discover::{Discover, Server, ServerTable};
 pub(super) use eject::{Eject, Going, SuccessRate};
 pub(super) use health::Health;
 pub(super) use hook::{Hook, HookFile, HookHttp};

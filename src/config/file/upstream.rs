@@ -9,7 +9,7 @@
 use super::super::model::{ProxyVersion, UpstreamHttp};
 use super::super::read::{At, Node, OneOf, Percent, Read, SwitchOr, Time};
 use super::super::report::Reported;
-use super::{Balance, Eject, Going, Health, Pool, Server, UpstreamLimits};
+use super::{Balance, Discover, Eject, Going, Health, Pool, Server, UpstreamLimits};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -17,8 +17,12 @@ use schemars::JsonSchema;
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Upstream {
     /// `host:port` or `unix:PATH`, at least one; a host name is resolved once,
-    /// when the file is loaded. A table says more of a server.
+    /// when the file is loaded. A table says more of a server, or where servers
+    /// are found: in DNS, or in a file.
     pub(in crate::config) servers: At<Vec<At<Server>>>,
+    /// How often it is asked where servers are, and how long what was answered
+    /// holds.
+    pub(in crate::config) discover: Option<At<Discover>>,
     /// The HTTP version spoken to them: `h1`, `h2`, or `auto` (ALPN chooses;
     /// `h1` in clear text).
     #[schemars(extend("default" = "h1"))]
@@ -68,6 +72,7 @@ impl Read for Upstream {
     fn read(node: Node<'_>) -> Result<Self, Reported> {
         node.table("an upstream", |table| Self {
             servers: table.required("servers", "servers = [\"10.0.0.11:8080\"]"),
+            discover: table.key("discover"),
             http: table.key("http"),
             health: table.key("health"),
             balance: table.key("balance"),

@@ -7,14 +7,15 @@
 //!
 //! Invariant: a `Config` that exists can be run. Whoever holds one need not
 //! check it again; in particular every [`UpstreamId`] indexes
-//! [`Config::upstreams`], every upstream has a server, and the drain plan
-//! fits its grace.
+//! [`Config::upstreams`], every upstream has a server or a source of them, and
+//! the drain plan fits its grace.
 //!
 //! Deliberately absent: the text that the values came from and its spans
 //! (see `file`), defaults (see `check`, where the file becomes the model),
 //! and any use of the values: nothing here binds, dials or waits.
 
 mod access;
+mod discover;
 mod eject;
 mod hook;
 mod limits;
@@ -25,6 +26,7 @@ mod traces;
 mod upstream;
 
 pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
+pub use discover::{Discover, Family, Place, Source};
 pub use eject::{Eject, Going, SuccessRate};
 pub use hook::{Hook, HookRun, Occasion};
 pub use limits::UpstreamLimits;

@@ -2,11 +2,12 @@
 //!
 //! Purpose: where requests go, and how servers are chosen and spoken to.
 //!
-//! Invariant: see the module above; every upstream has a server.
+//! Invariant: see the module above; every upstream has a server or a source.
 //!
 //! Deliberately absent: connections and verdicts on health.
 
 use super::super::words::Word;
+use super::discover::{Discover, Source};
 use super::eject::{Eject, Going};
 use super::limits::UpstreamLimits;
 use super::pool::Pool;
@@ -26,8 +27,13 @@ pub struct UpstreamId(pub usize);
 pub struct Upstream {
     /// Its name in the file; unique.
     pub name: Arc<str>,
-    /// At least one; no two have the same address.
+    /// Those that are written, then those that were found; no two have the same
+    /// address.
     pub servers: Vec<Server>,
+    /// What is asked for others; there is one if no server is written.
+    pub sources: Vec<Source>,
+    /// How they are asked.
+    pub discover: Discover,
     /// The HTTP version spoken to the servers.
     pub http: UpstreamHttp,
     /// How a server's health is found out; `None` takes it for granted.
@@ -61,6 +67,18 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Have these found servers in place of those found before. One whose
+    /// address is there already is left out.
+    pub fn set_found(&mut self, found: impl IntoIterator<Item = Server>) {
+        self.servers.retain(|server| server.found_by.is_none());
+        for server in found {
+            let mut known = self.servers.iter();
+            if known.all(|known| known.address != server.address) {
+                self.servers.push(server);
+            }
+        }
+    }
+
     /// Whether the servers are the same, and connected to in the same way, so
     /// that connections of one can serve the other.
     #[must_use]
@@ -135,7 +153,7 @@ pub enum HashBy {
 /// One address in an upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
-    /// As it is written in the file.
+    /// As it is written in the file; its address if it was found.
     pub name: Arc<str>,
     /// Where it is.
     pub address: ServerAddress,
@@ -143,6 +161,9 @@ pub struct Server {
     pub weight: u32,
     /// The zone that it is in, if one is named.
     pub zone: Option<Arc<str>>,
+    /// The [`Place`](super::Place) that it was found by, as it is named; `None` if
+    /// it is written in the config.
+    pub found_by: Option<Arc<str>>,
 }
 
 /// Where a server is.

@@ -13,6 +13,7 @@ use crate::process::hooks::Outcome;
 use crate::process::keeper::Keeper;
 use crate::process::post::Post;
 use crate::process::reload::Planned;
+use crate::process::setup::Setup;
 use crate::process::watch::Watch;
 use crate::proxy::listener::Bound;
 use crate::proxy::request::Site;
@@ -35,17 +36,21 @@ impl Conductor {
 
     pub(super) fn loaded(&mut self, reload: Reload, config: Result<Box<Config>, NotReloaded>) {
         let done = config.and_then(|config| self.run_by(*config, reload.dry_run));
+        // Whatever became of it, nobody asks for what is not in force.
+        self.discovery.keep_only(&self.setup.config);
         self.reloaded(reload, done);
     }
 
     /// Put a config in force, or say what that would do.
-    fn run_by(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, NotReloaded> {
+    fn run_by(&mut self, mut config: Config, dry_run: bool) -> Result<Reloaded, NotReloaded> {
         if self.group.started().is_some() {
             return Err(NotReloaded::Draining);
         }
         if let Some(reason) = self.succession.in_the_way() {
             return Err(NotReloaded::Handover(reason));
         }
+        self.discovery.fill(&mut config);
+        self.refuse_to_empty(&config)?;
         let logs = config.process.logs.clone();
         let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
         let told = planned.told(!dry_run, &self.posts, &self.admin.registry);
@@ -80,25 +85,32 @@ impl Conductor {
         self.hooks.replace(&config.hooks);
         self.watch = Watch::of(&config);
         self.keeper = Keeper::new(config.receipt.clone());
-        self.admin
-            .take_over(planned.setup.upstreams(), planned.doorman);
+        self.admin.guarded_by(planned.doorman);
         self.admin.runs_by(&config);
         let gone = planned.servers;
-        self.setup.close_all_but(&planned.setup);
-        self.setup = planned.setup;
-        self.setup.set_limits();
-        self.setup.watch_health();
-        if let Some(workers) = &self.workers {
-            self.setup.tend(workers);
-        }
+        self.supply_by(planned.setup);
         for id in planned.removed {
             if let Some(post) = self.posts.iter_mut().find(|post| post.id == id) {
                 post.removed = true;
             }
             self.step(Whom::Listener(id), Event::Drain(Trigger::Reload));
         }
-        self.drain_removed(gone);
+        self.welcome_back(true);
+        self.drain_removed(gone, Trigger::Reload);
         self.step(Whom::Process, Event::Elapsed);
+    }
+
+    /// Have servers from this setup, in place of the running one.
+    pub(super) fn supply_by(&mut self, setup: Setup) {
+        let sources = self.discovery.status(&setup.config);
+        self.admin.show(setup.upstreams(), sources);
+        self.setup.close_all_but(&setup);
+        self.setup = setup;
+        self.setup.set_limits();
+        self.setup.watch_health();
+        if let Some(workers) = &self.workers {
+            self.setup.tend(workers);
+        }
     }
 
     /// Listeners that an earlier reload took away, and that are over.

@@ -167,10 +167,22 @@ impl Conductor {
         }
     }
 
-    /// A reload took these away: they are drained like any other, by the plan
+    /// Servers that were taken away and are back before they were gone: their drains
+    /// are taken back, unless an operator asked for one and `for_good` is not said.
+    pub(super) fn welcome_back(&mut self, for_good: bool) {
+        let there = self.setup.berths();
+        for dock in self.docks.0.iter_mut().filter(|dock| dock.removed) {
+            if there.iter().any(|berth| Arc::ptr_eq(berth, &dock.berth)) {
+                dock.is_back(for_good);
+            }
+        }
+        self.tend_servers();
+    }
+
+    /// These are in no config any more: they are drained like any other, by the plan
     /// of now. One that goes with a listener that leads to it announces with
     /// that listener, so that their deadlines are the same.
-    pub(super) fn drain_removed(&mut self, gone: Vec<Arc<Berth>>) {
+    pub(super) fn drain_removed(&mut self, gone: Vec<Arc<Berth>>, by: Trigger) {
         for berth in gone {
             if let Some(dock) = self.docks.of(&berth) {
                 // It stays out, and goes on as it began.
@@ -186,7 +198,7 @@ impl Conductor {
                 Duration::ZERO
             };
             let plan = Plan { announce, ..plan };
-            let dock = Dock::new(&berth, plan, Trigger::Reload, self.setup.recording());
+            let dock = Dock::new(&berth, plan, by, self.setup.recording());
             self.docks.0.push(dock);
         }
         self.tend_servers();

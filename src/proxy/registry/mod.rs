@@ -132,6 +132,13 @@ impl Registry {
     /// A place for a server of an upstream. It stays for as long as somebody
     /// holds it.
     pub fn berth(&self, upstream: &Arc<str>, server: &Arc<str>) -> Arc<Berth> {
+        let left = |held: &Weak<Berth>| {
+            held.upgrade()
+                .filter(|one| one.upstream() == upstream && one.server() == server)
+        };
+        if let Some(left) = self.berths.read().iter().rev().find_map(left) {
+            return left;
+        }
         let number = self.next_berth.fetch_add(1, Ordering::Relaxed);
         let released = Arc::clone(&self.released);
         let turns = Arc::clone(&self.turns);

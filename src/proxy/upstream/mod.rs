@@ -303,6 +303,8 @@ impl Upstream {
             return;
         };
         let mut turns = first.berth.turns();
+        // What turned since the roster was drawn up.
+        self.balancer.redraw();
         while turns.changed().await.is_ok() {
             self.redraw();
         }

@@ -16,6 +16,7 @@ pub(crate) mod consul;
 pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod proxy;
+pub(crate) mod resolver;
 pub(crate) mod seen;
 pub(crate) mod servers;
 pub(crate) mod stream;

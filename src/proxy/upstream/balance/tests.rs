@@ -16,10 +16,13 @@ fn config(weights: &[u32], balance: Balance) -> config::Upstream {
         address: ServerAddress::Inet((Ipv4Addr::LOCALHOST, port).into()),
         weight: *weight,
         zone: None,
+        found_by: None,
     });
     config::Upstream {
         name: "site".into(),
         servers: servers.collect(),
+        sources: Vec::new(),
+        discover: config::Discover::default(),
         http: config::UpstreamHttp::H1,
         health: None,
         balance,

@@ -33,6 +33,8 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
     config::Upstream {
         name: "site".into(),
         servers: servers.iter().map(|address| server(*address)).collect(),
+        sources: Vec::new(),
+        discover: config::Discover::default(),
         http,
         health: None,
         balance: config::Balance::RoundRobin,
@@ -56,6 +58,7 @@ fn server(address: SocketAddr) -> config::Server {
         address: config::ServerAddress::Inet(address),
         weight: 1,
         zone: None,
+        found_by: None,
     }
 }
 

@@ -96,6 +96,7 @@ async fn a_unix_socket_gets_the_header_too() {
             address: config::ServerAddress::Unix(path),
             weight: 1,
             zone: None,
+            found_by: None,
         }],
         ..naming(&[])
     };

@@ -293,6 +293,7 @@ async fn unix_sockets_are_dialled_and_checked() {
         address: config::ServerAddress::Unix(path.clone()),
         weight: 1,
         zone: None,
+        found_by: None,
     }];
     config.health = Some(config::Health::by(config::HealthCheck::Tcp));
     let reason = refused(&config).await;

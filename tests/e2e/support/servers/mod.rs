@@ -34,6 +34,12 @@ impl Server {
         Self::start(None, http1::connection).await
     }
 
+    /// HTTP/1.1 at this address.
+    pub(crate) async fn http1_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("bind");
+        Self::start_at((listener, address), (None, false), http1::connection)
+    }
+
     /// HTTP/1.1 over TLS.
     pub(crate) async fn http1_tls(tls: Arc<ServerConfig>) -> Self {
         Self::start(Some(tls), http1::connection).await
@@ -131,7 +137,17 @@ impl Server {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (listener, address) = bind().await;
+        Self::start_at(bind().await, (tls, headed), connection)
+    }
+
+    fn start_at<F>(
+        (listener, address): (TcpListener, SocketAddr),
+        (tls, headed): (Option<Arc<ServerConfig>>, bool),
+        connection: fn(BoxWire, Desk) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let desk = Desk::new();
         let noted = desk.clone();
         let accepting = tokio::spawn(async move {

@@ -9,6 +9,7 @@ fn servers(weights: &[u32]) -> Vec<Server> {
         address: ServerAddress::Inet((Ipv4Addr::new(10, 0, 0, last), 80).into()),
         weight: *weight,
         zone: None,
+        found_by: None,
     };
     servers.map(server).collect()
 }
@@ -60,6 +61,7 @@ fn unix_sockets_have_their_share() {
         address: ServerAddress::Unix(path.into()),
         weight: 1,
         zone: None,
+        found_by: None,
     };
     let ring = Ring::new(&[server("/run/a.sock"), server("/run/b.sock")]);
     let a = (0..2000).filter(|key| first(&ring, *key) == 0).count();

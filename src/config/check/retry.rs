@@ -14,6 +14,7 @@ use super::super::read::{At, Percent, Time, value_or};
 use super::super::report::{Fault, Problem, Reported, quote};
 use super::{Check, all};
 use http::Method;
+use std::time::Duration;
 
 /// Retries in a second beyond which there is no budget any more.
 const MOST_IN_A_SECOND: u64 = 100_000;
@@ -42,6 +43,7 @@ impl Check<'_> {
         let methods = value_or(written.methods, Vec::new())
             .and_then(|methods| all(methods, |method| self.parse(&method, method_name)));
         let try_timeout = value_or(written.try_timeout, Time(usual.try_timeout));
+        let hedge = self.hedge(written.hedge, &try_timeout);
         let backoff = value_or(written.backoff, Time(usual.backoff));
         let longest = value_or(written.longest, Time(usual.longest));
         let budget = value_or(written.budget, Percent(usual.budget));
@@ -52,12 +54,32 @@ impl Check<'_> {
             grpc: grpc?,
             methods: methods?,
             try_timeout: try_timeout?.0,
+            hedge: hedge?,
             backoff: backoff?.0,
             longest: longest?.0,
             budget: budget?.0,
             least: least?,
             buffer: buffer?,
         }))
+    }
+
+    /// When a second request goes out beside the first: while that is still tried.
+    fn hedge(
+        &self,
+        written: Option<At<Time>>,
+        try_timeout: &Result<Time, Reported>,
+    ) -> Result<Duration, Reported> {
+        let Some(At { span, value }) = written else {
+            return Ok(Retry::default().hedge);
+        };
+        let hedge = value?.0;
+        let over = matches!(try_timeout, Ok(Time(limit)) if !limit.is_zero() && hedge >= *limit);
+        if over {
+            let problem = Problem::at(&span, "`hedge` is not shorter than `try_timeout`");
+            return self
+                .refuse(problem.help("the first try is over by then: write a shorter time"));
+        }
+        Ok(hedge)
     }
 
     fn numbers(

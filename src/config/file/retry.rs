@@ -29,6 +29,11 @@ pub(in crate::config) struct Retry {
     /// another one is asked; `0s` is as long as the exchange has.
     #[schemars(extend("default" = "0s"))]
     pub(in crate::config) try_timeout: Option<At<Time>>,
+    /// How long a server has to begin its answer before the same request goes to
+    /// another one as well, and the first answer is taken; `0s` is never. Only safe
+    /// methods without a body, and gRPC where `methods` has its own.
+    #[schemars(extend("default" = "0s"))]
+    pub(in crate::config) hedge: Option<At<Time>>,
     /// The pause before the first retry, which doubles with each; jittered.
     #[schemars(extend("default" = "25ms"))]
     pub(in crate::config) backoff: Option<At<Time>>,
@@ -53,6 +58,7 @@ impl Read for Retry {
             grpc: table.key("grpc"),
             methods: table.key("methods"),
             try_timeout: table.key("try_timeout"),
+            hedge: table.key("hedge"),
             backoff: table.key("backoff"),
             longest: table.key("longest"),
             budget: table.key("budget"),

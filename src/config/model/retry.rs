@@ -23,6 +23,9 @@ pub struct Retry {
     /// How long a server has to begin its answer once it has the request; zero
     /// is as long as the exchange has.
     pub try_timeout: Duration,
+    /// How long a server has to begin its answer before the same request goes to
+    /// another one as well; zero is never.
+    pub hedge: Duration,
     /// The pause before the first retry, which doubles with each; to be jittered.
     /// Zero is none.
     pub backoff: Duration,
@@ -43,6 +46,7 @@ impl Default for Retry {
             grpc: vec![14],
             methods: Vec::new(),
             try_timeout: Duration::ZERO,
+            hedge: Duration::ZERO,
             backoff: Duration::from_millis(25),
             longest: Duration::from_secs(1),
             budget: 20,

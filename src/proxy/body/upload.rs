@@ -186,6 +186,21 @@ impl Progress {
         Some(Watched::lend(self.clone(), turn))
     }
 
+    /// The whole of it, for a second sender beside the first; `None` if it has not
+    /// come to its end, or is not at hand any more.
+    #[must_use]
+    pub fn copy(&self) -> Option<Body> {
+        let lent = self.0.lent.lock();
+        if lent.lost || self.get() != Upload::Done {
+            return None;
+        }
+        Some(match lent.kept.as_slice() {
+            [] => Body::Empty,
+            [one] => Body::full(one.clone()),
+            pieces => Body::full(pieces.concat()),
+        })
+    }
+
     /// Whether it can begin again, as far as it has come.
     #[must_use]
     pub fn is_at_hand(&self) -> bool {
@@ -423,6 +438,20 @@ mod tests {
         assert_eq!(progress.get(), Upload::Running, "nor does it say anything");
         assert_eq!(text(&mut again).await, b"hello");
         assert_eq!(progress.get(), Upload::Done);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_copied_once_it_has_come_and_while_it_is_kept() {
+        let (mut body, progress) = Watched::over(Body::full("hello"), None, KEPT);
+        assert!(progress.copy().is_none(), "it may still be long");
+        assert_eq!(text(&mut body).await, b"hello");
+        let mut copy = progress.copy().expect("it has come");
+        assert_eq!(text(&mut copy).await, b"hello");
+        progress.settle();
+        assert!(progress.copy().is_none());
+        let (mut body, progress) = Watched::over(Body::full("hello"), None, 4);
+        assert_eq!(text(&mut body).await, b"hello");
+        assert!(progress.copy().is_none(), "too long");
     }
 
     #[tokio::test]

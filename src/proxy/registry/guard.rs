@@ -17,7 +17,7 @@ use super::state::State;
 use crate::clock;
 use crate::drain::{CutReason, Doing, Farewell, Outcome, Parting, Protocol, Timestamp};
 use crate::telemetry::metrics::RouteMetrics;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use tokio::time::timeout_at;
@@ -151,14 +151,27 @@ impl RequestGuard {
         if !mooring.enter(self.protocol) {
             return false;
         }
+        self.stay(aboard, Arc::clone(mooring));
+        true
+    }
+
+    /// Be on a server that it was let aboard already, and on no other.
+    pub(super) fn move_to(&self, mooring: Arc<Mooring>) {
+        let mut aboard = self.aboard.lock();
+        if let Some(before) = aboard.take() {
+            self.slot(Slot::go_ashore);
+            before.exit(self.protocol, Outcome::Finished, false);
+        }
+        self.stay(aboard, mooring);
+    }
+
+    fn stay(&self, mut aboard: MutexGuard<'_, Option<Arc<Mooring>>>, mooring: Arc<Mooring>) {
         self.slot(|slot| slot.board(mooring.number));
-        *aboard = Some(Arc::clone(mooring));
-        drop(aboard);
+        let mooring = aboard.insert(mooring);
         // Entered first, asked second: orders given in between reach it here.
         if self.slot(|slot| slot.tell(mooring)) {
             self.record.wake();
         }
-        true
     }
 
     /// Whether the exchange is past its deadline, by the drain of its listener

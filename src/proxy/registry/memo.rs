@@ -65,6 +65,13 @@ pub(super) struct Way {
     pub(super) took: Option<Duration>,
 }
 
+/// One of several tries that are under way at the same time.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    way: Way,
+    attempt: Option<usize>,
+}
+
 impl Notes {
     /// So many bytes of the request's body came.
     pub fn received(&self, bytes: usize) {
@@ -83,6 +90,28 @@ impl Notes {
         drop(way);
         if let Some(attempts) = &self.attempts {
             attempts.lock().begin(server, now, fields);
+        }
+    }
+
+    /// The try that was begun last, to come back to.
+    #[must_use]
+    pub fn last(&self) -> Ask {
+        let attempts = self.attempts.as_ref();
+        Ask {
+            way: self.way(),
+            attempt: attempts.and_then(|attempts| attempts.lock().current()),
+        }
+    }
+
+    /// What is noted from now on is of this try again, while another one is over.
+    pub fn back_to(&self, ask: &Ask) {
+        let mut way = self.way.lock();
+        way.server.clone_from(&ask.way.server);
+        way.asked = ask.way.asked;
+        way.took = ask.way.took;
+        drop(way);
+        if let Some(attempts) = &self.attempts {
+            attempts.lock().back_to(ask.attempt);
         }
     }
 

@@ -17,6 +17,7 @@
 mod access;
 mod admit;
 mod berth;
+mod beside;
 mod client;
 mod crowd;
 mod exchange;
@@ -40,16 +41,17 @@ mod tunnels;
 
 pub use access::AccessLog;
 pub use berth::{Berth, Gate, Mooring};
+pub use beside::Beside;
 pub use client::{Client, Ends};
 pub(in crate::proxy) use client::{FORWARDED_CLIENT_CERT, forget_claims};
 pub use exchange::{Round, Seen};
 pub use flaw::HandshakeFlaw;
 pub use guard::{AcceptGuard, Cause, ConnectionGuard, RequestGuard};
 pub use limit::Limit;
-pub use memo::{Asked, Memo, Notes};
+pub use memo::{Ask, Asked, Memo, Notes};
 pub use record::Record;
 pub use scope::{Heard, Scope};
-pub use seats::{Full, Row, SeatLimits, Seats};
+pub use seats::{Full, Row, Seat, SeatLimits, Seats};
 pub use state::State;
 pub use tally::{Drained, HeaderFlaw, Sums};
 pub(in crate::proxy) use traced::{DRAINING, Moment};

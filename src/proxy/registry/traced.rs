@@ -38,6 +38,8 @@ pub(super) struct Attempts {
     span: SpanId,
     flags: u8,
     made: Vec<Attempt>,
+    /// The one that is spoken of, unless it is one of `more`.
+    current: Option<usize>,
     more: u64,
     /// What a call came to.
     pub(super) status: Option<u16>,
@@ -61,6 +63,7 @@ impl Attempts {
             span: begun.ids.span,
             flags: begun.flags(),
             made: Vec::new(),
+            current: None,
             more: 0,
             status: None,
         }
@@ -76,6 +79,7 @@ impl Attempts {
         let mut span = self.span;
         if self.made.len() < TRIES {
             span = SpanId::draw();
+            self.current = Some(self.made.len());
             self.made.push(Attempt {
                 span,
                 server: Arc::clone(server),
@@ -84,6 +88,7 @@ impl Attempts {
                 failed: None,
             });
         } else {
+            self.current = None;
             self.more += 1;
         }
         if let Some(fields) = fields {
@@ -92,8 +97,17 @@ impl Attempts {
         }
     }
 
+    pub(super) fn current(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// Speak of an earlier one again.
+    pub(super) fn back_to(&mut self, attempt: Option<usize>) {
+        self.current = attempt;
+    }
+
     fn last(&mut self) -> Option<&mut Attempt> {
-        self.made.last_mut().filter(|_| self.more == 0)
+        self.made.get_mut(self.current?)
     }
 
     pub(super) fn answered(&mut self, code: u16, now: Timestamp) {

@@ -28,6 +28,7 @@ mod grpc;
 mod head;
 mod headers;
 mod health;
+mod hedged;
 mod hops;
 mod http1;
 mod http2;

@@ -19,7 +19,7 @@ use super::grpc::GRPC_STATUS;
 use super::interim::Interims;
 use super::retry::{Happened, Left, Rules, Verdict, Wait};
 use super::route::Route;
-use super::{headers, room};
+use super::{headers, hedged, room};
 use crate::clock;
 use crate::config::Retry;
 use crate::drain::{Protocol, Timestamp};
@@ -29,7 +29,7 @@ use crate::proxy::registry::{Ends, Notes, RequestGuard};
 use crate::proxy::upstream::{Lease, Retried, Search, Upstream, Whose};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::Request;
+use http::{Request, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::pin::pin;
@@ -42,20 +42,47 @@ use tokio::time::{sleep, timeout};
 const READ: usize = 16 * 1024;
 
 /// An exchange in the course of its tries.
-struct Course<'a> {
-    route: &'a Route,
-    rules: Rules<'a>,
-    exchange: &'a RequestGuard,
+pub(super) struct Course<'a> {
+    pub(super) route: &'a Route,
+    pub(super) rules: Rules<'a>,
+    pub(super) exchange: &'a RequestGuard,
     client: Option<Box<Ends>>,
-    notes: Option<Arc<Notes>>,
-    interims: Option<&'a Interims>,
-    rein: Rein,
-    search: Search,
+    pub(super) notes: Option<Arc<Notes>>,
+    pub(super) interims: Option<&'a Interims>,
+    pub(super) rein: Rein,
+    pub(super) search: Search,
     stale: u32,
-    used: u32,
+    pub(super) used: u32,
     began: Timestamp,
     /// The head, for as long as it may be sent again.
     spare: Option<Request<()>>,
+}
+
+/// The connection of a try, once that has been leased.
+#[derive(Copy, Clone)]
+pub(super) struct Taken {
+    pub(super) server: usize,
+    reused: bool,
+    /// It carries one exchange at a time.
+    alone: bool,
+}
+
+impl Taken {
+    pub(super) fn of(lease: &Lease) -> Self {
+        Self {
+            server: lease.server_index(),
+            reused: lease.reused(),
+            alone: matches!(lease, Lease::Http1(_)),
+        }
+    }
+}
+
+/// What a try needs to know of its course.
+pub(super) struct Way<'a> {
+    pub(super) progress: Option<Progress>,
+    pub(super) interims: Option<&'a Interims>,
+    secure: bool,
+    limit: Duration,
 }
 
 /// Send a request along its route until an answer is one to be passed on, and
@@ -80,7 +107,10 @@ pub(super) async fn send(
     } = outgoing;
     let (body, progress) = watch(body, bounds, notes.as_ref(), policy.buffer);
     let request = Request::from_parts(head, body);
-    let rules = Rules::of(policy, route.rule.retries, request.method());
+    let grpc = exchange.protocol() == Protocol::Grpc;
+    let method = request.method();
+    let rules = Rules::of(policy, route.rule.retries, method);
+    let rules = rules.hedging(method, progress.is_some(), grpc);
     let upstream = route.pool.upstream();
     let address = exchange.record().client.address().ip();
     upstream.retries().earn(policy.budget, policy.least);
@@ -123,7 +153,7 @@ fn hold(mut answer: Forwarded) -> Forwarded {
 
 /// An answer that is not passed on. If the little that it is has come, its
 /// connection serves again.
-fn let_go(answer: Forwarded) {
+pub(super) fn let_go(answer: Forwarded) {
     let Forwarded {
         mut body, carrier, ..
     } = answer;
@@ -141,7 +171,7 @@ fn let_go(answer: Forwarded) {
     carrier.done();
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
     async fn run(&mut self, request: Request<Body>) -> Result<Forwarded> {
         if let Some(waiting) = room::take(self.route, self.exchange)? {
             waiting.await?;
@@ -149,18 +179,20 @@ impl Course<'_> {
         let mut ready = Some(request);
         let mut held: Option<Result<Forwarded>> = None;
         loop {
-            let lease = match self.lease().await {
+            let mut search = self.search;
+            let leased = self.lease(&mut search).await;
+            self.search = search;
+            let lease = match leased {
                 Ok(lease) => lease,
                 Err(error) => return held.unwrap_or(Err(error)),
             };
             let Some(mut request) = ready.take().or_else(|| self.once_more()) else {
                 return held.unwrap_or(Err(Error::Unwanted));
             };
-            let (server, reused) = (lease.server_index(), lease.reused());
-            let alone = matches!(lease, Lease::Http1(_));
-            if !self.exchange.board(self.route.pool.mooring(server)) {
+            let taken = Taken::of(&lease);
+            if !self.exchange.board(self.route.pool.mooring(taken.server)) {
                 // It was shut after it had been chosen.
-                self.search.mark(server);
+                self.search.mark(taken.server);
                 ready = Some(request);
                 continue;
             }
@@ -171,12 +203,13 @@ impl Course<'_> {
             if let Some(notes) = &self.notes {
                 notes.asks(lease.server(), Some(request.headers_mut()));
             }
-            let (sent, happened) = match self.attempt(lease, request).await {
+            let (taken, sent) = hedged::send(self, taken, lease, request).await;
+            let (sent, happened) = match sent {
                 Ok(forwarded) => {
-                    let (forwarded, happened) = self.answered(server, forwarded);
+                    let (forwarded, happened) = self.answered(taken.server, forwarded);
                     (Ok(forwarded), happened)
                 }
-                Err(failed) => match self.failed(server, (reused, alone), failed) {
+                Err(failed) => match self.failed(taken, failed) {
                     Failing::Stale(request) => {
                         ready = Some(*request);
                         continue;
@@ -189,7 +222,7 @@ impl Course<'_> {
                     Failing::Client(error) => return Err(error),
                 },
             };
-            let Some(pause) = self.again(server, happened, ready.is_some()) else {
+            let Some(pause) = self.again(taken.server, happened, ready.is_some()) else {
                 return sent;
             };
             held = Some(sent.map(hold));
@@ -199,13 +232,24 @@ impl Course<'_> {
         }
     }
 
-    async fn lease(&mut self) -> Result<Lease> {
+    /// A connection for one more try.
+    pub(super) async fn lease(&self, search: &mut Search) -> Result<Lease> {
         let pool = &self.route.pool;
-        if let Some(lease) = pool.lease_idle(&self.search) {
+        if let Some(lease) = pool.lease_idle(search) {
             return Ok(lease);
         }
         let whose = Whose::noted(self.client.as_deref(), self.notes.as_deref());
-        pool.lease(whose, &mut self.search).await
+        pool.lease(whose, search).await
+    }
+
+    /// What a try needs to know.
+    pub(super) fn way(&self) -> Way<'a> {
+        Way {
+            progress: self.rein.progress().cloned(),
+            interims: self.interims,
+            secure: self.upstream().secure(),
+            limit: self.rules.policy.try_timeout,
+        }
     }
 
     /// The request from its beginning; `None` if that is not at hand any more.
@@ -214,34 +258,19 @@ impl Course<'_> {
             None => Body::Empty,
             Some(progress) => progress.again()?,
         };
+        self.again_with(body)
+    }
+
+    /// The same with this body.
+    pub(super) fn again_with(&self, body: Body) -> Option<Request<Body>> {
         self.spare.as_ref().map(|spare| copy(spare).map(|_| body))
     }
 
-    /// One try. Its time begins when the request is through: how long that takes
-    /// may be the client's doing.
-    async fn attempt(&self, lease: Lease, request: Request<Body>) -> Result<Forwarded, Failed> {
-        let progress = self.rein.progress();
-        let secure = self.upstream().secure();
-        let mut sending = pin!(async {
-            match lease {
-                Lease::Http1(lease) => over_http1(lease, request, false, progress).await,
-                Lease::Http2(lease) => {
-                    over_http2(lease, request, secure, (progress, self.interims)).await
-                }
-            }
-        });
-        let limit = self.rules.policy.try_timeout;
-        if limit.is_zero() {
-            return sending.await;
-        }
-        loop {
-            let under_way = progress.is_some_and(|progress| progress.get() == Upload::Running);
-            match timeout(limit, &mut sending).await {
-                Ok(sent) => return sent,
-                Err(_) if under_way => {}
-                Err(_) => return Err(Failed::of(Error::Timeout("the server's answer"))),
-            }
-        }
+    /// Whether what came of a try is to be passed on, whatever else is under way.
+    pub(super) fn settles(&self, sent: &Result<Forwarded, Failed>) -> bool {
+        let happened = |forwarded: &Forwarded| self.happened(&forwarded.head);
+        sent.as_ref()
+            .is_ok_and(|forwarded| self.rules.settles(happened(forwarded)))
     }
 
     /// What an answer is to a retry.
@@ -250,26 +279,30 @@ impl Course<'_> {
         if let Some(notes) = &self.notes {
             notes.answered(forwarded.head.status.as_u16());
         }
-        let (status, fields) = (forwarded.head.status, &forwarded.head.headers);
+        let happened = self.happened(&forwarded.head);
+        (forwarded, happened)
+    }
+
+    fn happened(&self, head: &response::Parts) -> Happened {
+        let (status, fields) = (head.status, &head.headers);
         let wait = || Wait::of(status, fields, clock::unix());
         let grpc = self.exchange.protocol() == Protocol::Grpc;
         let code = grpc.then(|| fields.get(GRPC_STATUS)).flatten();
         let code = code.and_then(|code| code.to_str().ok()?.parse().ok());
-        let happened = match code {
+        match code {
             Some(code) if status.is_success() => Happened::Grpc(code, wait()),
             _ if status.is_success() => Happened::Answered(status, None),
             _ => Happened::Answered(status, wait()),
-        };
-        (forwarded, happened)
+        }
     }
 
     /// What a failure is to a retry.
-    fn failed(
-        &mut self,
-        server: usize,
-        (reused, alone): (bool, bool),
-        mut failed: Failed,
-    ) -> Failing {
+    fn failed(&mut self, taken: Taken, mut failed: Failed) -> Failing {
+        let Taken {
+            server,
+            reused,
+            alone,
+        } = taken;
         if let Some(notes) = &self.notes {
             notes.failed(failed.error.kind());
         }
@@ -334,7 +367,7 @@ impl Course<'_> {
     }
 
     /// When the exchange is over, as far as that is known.
-    fn until(&self) -> Option<Timestamp> {
+    pub(super) fn until(&self) -> Option<Timestamp> {
         let limit = self.route.rule.timeout;
         let by_route = (!limit.is_zero()).then(|| self.began + limit);
         let grpc = self.exchange.protocol() == Protocol::Grpc;
@@ -343,8 +376,37 @@ impl Course<'_> {
         ends.into_iter().flatten().min()
     }
 
-    fn upstream(&self) -> &Arc<Upstream> {
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
         self.route.pool.upstream()
+    }
+}
+
+/// One try. Its time begins when the request is through: how long that takes may be
+/// the client's doing.
+pub(super) async fn attempt(
+    way: Way<'_>,
+    lease: Lease,
+    request: Request<Body>,
+) -> Result<Forwarded, Failed> {
+    let progress = way.progress.as_ref();
+    let mut sending = pin!(async {
+        match lease {
+            Lease::Http1(lease) => over_http1(lease, request, false, progress).await,
+            Lease::Http2(lease) => {
+                over_http2(lease, request, way.secure, (progress, way.interims)).await
+            }
+        }
+    });
+    if way.limit.is_zero() {
+        return sending.await;
+    }
+    loop {
+        let under_way = progress.is_some_and(|progress| progress.get() == Upload::Running);
+        match timeout(way.limit, &mut sending).await {
+            Ok(sent) => return sent,
+            Err(_) if under_way => {}
+            Err(_) => return Err(Failed::of(Error::Timeout("the server's answer"))),
+        }
     }
 }
 

@@ -101,6 +101,17 @@ pub(super) enum Verdict {
     Enough(Forgone),
 }
 
+/// Whether a second request goes out beside the first.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Hedge {
+    /// It does.
+    Send,
+    /// It does not: it would gain nothing, or may not be.
+    Wait,
+    /// It would, but there were too many already.
+    Forgone,
+}
+
 /// The rules of one request.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Rules<'a> {
@@ -109,6 +120,8 @@ pub(super) struct Rules<'a> {
     pub(super) most: u32,
     /// Whether it may be processed twice.
     pub(super) twice: bool,
+    /// Whether it may be processed twice at the same time.
+    pub(super) beside: bool,
 }
 
 impl<'a> Rules<'a> {
@@ -119,6 +132,38 @@ impl<'a> Rules<'a> {
             policy,
             most,
             twice,
+            beside: false,
+        }
+    }
+
+    /// The same with what may be hedged: a safe method (RFC 9110, section 9.2.1)
+    /// without a body, or a call whose method the route names. To be idempotent is
+    /// not enough: two requests that write come in any order.
+    pub(super) fn hedging(mut self, method: &Method, body: bool, grpc: bool) -> Self {
+        let safe = method.is_safe() && !body;
+        let named = grpc && self.policy.methods.contains(method);
+        self.beside = !self.policy.hedge.is_zero() && (safe || named);
+        self
+    }
+
+    /// Whether a request that was not answered for a while goes to another server
+    /// as well; its body is at hand only if it has come to its end. `spend` takes
+    /// one retry of the budget, if there is one.
+    pub(super) fn hedge(&self, left: &Left, spend: impl FnOnce() -> bool) -> Hedge {
+        let over = left.time.is_some_and(|time| time.is_zero());
+        if !self.beside || left.used >= self.most || !left.body || !left.server || over {
+            return Hedge::Wait;
+        }
+        if spend() { Hedge::Send } else { Hedge::Forgone }
+    }
+
+    /// Whether what happened is to be passed on, also while another try is under
+    /// way.
+    pub(super) fn settles(&self, happened: Happened) -> bool {
+        match happened {
+            Happened::Unprocessed | Happened::BrokenOff | Happened::Late => false,
+            Happened::Answered(status, _) => !self.policy.status.contains(&status.as_u16()),
+            Happened::Grpc(status, _) => !self.policy.grpc.contains(&status),
         }
     }
 

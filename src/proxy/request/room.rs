@@ -9,8 +9,9 @@
 //! Deliberately absent: deadlines. Who drops the future leaves the line.
 
 use super::route::Route;
+use crate::drain::Protocol;
 use crate::proxy::error::{Error, Result};
-use crate::proxy::registry::{Full, RequestGuard};
+use crate::proxy::registry::{Full, RequestGuard, Seat};
 use http::{HeaderName, HeaderValue};
 use std::pin::Pin;
 
@@ -35,6 +36,16 @@ pub(super) fn take<'a>(
         return Ok(None);
     }
     Ok(Some(Box::pin(exchange.wait_for_seat(row, holds))))
+}
+
+/// Room for a second request beside the first, if nobody needs it. Its client has a
+/// connection already.
+pub(super) fn spare(route: &Route) -> Option<Seat> {
+    let holds = route
+        .pool
+        .upstream()
+        .takes_connection(Some(Protocol::Http2));
+    route.pool.row().spare(holds)
 }
 
 /// What a client is told for whom there was none.

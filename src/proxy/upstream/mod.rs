@@ -54,7 +54,7 @@ pub use multiplex::Http2Lease;
 pub use pool::Pool;
 #[cfg(test)]
 pub(in crate::proxy) use proxy_header::written as written_proxy_header;
-pub use retries::{Forgone, Retried, Retries};
+pub use retries::{Forgone, Hedged, Retried, Retries};
 pub use search::Search;
 pub use standing::Position;
 pub use standing::eject::Reason;

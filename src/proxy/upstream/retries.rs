@@ -34,15 +34,18 @@ pub enum Retried {
     Timeout,
     /// The answer was one in place of which another server is asked.
     Answer,
+    /// It was sent a second time while the first was still awaited.
+    Hedge,
 }
 
 impl Retried {
     /// Every reason.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Unprocessed,
         Self::BrokenOff,
         Self::Timeout,
         Self::Answer,
+        Self::Hedge,
     ];
 
     /// The label's value.
@@ -53,6 +56,7 @@ impl Retried {
             Self::BrokenOff => "broken_off",
             Self::Timeout => "timeout",
             Self::Answer => "answer",
+            Self::Hedge => "hedge",
         }
     }
 }
@@ -95,6 +99,32 @@ impl Forgone {
     }
 }
 
+/// What became of a second request beside the first.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Hedged {
+    /// Its answer was taken.
+    Won,
+    /// The first one's was, or there was none from it.
+    Lost,
+    /// It was not sent: there were too many retries already.
+    Forgone,
+}
+
+impl Hedged {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Won, Self::Lost, Self::Forgone];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+            Self::Forgone => "forgone",
+        }
+    }
+}
+
 /// The retries of one upstream.
 #[derive(Debug)]
 pub struct Retries {
@@ -104,6 +134,7 @@ pub struct Retries {
     earned: AtomicU64,
     retried: [AtomicU64; Retried::ALL.len()],
     forgone: [AtomicU64; Forgone::ALL.len()],
+    hedged: [AtomicU64; Hedged::ALL.len()],
 }
 
 impl Default for Retries {
@@ -113,6 +144,7 @@ impl Default for Retries {
             earned: AtomicU64::new(0),
             retried: Default::default(),
             forgone: Default::default(),
+            hedged: Default::default(),
         }
     }
 }
@@ -159,6 +191,17 @@ impl Retries {
     /// A request was not.
     pub fn forgone(&self, why: Forgone) {
         self.forgone[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A second request beside the first came to this.
+    pub fn hedged(&self, came: Hedged) {
+        self.hedged[came as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often it did.
+    #[must_use]
+    pub fn count_hedged(&self, came: Hedged) -> u64 {
+        self.hedged[came as usize].load(Relaxed)
     }
 
     /// How often requests were sent again for this.

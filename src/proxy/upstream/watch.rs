@@ -73,6 +73,12 @@ impl Upstream {
         self.count(&self.servers[server], false);
     }
 
+    /// A server had not answered yet when another one had, that was asked later. For
+    /// once that says nothing of it; time and again it is not there.
+    pub fn outrun(&self, server: usize) {
+        self.failed(server, Reason::Resets);
+    }
+
     /// A connection to a server was made, or could not be.
     pub(super) fn dialled(&self, server: usize, well: bool) {
         if well {

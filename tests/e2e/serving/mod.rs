@@ -10,6 +10,7 @@ mod exchanges;
 pub(crate) mod field;
 mod grpc;
 mod heads;
+mod hedging;
 mod memory;
 mod retries;
 mod routes;

@@ -119,6 +119,46 @@ async fn each_try_of_a_request_that_is_sent_again_is_a_span() {
 }
 
 #[tokio::test]
+async fn a_second_request_beside_the_first_is_a_span_and_so_is_its_end() {
+    let (collector, server) = (Collector::grpc().await, Server::http1().await);
+    let other = Server::http1().await;
+    let text = site(&process(collector.address, "ratio = 0"), &server);
+    let text = text.replacen(
+        &format!("\"{}\"", server.address),
+        &format!("\"{}\", \"{}\"", server.address, other.address),
+        1,
+    );
+    let hedged = "upstream = \"site\", retry = { hedge = \"20ms\" }";
+    let proxy = Proxy::start(&text.replacen("upstream = \"site\"", hedged, 1)).await;
+    let parent = asked_for();
+    let said = [("traceparent", &*parent)];
+    let (reply, ()) = tokio::join!(get(&proxy, "/hold", &said), async {
+        for desk in [&server.desk, &other.desk] {
+            desk.until("it there", |seen| seen.requests == 1).await;
+        }
+        server.desk.release();
+    });
+    assert_eq!(reply.text(), "held");
+    let got = collector.until("spans", |got| got.spans.len() == 3).await;
+    let span = one(&got);
+    assert_eq!(span.says("ebbtide.tries"), "2");
+    assert!(!span.failed());
+    let tries = got.under(span);
+    let of = |server: &Server| {
+        let port = server.address.port().to_string();
+        let mut tries = tries.iter().filter(|one| one.says("server.port") == port);
+        tries.next().expect("a span")
+    };
+    assert_eq!(of(&server).says("http.response.status_code"), "200");
+    assert!(!of(&server).failed());
+    assert_eq!(of(&other).says("error.type"), "cancelled");
+    for server in [&server, &other] {
+        let by = format!("00-{TRACE}-{}-01", of(server).id);
+        assert_eq!(told(server, "traceparent"), [by]);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_recorded_passes_untouched() {
     let (collector, server, proxy) = recorded("ratio = 0").await;
     let silent = format!("00-{TRACE}-{PARENT}-00");

@@ -276,6 +276,12 @@ impl Row {
         }
     }
 
+    /// A seat for what could as well not be, while nobody else needs it.
+    pub(in crate::proxy) fn spare(self: &Arc<Self>, holds: bool) -> Option<Seat> {
+        let seated = matches!(self.0.enter(holds), Entry::Seated(_));
+        seated.then(|| self.seat(holds))
+    }
+
     /// A seat, after those who wait already.
     async fn wait(self: &Arc<Self>, holds: bool) -> Result<Seat> {
         let (ticket, called) = match self.0.line_up(holds) {
@@ -326,7 +332,7 @@ impl Drop for Waiting<'_> {
 
 /// What an exchange takes up at its upstream, as long as this is there.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub struct Seat {
     row: Arc<Row>,
     holds: bool,
 }

@@ -200,7 +200,7 @@ proptest! {
         budget in any::<bool>(),
     ) {
         let policy = Retry::default();
-        let rules = Rules { policy: &policy, most: 3, twice };
+        let rules = Rules { policy: &policy, most: 3, twice, beside: false };
         let time = time.map(Duration::from_millis);
         let left = Left { used, body, server, time };
         let mut asked = false;
@@ -219,5 +219,77 @@ proptest! {
             let refused = verdict == Verdict::Enough(Forgone::Budget);
             prop_assert_eq!(asked, refused, "what is not done is not paid for");
         }
+    }
+}
+
+fn hedging(methods: Vec<Method>) -> Retry {
+    Retry {
+        hedge: SECOND,
+        methods,
+        ..Retry::default()
+    }
+}
+
+#[test]
+fn only_what_writes_nothing_is_hedged_and_calls_that_are_named() {
+    let policy = hedging(vec![Method::POST]);
+    let hedged = |policy: &Retry, method: Method, body: bool, grpc: bool| {
+        let rules = rules(policy, &method).hedging(&method, body, grpc);
+        rules.hedge(&ALL, || true) == Hedge::Send
+    };
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        assert!(hedged(&policy, method.clone(), false, false));
+        assert!(!hedged(&policy, method, true, false), "a body is unusual");
+    }
+    for method in [Method::PUT, Method::DELETE, Method::POST] {
+        assert!(!hedged(&policy, method, false, false));
+    }
+    assert!(hedged(&policy, Method::POST, true, true));
+    assert!(!hedged(&hedging(Vec::new()), Method::POST, true, true));
+    let without = Retry {
+        hedge: Duration::ZERO,
+        ..policy
+    };
+    assert!(!hedged(&without, Method::GET, false, false));
+}
+
+#[test]
+fn an_answer_that_would_be_tried_again_does_not_end_the_other_try() {
+    let policy = hedging(Vec::new());
+    let rules = rules(&policy, &Method::GET);
+    assert!(rules.settles(answered(200)) && rules.settles(answered(404)));
+    assert!(rules.settles(Happened::Grpc(0, None)));
+    for happened in [answered(503), Happened::Grpc(14, None), Happened::BrokenOff] {
+        assert!(!rules.settles(happened), "{happened:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_hedge_is_one_of_the_retries_and_paid_for_once(
+        used in 0_u32..5,
+        most in 0_u32..5,
+        body in any::<bool>(),
+        server in any::<bool>(),
+        time in prop::option::of(0_u64..3),
+        paid in any::<bool>(),
+    ) {
+        let policy = hedging(Vec::new());
+        let rules = Rules::of(&policy, most, &Method::GET).hedging(&Method::GET, false, false);
+        let time = time.map(Duration::from_secs);
+        let left = Left { used, body, server, time };
+        let mut asked = 0;
+        let hedge = rules.hedge(&left, || {
+            asked += 1;
+            paid
+        });
+        let may = used < most && body && server && time != Some(Duration::ZERO);
+        let expected = match (may, paid) {
+            (false, _) => Hedge::Wait,
+            (true, true) => Hedge::Send,
+            (true, false) => Hedge::Forgone,
+        };
+        prop_assert_eq!(hedge, expected);
+        prop_assert_eq!(asked, u32::from(may), "a budget pays for what happens");
     }
 }

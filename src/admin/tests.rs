@@ -147,6 +147,7 @@ fn upstream(registry: &Registry) -> Arc<Upstream> {
         eject: Some(config::Eject::default()),
         going: config::Going::default(),
         limits: config::UpstreamLimits::default(),
+        adaptive: None,
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,

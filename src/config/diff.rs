@@ -231,6 +231,7 @@ fn upstream(before: &Upstream, after: &Upstream) -> Option<Change> {
         ("eject", before.eject != after.eject),
         ("going", before.going != after.going),
         ("limits", before.limits != after.limits),
+        ("adaptive", before.adaptive != after.adaptive),
         (
             "connect_timeout",
             before.connect_timeout != after.connect_timeout,

@@ -42,7 +42,7 @@ pub use diff::{Change, Diff};
 pub use files::Files;
 pub use listed::{listed, listed_in};
 pub use model::{
-    Access, AccessField, AccessForm, AccessPiece, AccessValue, Admin, AdminAddr, Balance,
+    Access, AccessField, AccessForm, AccessPiece, AccessValue, Adaptive, Admin, AdminAddr, Balance,
     Certificate, ClientAuth, Config, Discover, Eject, Family, Going, Handover, HandoverSocket,
     HashBy, Health, HealthCheck, Hook, HookRun, HostPattern, HttpCheck, Keepalive, Limits,
     Listener, ListenerTls, LogFile, LogFormat, Logs, Occasion, Ping, Place, Pool, Process,

@@ -138,10 +138,10 @@ fn how_servers_are_chosen_is_a_setting() {
         said(&[("[upstream.site]", heard)]),
         "changes upstream site: slow_start, eject, going\n"
     );
-    let room = "[upstream.site]\nlimits = { requests = 9, share = \"50%\" }";
+    let room = "[upstream.site]\nlimits = { requests = 9, share = \"50%\" }\nadaptive = true";
     assert_eq!(
         said(&[("[upstream.site]", room)]),
-        "changes upstream site: limits\n"
+        "changes upstream site: limits, adaptive\n"
     );
     let kept = "[upstream.site]\npool = { warm = 1, max_age = \"5m\" }";
     assert_eq!(

@@ -51,6 +51,7 @@ impl Check<'_> {
         let eject = self.eject(written.eject);
         let going = self.going(written.going);
         let limits = self.upstream_limits(written.limits);
+        let adaptive = self.adaptive(written.adaptive);
         let connect_timeout =
             self.time("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT);
         let secure = written.tls.is_some();
@@ -88,6 +89,7 @@ impl Check<'_> {
             eject: eject?,
             going: going?,
             limits: limits?,
+            adaptive: adaptive?,
             connect_timeout: connect_timeout?,
             tls: tls?,
             proxy_protocol: proxy_protocol?.map(|version| version.0),

@@ -1,6 +1,6 @@
 //! How much of an upstream may be in use at once, as it is written.
 //!
-//! Purpose: the table `limits` of an upstream.
+//! Purpose: the tables `limits` and `adaptive` of an upstream.
 //!
 //! Invariant: as in the module above: types and units are right, or reported.
 //!
@@ -36,6 +36,40 @@ impl Read for UpstreamLimits {
             queue: table.key("queue"),
             queue_time: table.key("queue_time"),
             share: table.key("share"),
+        })
+    }
+}
+
+/// When fewer may be in flight, as servers get busy.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Adaptive {
+    /// So many may always be in flight.
+    #[schemars(extend("default" = 4))]
+    pub(in crate::config) least: Option<At<u64>>,
+    /// And never more than so many.
+    #[schemars(extend("default" = 1000))]
+    pub(in crate::config) most: Option<At<u64>>,
+    /// How often it is decided.
+    #[schemars(extend("default" = "200ms"))]
+    pub(in crate::config) every: Option<At<Time>>,
+    /// What answers may take, in hundredths of what they take when few requests are
+    /// in flight.
+    #[schemars(extend("default" = 150))]
+    pub(in crate::config) tolerance: Option<At<u64>>,
+    /// How often that is measured anew, with half as many in flight for a moment.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) probe: Option<At<Time>>,
+}
+
+impl Read for Adaptive {
+    fn read(node: Node<'_>) -> Result<Self, Reported> {
+        node.table("`adaptive`", |table| Self {
+            least: table.key("least"),
+            most: table.key("most"),
+            every: table.key("every"),
+            tolerance: table.key("tolerance"),
+            probe: table.key("probe"),
         })
     }
 }

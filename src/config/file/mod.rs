@@ -31,7 +31,7 @@ pub(super) use discover::{Discover, Server, ServerTable};
 pub(super) use eject::{Eject, Going, SuccessRate};
 pub(super) use health::Health;
 pub(super) use hook::{Hook, HookFile, HookHttp};
-pub(super) use limits::UpstreamLimits;
+pub(super) use limits::{Adaptive, UpstreamLimits};
 pub(super) use listener::{
     Keepalive, Limits, Listener, ListenerTls, Protocol, ProxyProtocol, Route,
 };

@@ -9,7 +9,7 @@
 use super::super::model::{ProxyVersion, UpstreamHttp};
 use super::super::read::{At, Node, OneOf, Percent, Read, SwitchOr, Time};
 use super::super::report::Reported;
-use super::{Balance, Discover, Eject, Going, Health, Pool, Server, UpstreamLimits};
+use super::{Adaptive, Balance, Discover, Eject, Going, Health, Pool, Server, UpstreamLimits};
 use schemars::JsonSchema;
 
 /// A named pool of servers.
@@ -53,6 +53,10 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) going: Option<At<Going>>,
     /// How much may be in flight to it at once, and who waits.
     pub(in crate::config) limits: Option<At<UpstreamLimits>>,
+    /// Whether fewer may be in flight as its servers get busy: `true`, or a table that
+    /// says how.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) adaptive: Option<At<SwitchOr<Adaptive>>>,
     /// The longest time that a dial may take.
     #[schemars(extend("default" = "1s"))]
     pub(in crate::config) connect_timeout: Option<At<Time>>,
@@ -82,6 +86,7 @@ impl Read for Upstream {
             eject: table.key("eject"),
             going: table.key("going"),
             limits: table.key("limits"),
+            adaptive: table.key("adaptive"),
             connect_timeout: table.key("connect_timeout"),
             tls: table.key("tls"),
             proxy_protocol: table.key("proxy_protocol"),

@@ -34,6 +34,33 @@ impl Default for UpstreamLimits {
     }
 }
 
+/// When fewer may be in flight, as servers get busy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Adaptive {
+    /// So many may always be in flight; never zero.
+    pub least: u32,
+    /// And never more than so many; not less than that.
+    pub most: u32,
+    /// How often it is decided, if there are answers to decide by; never zero.
+    pub every: Duration,
+    /// What answers may take, in hundredths of what they take when few are in flight.
+    pub tolerance: u32,
+    /// How often that is measured anew; never zero.
+    pub probe: Duration,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self {
+            least: 4,
+            most: 1_000,
+            every: Duration::from_millis(200),
+            tolerance: 150,
+            probe: Duration::from_secs(30),
+        }
+    }
+}
+
 /// What one of several upstreams may take up.
 const SHARE: u32 = 75;
 

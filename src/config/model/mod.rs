@@ -29,7 +29,7 @@ pub use access::{Access, AccessField, AccessForm, AccessPiece, AccessValue};
 pub use discover::{Discover, Family, Place, Source};
 pub use eject::{Eject, Going, SuccessRate};
 pub use hook::{Hook, HookRun, Occasion};
-pub use limits::UpstreamLimits;
+pub use limits::{Adaptive, UpstreamLimits};
 pub use listener::{
     Certificate, ClientAuth, HostPattern, Keepalive, Limits, Listener, ListenerTls, ProxyProtocol,
     Route, Serves,

@@ -9,7 +9,7 @@
 use super::super::words::Word;
 use super::discover::{Discover, Source};
 use super::eject::{Eject, Going};
-use super::limits::UpstreamLimits;
+use super::limits::{Adaptive, UpstreamLimits};
 use super::pool::Pool;
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
@@ -56,6 +56,8 @@ pub struct Upstream {
     pub going: Going,
     /// How much may be in flight to it at once, and who waits.
     pub limits: UpstreamLimits,
+    /// When fewer may be, as its servers get busy; `None` is never.
+    pub adaptive: Option<Adaptive>,
     /// The longest time that a dial may take, TLS included; never zero.
     pub connect_timeout: Duration,
     /// TLS to the servers, or clear text.

@@ -87,6 +87,7 @@ mod tests {
             share: 0,
             queue: 0,
             queue_time: Duration::ZERO,
+            adaptive: None,
         });
         let row = Row::new(&seats);
         (seats, row)

@@ -249,7 +249,7 @@ fn send(
             };
             match sent {
                 Ok(mut forwarded) => {
-                    route.pool.upstream().answered(server, &mut forwarded.head);
+                    exchange.heard(route.pool.upstream().answered(server, &mut forwarded.head));
                     settle(&forwarded, notes.as_deref(), rein);
                     return Ok(forwarded);
                 }

@@ -120,6 +120,7 @@ fn may(course: &mut Course<'_>, server: usize) -> Option<Again> {
         used: course.used,
         body: body.is_some(),
         server: course.upstream().has_other(&others),
+        room: !course.exchange.is_overtaken(),
         time: course.until().map(|until| until.saturating_since(now)),
     };
     let retries = course.upstream().retries();

@@ -275,7 +275,8 @@ impl<'a> Course<'a> {
 
     /// What an answer is to a retry.
     fn answered(&self, server: usize, mut forwarded: Forwarded) -> (Forwarded, Happened) {
-        self.upstream().answered(server, &mut forwarded.head);
+        let tells = self.upstream().answered(server, &mut forwarded.head);
+        self.exchange.heard(tells);
         if let Some(notes) = &self.notes {
             notes.answered(forwarded.head.status.as_u16());
         }
@@ -344,6 +345,7 @@ impl<'a> Course<'a> {
             used: self.used,
             body: ready || self.rein.progress().is_none_or(Progress::is_at_hand),
             server: others,
+            room: !self.exchange.is_overtaken(),
             time: self.until().map(|until| until.saturating_since(now)),
         };
         let retries = self.upstream().retries();

@@ -86,6 +86,8 @@ pub(super) struct Left {
     pub(super) body: bool,
     /// Whether there is a server that it was not sent to.
     pub(super) server: bool,
+    /// Whether its upstream has not more in flight than it may have.
+    pub(super) room: bool,
     /// Until it is over; `None` if that is open.
     pub(super) time: Option<Duration>,
 }
@@ -151,7 +153,8 @@ impl<'a> Rules<'a> {
     /// one retry of the budget, if there is one.
     pub(super) fn hedge(&self, left: &Left, spend: impl FnOnce() -> bool) -> Hedge {
         let over = left.time.is_some_and(|time| time.is_zero());
-        if !self.beside || left.used >= self.most || !left.body || !left.server || over {
+        let may = left.used < self.most && left.body && left.server && left.room;
+        if !self.beside || !may || over {
             return Hedge::Wait;
         }
         if spend() { Hedge::Send } else { Hedge::Forgone }
@@ -195,6 +198,9 @@ impl<'a> Rules<'a> {
         }
         if left.used >= self.most {
             return Verdict::Enough(Forgone::Tries);
+        }
+        if !left.room {
+            return Verdict::Enough(Forgone::Room);
         }
         if !left.body {
             return Verdict::Enough(Forgone::Body);

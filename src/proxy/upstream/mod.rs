@@ -102,6 +102,7 @@ pub struct Upstream {
     going: config::Going,
     retries: Arc<Retries>,
     limits: config::UpstreamLimits,
+    adaptive: Option<config::Adaptive>,
     seats: Arc<Seats>,
     pool: config::Pool,
     connections: Arc<Connections>,
@@ -209,6 +210,7 @@ impl Upstream {
             going: config.going.clone(),
             retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
             limits: config.limits.clone(),
+            adaptive: config.adaptive.clone(),
             seats: before.map_or_else(
                 || Seats::new(Arc::clone(&config.name)),
                 |before| Arc::clone(&before.seats),

@@ -68,6 +68,8 @@ pub enum Forgone {
     Method,
     /// It had all of its retries.
     Tries,
+    /// Its upstream had more in flight than it may.
+    Room,
     /// Its body is not at hand any more.
     Body,
     /// The pause before it would have been too long.
@@ -78,9 +80,10 @@ pub enum Forgone {
 
 impl Forgone {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Method,
         Self::Tries,
+        Self::Room,
         Self::Body,
         Self::Time,
         Self::Budget,
@@ -92,6 +95,7 @@ impl Forgone {
         match self {
             Self::Method => "method",
             Self::Tries => "tries",
+            Self::Room => "room",
             Self::Body => "body",
             Self::Time => "time",
             Self::Budget => "budget",

@@ -25,6 +25,7 @@ impl Upstream {
             share: limits.share_of(connections, alone),
             queue: limits.queue,
             queue_time: limits.queue_time,
+            adaptive: self.adaptive.clone(),
         });
     }
 

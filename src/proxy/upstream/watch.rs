@@ -32,8 +32,9 @@ const STEP: Duration = Duration::from_millis(100);
 
 impl Upstream {
     /// A server answered with this head. What it says of itself is heard and not
-    /// passed on: to who asks this proxy, it would be about the proxy.
-    pub fn answered(&self, server: usize, head: &mut response::Parts) {
+    /// passed on: to who asks this proxy, it would be about the proxy. Whether it is
+    /// an answer that its servers worked for, and not a quick refusal.
+    pub fn answered(&self, server: usize, head: &mut response::Parts) -> bool {
         let failed = failed(head);
         let known = &self.servers[server];
         let standing = &known.standing;
@@ -53,6 +54,7 @@ impl Upstream {
         if self.going.closes > 0 && head.version == Version::HTTP_11 {
             self.hear_close(server, head);
         }
+        !failed && !refuses(head)
     }
 
     /// Whether the connection of an answer stays open. That says something of the
@@ -338,6 +340,12 @@ fn of_server(status: StatusCode) -> bool {
 
 /// Whether an answer says that its server failed: 5xx, or a gRPC status that
 /// stands for one, where nothing but it was said.
+/// Whether it says that too much is asked: 429, or `RESOURCE_EXHAUSTED`.
+fn refuses(head: &response::Parts) -> bool {
+    let status = head.headers.get("grpc-status");
+    head.status == StatusCode::TOO_MANY_REQUESTS || status.is_some_and(|status| status == "8")
+}
+
 fn failed(head: &response::Parts) -> bool {
     if head.status.is_server_error() {
         return head.status != StatusCode::NOT_IMPLEMENTED

@@ -322,3 +322,41 @@ async fn tunnels_have_their_place_for_as_long_as_they_last() {
     proxy.signal(Signal::TERM);
     assert_eq!(ended(&mut proxy).await.cut, 0);
 }
+
+#[tokio::test]
+async fn a_limit_that_adapts_keeps_what_would_only_wait_at_a_busy_server() {
+    let of = |adaptive| {
+        let keys = "queue_time = \"60s\"";
+        format!("{}[upstream.site.adaptive]\n{adaptive}\n", limits(keys))
+    };
+    let scene = Scene::and("", &of("most = 64\nevery = \"20ms\"\nprobe = \"1s\"")).await;
+    let limit = async || scene.proxy.json("/v1/status").await["upstreams"][0]["limit"].clone();
+    assert_eq!(limit().await, 64, "nothing is known yet");
+    let streams = Http2::connect(scene.proxy.address("web")).await;
+    let ask = async || {
+        let answer = streams.get("/busy").await.expect("an answer");
+        assert_eq!(answer.status, 200);
+    };
+    // Sixty-four clients, for as long as it takes; the server works on four.
+    let found = std::cell::Cell::new(false);
+    let client = async || {
+        while !found.get() {
+            ask().await;
+        }
+    };
+    let clients = futures_util::future::join_all((0..64).map(|_| client()));
+    let watch = async {
+        let low = |status: &serde_json::Value| {
+            let limit = status["upstreams"][0]["limit"].as_u64();
+            limit.is_some_and(|limit| limit < 32)
+        };
+        scene.proxy.until_status(low).await;
+        found.set(true);
+    };
+    futures_util::future::join(clients, watch).await;
+    assert_eq!(refused(&scene.proxy, "site", "queue_time").await, 0);
+    reload(&scene, &limits("queue_time = \"60s\"")).await;
+    assert!(limit().await.is_null(), "it is switched off");
+    drop(streams);
+    scene.over().await;
+}

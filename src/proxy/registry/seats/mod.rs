@@ -14,15 +14,22 @@
 //!
 //! Deliberately absent: servers, and what else a limit is on.
 
+mod adapting;
+mod adaptive;
 mod counts;
 mod full;
+mod samples;
 #[cfg(test)]
 mod tests;
 
 pub use full::Full;
 
 use super::guard::RequestGuard;
+use crate::clock;
+use crate::config::Adaptive;
+use crate::drain::{Protocol, Timestamp};
 use crate::proxy::error::{Error, Result};
+use adapting::Adapting;
 use counts::{Bounds, Counts, Entry, MOST, MOST_WAITING, one};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -34,7 +41,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// What holds for the seats of an upstream; 0 is any number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SeatLimits {
     /// In flight at once.
     pub requests: usize,
@@ -44,6 +51,8 @@ pub struct SeatLimits {
     pub queue: usize,
     /// How long one waits.
     pub queue_time: Duration,
+    /// How fewer may be in flight, as servers get busy; `None` is never.
+    pub adaptive: Option<Adaptive>,
 }
 
 /// Who waits, by when it came.
@@ -62,12 +71,15 @@ struct Alone(AtomicU64);
 #[derive(Debug)]
 pub struct Seats {
     upstream: Arc<str>,
+    /// The lesser of what the config allows and what adapts.
     most: AtomicU32,
+    fixed: AtomicU32,
     share: AtomicU32,
     queue: AtomicU32,
     /// In milliseconds.
     patience: AtomicU64,
     counts: Alone,
+    adapting: Adapting,
     line: Mutex<Line>,
     waited: AtomicU64,
     refused: [AtomicU64; Full::ALL.len()],
@@ -87,10 +99,12 @@ impl Seats {
         Arc::new(Self {
             upstream,
             most: AtomicU32::new(MOST),
+            fixed: AtomicU32::new(MOST),
             share: AtomicU32::new(MOST),
             queue: AtomicU32::new(0),
             patience: AtomicU64::new(0),
             counts: Alone::default(),
+            adapting: Adapting::default(),
             line: Mutex::default(),
             waited: AtomicU64::new(0),
             refused: Default::default(),
@@ -109,8 +123,34 @@ impl Seats {
         self.share.store(number(limits.share), Relaxed);
         self.queue.store(queue.min(MOST_WAITING), Relaxed);
         self.patience.store(patience, Relaxed);
-        self.most.store(number(limits.requests), Relaxed);
+        self.fixed.store(number(limits.requests), Relaxed);
+        let adaptive = limits.adaptive.as_ref();
+        let adapted = self.adapting.set(adaptive, clock::now());
+        self.adapt(adapted.unwrap_or(MOST));
+    }
+
+    /// So many may be in flight from now on, if the config allows it.
+    fn adapt(&self, limit: u32) {
+        self.most
+            .store(limit.min(self.fixed.load(Relaxed)), Relaxed);
         self.seat_all();
+    }
+
+    /// An exchange has an answer that tells how busy servers are, or has none and
+    /// waits no more.
+    fn heard(&self, since: u64, answered: bool) {
+        let now = clock::now();
+        let since = Timestamp::from_start(Duration::from_micros(since));
+        let took = now.saturating_since(since);
+        let in_flight = Counts(self.counts.0.load(Relaxed)).in_flight();
+        let limit = if answered {
+            self.adapting.heard(took, in_flight, now)
+        } else {
+            self.adapting.gave_up(took, in_flight, now)
+        };
+        if let Some(limit) = limit {
+            self.adapt(limit);
+        }
     }
 
     /// How many are in flight.
@@ -151,8 +191,7 @@ impl Seats {
     }
 
     /// Whether more are in flight than may be, since fewer may be now.
-    #[must_use]
-    pub fn are_overtaken(&self) -> bool {
+    fn are_overtaken(&self) -> bool {
         Counts(self.counts.0.load(Relaxed)).in_flight() > self.most.load(Relaxed)
     }
 
@@ -309,9 +348,13 @@ impl Row {
         Seat {
             row: Arc::clone(self),
             holds,
+            since: AtomicU64::new(NEVER),
         }
     }
 }
+
+/// No time.
+const NEVER: u64 = u64::MAX;
 
 /// A place in line, left when this is dropped.
 struct Waiting<'a> {
@@ -335,11 +378,27 @@ impl Drop for Waiting<'_> {
 pub struct Seat {
     row: Arc<Row>,
     holds: bool,
+    /// When it was taken, in microseconds, while its answer is awaited and somebody
+    /// wants to know how long that takes.
+    since: AtomicU64,
+}
+
+impl Seat {
+    fn time(&self) {
+        let now = clock::now().since_start().as_micros();
+        let now = u64::try_from(now).unwrap_or(NEVER);
+        self.since.store(now, Relaxed);
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.row.0.leave(self.holds);
+        let Row(seats) = &*self.row;
+        let since = *self.since.get_mut();
+        if since != NEVER {
+            seats.heard(since, false);
+        }
+        seats.leave(self.holds);
     }
 }
 
@@ -357,8 +416,7 @@ impl RequestGuard {
         match row.sit(holds) {
             None => Ok(false),
             Some(seat) => {
-                // It has none: looked at above, and this is its only task.
-                let _ = self.seat.set(seat?);
+                self.sit(row, seat?);
                 Ok(true)
             }
         }
@@ -370,7 +428,36 @@ impl RequestGuard {
     /// [`Error::Full`] if as many wait as may, or it waited for as long as one may.
     pub(in crate::proxy) async fn wait_for_seat(&self, row: &Arc<Row>, holds: bool) -> Result<()> {
         let seat = row.wait(holds).await?;
-        let _ = self.seat.set(seat);
+        self.sit(row, seat);
         Ok(())
+    }
+
+    fn sit(&self, row: &Row, seat: Seat) {
+        let tunnel = matches!(self.protocol, Protocol::Tcp | Protocol::WebSocket);
+        if row.0.adapting.is_on() && !tunnel {
+            seat.time();
+        }
+        // It has none: this is its only task, and it has looked.
+        let _ = self.seat.set(seat);
+    }
+
+    /// An answer to it has begun; `tells` if how long that took says something of
+    /// how busy servers are. The first counts.
+    pub(in crate::proxy) fn heard(&self, tells: bool) {
+        let Some(seat) = self.seat.get() else { return };
+        if seat.since.load(Relaxed) == NEVER {
+            return;
+        }
+        let since = seat.since.swap(NEVER, Relaxed);
+        if tells {
+            seat.row.0.heard(since, true);
+        }
+    }
+
+    /// Whether more are in flight to its upstream than may be, since fewer may be
+    /// now.
+    pub(in crate::proxy) fn is_overtaken(&self) -> bool {
+        let seat = self.seat.get();
+        seat.is_some_and(|seat| seat.row.0.are_overtaken())
     }
 }

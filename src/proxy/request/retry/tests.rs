@@ -11,6 +11,7 @@ const ALL: Left = Left {
     used: 0,
     body: true,
     server: true,
+    room: true,
     time: None,
 };
 
@@ -68,6 +69,8 @@ fn what_nobody_processed_is_sent_again_whatever_it_is_and_costs_nothing() {
     assert_eq!(judged(Method::POST, alone), paused, "the same server");
     let over = Left { used: 3, ..ALL };
     assert_eq!(judged(Method::POST, over), Verdict::Enough(Forgone::Tries));
+    let full = Left { room: false, ..ALL };
+    assert_eq!(judged(Method::POST, full), Verdict::Enough(Forgone::Room));
 }
 
 #[test]
@@ -202,7 +205,7 @@ proptest! {
         let policy = Retry::default();
         let rules = Rules { policy: &policy, most: 3, twice, beside: false };
         let time = time.map(Duration::from_millis);
-        let left = Left { used, body, server, time };
+        let left = Left { used, body, server, time, ..ALL };
         let mut asked = false;
         let verdict = rules.judge(happened, &left, draw, || {
             asked = true;
@@ -271,19 +274,20 @@ proptest! {
         most in 0_u32..5,
         body in any::<bool>(),
         server in any::<bool>(),
+        room in any::<bool>(),
         time in prop::option::of(0_u64..3),
         paid in any::<bool>(),
     ) {
         let policy = hedging(Vec::new());
         let rules = Rules::of(&policy, most, &Method::GET).hedging(&Method::GET, false, false);
         let time = time.map(Duration::from_secs);
-        let left = Left { used, body, server, time };
+        let left = Left { used, body, server, room, time };
         let mut asked = 0;
         let hedge = rules.hedge(&left, || {
             asked += 1;
             paid
         });
-        let may = used < most && body && server && time != Some(Duration::ZERO);
+        let may = used < most && body && server && room && time != Some(Duration::ZERO);
         let expected = match (may, paid) {
             (false, _) => Hedge::Wait,
             (true, true) => Hedge::Send,

@@ -33,6 +33,7 @@ fn config(weights: &[u32], balance: Balance) -> config::Upstream {
         eject: Some(config::Eject::default()),
         going: config::Going::default(),
         limits: config::UpstreamLimits::default(),
+        adaptive: None,
         connect_timeout: Duration::from_secs(1),
         tls: None,
         proxy_protocol: None,

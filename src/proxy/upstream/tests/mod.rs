@@ -45,6 +45,7 @@ fn config(servers: &[SocketAddr], http: config::UpstreamHttp) -> config::Upstrea
         eject: Some(config::Eject::default()),
         going: config::Going::default(),
         limits: config::UpstreamLimits::default(),
+        adaptive: None,
         connect_timeout: Duration::from_secs(5),
         tls: None,
         proxy_protocol: None,

@@ -8,6 +8,7 @@
 //! | `/echo` | the request's body and trailers, as they come |
 //! | `/bytes/N` | N bytes of [`pattern`] |
 //! | `/status/N` | that status, no body |
+//! | `/busy` | `ok`, after 5 ms of work; four are worked on at once, in this process |
 //! | `/events` | an event stream without an end |
 //! | `/events/half` | an event and a half of another, the rest and more when released |
 //! | what [`bulk`] has | bodies too large to be held |
@@ -25,7 +26,8 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -33,6 +35,9 @@ pub(crate) type Frames = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
 
 /// The trailer of `/begin`.
 const CHECK: HeaderName = HeaderName::from_static("x-check");
+/// Who is worked on by `/busy`, and for how long.
+static BUSY: Semaphore = Semaphore::const_new(4);
+const WORK: Duration = Duration::from_millis(5);
 const EVENT_PAUSE: Duration = Duration::from_millis(10);
 /// The most bytes in one frame of `/bytes/N`.
 const PIECE: usize = 16 * 1024;
@@ -76,6 +81,13 @@ where
             desk.released().await;
             exchange.finish();
             full("held")
+        }
+        "/busy" => {
+            let place = BUSY.acquire().await.expect("never closed");
+            sleep(WORK).await;
+            drop(place);
+            exchange.finish();
+            full("ok")
         }
         "/begin" => {
             let mut response = feed(exchange, move |frames| begin(frames, desk));

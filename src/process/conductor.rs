@@ -39,6 +39,7 @@ use crate::drain::{
     Action, Event, Group, MemberId, Phase, Receipt, Stage, Timestamp, Trigger, Whom,
 };
 use crate::proxy::listener::Port;
+use found::Finds;
 use handover::Succession;
 use servers::Docks;
 use std::sync::Arc;
@@ -50,9 +51,7 @@ pub(super) struct Conductor {
     posts: Vec<Post>,
     docks: Docks,
     setup: Setup,
-    discovery: Discovery,
-    /// Whether servers were found that are not in force.
-    found: bool,
+    finds: Finds,
     workers: Option<Workers>,
     reloads: Reloads,
     watch: Watch,
@@ -107,8 +106,7 @@ impl Conductor {
             group,
             posts,
             docks: Docks::default(),
-            discovery: Discovery::default(),
-            found: false,
+            finds: Finds::default(),
             workers: None,
             reloads: Reloads::of(&setup.config, &Discovery::default()),
             watch: Watch::of(&setup.config),
@@ -199,7 +197,7 @@ impl Conductor {
                 }
                 Woken::Asked(Request::Server(asked)) => self.server_asked(asked),
                 Woken::Changed => self.reload(Reload::by_signal()),
-                Woken::Found => self.found = true,
+                Woken::Found => self.finds.news = true,
                 Woken::Loaded(reload, config) => self.loaded(reload, config),
                 Woken::Successor(ask) => self.ask(ask).await,
                 Woken::Predecessor(news) => self.heard(news),
@@ -273,7 +271,7 @@ impl Conductor {
             wish = next(&mut self.signals) => Woken::Wish(wish),
             Some(asked) = self.inbox.recv() => Woken::Asked(asked),
             () = self.watch.changed() => Woken::Changed,
-            () = self.discovery.changed() => Woken::Found,
+            () = self.finds.discovery.changed() => Woken::Found,
             (reload, config) = self.reloads.loaded() => Woken::Loaded(reload, config),
             news = self.succession.news() => match news {
                 Ok(ask) => Woken::Successor(ask),

@@ -187,9 +187,12 @@ impl Process {
     fn begin(
         mut config: Config,
         mut signals: Signals,
-        inheritance: Option<Inheritance>,
+        mut inheritance: Option<Inheritance>,
     ) -> Result<Option<Self>, Error> {
         let discovery = Discovery::default();
+        if let Some(given) = &mut inheritance {
+            discovery.begin_with(given.found());
+        }
         let seeks = config.upstreams.iter().any(|one| !one.sources.is_empty());
         if seeks && signals.unless_ended(discovery.look(&config)).is_none() {
             return Ok(None);

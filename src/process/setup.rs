@@ -179,6 +179,13 @@ impl Setup {
         servers.map(|server| server.berth).collect()
     }
 
+    /// Whether there is a verdict on every server of an upstream.
+    pub(super) fn is_checked(&self, upstream: &str) -> bool {
+        let mut upstreams = self.supplies.iter().map(|one| &one.upstream);
+        let found = upstreams.find(|one| **one.name() == *upstream);
+        found.is_none_or(|one| one.is_checked())
+    }
+
     /// Those that `next` has no more.
     pub(super) fn berths_not_in(&self, next: &Self) -> Vec<Arc<Berth>> {
         let kept = next.berths();

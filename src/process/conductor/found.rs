@@ -9,9 +9,10 @@
 //! Deliberately absent: asking (see `process::discover`).
 
 use super::Conductor;
+use crate::clock;
 use crate::config::Config;
 use crate::control::NotReloaded;
-use crate::drain::{MemberId, Phase, Trigger};
+use crate::drain::{MemberId, Phase, Timestamp, Trigger};
 use crate::process::discover::{Discovery, Moved};
 use crate::process::reload::Reloads;
 use crate::process::setup::Setup;
@@ -23,36 +24,56 @@ use std::time::Duration;
 /// When what could not be put in force is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a change waits for the verdicts on the servers of the last one.
+const VERDICTS: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether they are there.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What was found, and what of it is in force.
+#[derive(Debug, Default)]
+pub(super) struct Finds {
+    pub(super) discovery: Discovery,
+    /// Whether there is something that is not.
+    pub(super) news: bool,
+    /// When something was put in force last.
+    supplied: Option<Timestamp>,
+}
+
 impl Conductor {
     /// Have servers from here, too.
     pub(in crate::process) fn discovering(mut self, discovery: Discovery) -> Self {
         let sources = discovery.status(&self.setup.config);
         self.admin.show(self.setup.upstreams(), sources);
         self.reloads = Reloads::of(&self.setup.config, &discovery);
-        self.discovery = discovery;
+        self.finds.discovery = discovery;
         // Some may have been found since the setup was built.
-        self.found = true;
+        self.finds.news = true;
         self
     }
 
     /// Put in force what was found, if there is anything and it may be.
     pub(super) fn take_up_found(&mut self) {
         let calm = self.group.phase() == Phase::Active && self.group.started().is_none();
-        if !self.found || !calm || self.succession.in_the_way().is_some() {
+        if !self.finds.news || !calm || self.succession.in_the_way().is_some() {
             return;
         }
-        self.found = false;
         let mut config = Config::clone(&self.setup.config);
-        let moved = self.discovery.fill(&mut config);
+        let moved = self.finds.discovery.fill(&mut config);
+        self.finds.news = false;
         if moved.is_empty() {
             return;
         }
+        if self.cuts_checks_short(&moved) {
+            return self.finds.discovery.again_in(LOOK);
+        }
+        self.finds.supplied = Some(clock::now());
         if let Err(error) = self.supply(config) {
             tracing::error!(
                 event = "discovery", %error,
                 "the servers that were found are not used yet"
             );
-            return self.discovery.again_in(AGAIN);
+            return self.finds.discovery.again_in(AGAIN);
         }
         moved.iter().for_each(told);
         self.admin.tell_found(
@@ -61,6 +82,14 @@ impl Conductor {
                 .map(|one| (&*one.upstream, one.found.as_slice(), one.gone.as_slice())),
         );
         self.publish();
+    }
+
+    /// Whether health checks would be begun anew that have not come to a verdict. If
+    /// answers changed all the time, none would ever be found down.
+    fn cuts_checks_short(&self, moved: &[Moved]) -> bool {
+        let lately = |at| clock::now().saturating_since(at) < VERDICTS;
+        let busy = |one: &Moved| !self.setup.is_checked(&one.upstream);
+        self.finds.supplied.is_some_and(lately) && moved.iter().any(busy)
     }
 
     /// Serve by this config, which has other servers and nothing else.
@@ -113,7 +142,7 @@ impl Conductor {
             if !emptied || !upstream.servers.is_empty() {
                 continue;
             }
-            let sources = self.discovery.status(config).into_iter();
+            let sources = self.finds.discovery.status(config).into_iter();
             let own = sources.filter(|source| source.upstream == upstream.name);
             let why = own.map(|source| {
                 let why = source.state().why;

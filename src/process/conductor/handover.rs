@@ -109,6 +109,7 @@ impl Conductor {
         Ok(Offer {
             things,
             upstreams: up.collect(),
+            found: self.finds.discovery.known(),
             ready: self.setup.config.handover.ready,
             word,
         })

@@ -37,7 +37,7 @@ impl Conductor {
     pub(super) fn loaded(&mut self, reload: Reload, config: Result<Box<Config>, NotReloaded>) {
         let done = config.and_then(|config| self.run_by(*config, reload.dry_run));
         // Whatever became of it, nobody asks for what is not in force.
-        self.discovery.keep_only(&self.setup.config);
+        self.finds.discovery.keep_only(&self.setup.config);
         self.reloaded(reload, done);
     }
 
@@ -49,7 +49,7 @@ impl Conductor {
         if let Some(reason) = self.succession.in_the_way() {
             return Err(NotReloaded::Handover(reason));
         }
-        self.discovery.fill(&mut config);
+        self.finds.discovery.fill(&mut config);
         self.refuse_to_empty(&config)?;
         let logs = config.process.logs.clone();
         let mut planned = Planned::of(config, &self.setup, &self.posts, &self.group)?;
@@ -102,7 +102,7 @@ impl Conductor {
 
     /// Have servers from this setup, in place of the running one.
     pub(super) fn supply_by(&mut self, setup: Setup) {
-        let sources = self.discovery.status(&setup.config);
+        let sources = self.finds.discovery.status(&setup.config);
         self.admin.show(setup.upstreams(), sources);
         self.setup.close_all_but(&setup);
         self.setup = setup;

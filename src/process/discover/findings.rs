@@ -131,6 +131,16 @@ impl Findings {
         }
     }
 
+    /// What another process knew, until there is an answer.
+    pub(super) fn begin_with(&mut self, servers: Vec<(Part, Server)>) {
+        let known = servers.into_iter().map(|(part, server)| Known {
+            part,
+            server,
+            missing: None,
+        });
+        self.known = known.collect();
+    }
+
     /// The same, with other patience from now on.
     pub(super) fn with(&self, patience: Patience) -> Self {
         Self {
@@ -143,6 +153,11 @@ impl Findings {
     /// The servers, in the order of their addresses.
     pub(super) fn servers(&self) -> impl Iterator<Item = &Server> {
         self.known.iter().map(|known| &known.server)
+    }
+
+    /// The servers, each with its part.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&Part, &Server)> {
+        self.known.iter().map(|known| (&known.part, &known.server))
     }
 
     /// When to ask next.

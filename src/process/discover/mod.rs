@@ -9,6 +9,7 @@
 //! - `findings`: what is known, from answers and the time. Pure;
 //! - `said`: answers, from what resolvers say. Pure;
 //! - `dns`, `file`: asking;
+//! - `inherited`: what one process tells the next;
 //! - `seeker`: the task that asks one source.
 //!
 //! Invariant: what is known of a source outlives reloads that keep it. A source
@@ -20,13 +21,15 @@
 mod dns;
 mod file;
 mod findings;
+mod inherited;
 mod said;
 mod seeker;
 
+use super::handover::Found;
 use crate::config::{Config, Upstream};
 use crate::control::SourceStatus;
 use parking_lot::Mutex;
-use seeker::Seeker;
+use seeker::{Before, Seeker};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -40,6 +43,8 @@ const ROUNDS: u32 = 2;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Discovery {
     seekers: Arc<Mutex<Vec<Arc<Seeker>>>>,
+    /// What a predecessor had found.
+    inherited: Arc<Mutex<Vec<Found>>>,
     news: Arc<Notify>,
 }
 
@@ -77,11 +82,34 @@ impl Discovery {
         if let Some(before) = before.filter(|one| one.is_set(&upstream.discover)) {
             return Arc::clone(before);
         }
+        let inherited = || {
+            let inherited = self.inherited.lock();
+            inherited::of(&inherited, &upstream.name, source)
+        };
+        let before = match before {
+            Some(before) => Before::Seeker(before),
+            None => inherited().map_or(Before::Nobody, Before::Process),
+        };
         let ways = (source, &upstream.discover);
-        let seeker = Seeker::new(&upstream.name, ways, before.map(|one| &**one), &self.news);
+        let seeker = Seeker::new(&upstream.name, ways, before, &self.news);
         let seeker = Arc::new(seeker);
         seekers.push(Arc::clone(&seeker));
         seeker
+    }
+
+    /// Begin with what a predecessor had found, where nobody says anything else.
+    pub(super) fn begin_with(&self, found: Vec<Found>) {
+        *self.inherited.lock() = found;
+    }
+
+    /// What was found, for a successor; as much of it as can be said at once.
+    pub(super) fn known(&self) -> Vec<Found> {
+        let seekers = self.seekers.lock();
+        inherited::told(
+            seekers
+                .iter()
+                .map(|seeker| (&**seeker.status(), seeker.parts())),
+        )
     }
 
     /// Cease to ask what this config does not ask for.

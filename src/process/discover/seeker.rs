@@ -12,7 +12,7 @@
 
 use super::dns::Asker;
 use super::file::Eyes;
-use super::findings::{Answer, Findings, Patience};
+use super::findings::{Answer, Findings, Part, Patience};
 use crate::clock;
 use crate::config::{Discover, Place, Server, Source};
 use crate::control::{Sought, SourceState, SourceStatus};
@@ -21,6 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+
+/// Who has asked before, and knows something.
+pub(super) enum Before<'a> {
+    /// Nobody.
+    Nobody,
+    /// Another process, which knew these servers.
+    Process(Vec<(Part, Server)>),
+    /// One that asked in another way.
+    Seeker(&'a Seeker),
+}
 
 /// One source that is asked.
 #[derive(Debug)]
@@ -46,18 +56,25 @@ impl Seeker {
     pub(super) fn new(
         upstream: &Arc<str>,
         (source, settings): (&Source, &Discover),
-        before: Option<&Self>,
+        before: Before<'_>,
         news: &Arc<Notify>,
     ) -> Self {
         let patience = patience(source, settings);
-        let (findings, status) = if let Some(before) = before {
-            let known = &before.shared;
-            let findings = known.findings.lock().with(patience);
-            (findings, Arc::clone(&known.status))
-        } else {
+        let fresh = |servers| {
             let name = source.place.to_string().into();
             let status = SourceStatus::new(Arc::clone(upstream), name);
-            (Findings::new(patience), Arc::new(status))
+            let mut findings = Findings::new(patience.clone());
+            findings.begin_with(servers);
+            (findings, Arc::new(status))
+        };
+        let (findings, status) = match before {
+            Before::Seeker(before) => {
+                let known = &before.shared;
+                let findings = known.findings.lock().with(patience);
+                (findings, Arc::clone(&known.status))
+            }
+            Before::Process(servers) => fresh(servers),
+            Before::Nobody => fresh(Vec::new()),
         };
         let shared = Arc::new(Shared {
             source: source.clone(),
@@ -91,6 +108,15 @@ impl Seeker {
     pub(super) async fn asked(&self) {
         // The sender is here.
         let _ = self.shared.asked.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// What it knows, each with its part.
+    pub(super) fn parts(&self) -> Vec<(Part, Server)> {
+        let findings = self.shared.findings.lock();
+        let parts = findings.parts();
+        parts
+            .map(|(part, server)| (Arc::clone(part), server.clone()))
+            .collect()
     }
 
     /// What it knows.

@@ -10,7 +10,7 @@
 //! Deliberately absent: any decision. The conductor knows what else goes on.
 
 use super::channel::{BATCH, Channel};
-use super::message::{FromPredecessor, FromSuccessor, Kept, Kind, PROTOCOL};
+use super::message::{Found, FromPredecessor, FromSuccessor, Kept, Kind, PROTOCOL};
 use super::start;
 use crate::control::Predecessor;
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ pub(in crate::process) struct Offer {
     pub(in crate::process) things: Vec<Thing>,
     /// Which upstreams have a server that is up.
     pub(in crate::process) upstreams: BTreeMap<String, bool>,
+    /// Servers that were found.
+    pub(in crate::process) found: Vec<Found>,
     /// How long it may take.
     pub(in crate::process) ready: Duration,
     pub(in crate::process) word: watch::Receiver<Word>,
@@ -287,13 +289,14 @@ impl Attended {
         let Offer {
             things,
             upstreams,
+            found,
             ready,
             mut word,
         } = offer;
         for thing in things {
             self.pass(thing).await?;
         }
-        self.say(&FromPredecessor::Offered { upstreams }, &[])
+        self.say(&FromPredecessor::Offered { upstreams, found }, &[])
             .await?;
         let late = || format!("the successor was not ready within {ready:?}");
         let kept = tokio::select! {

@@ -84,6 +84,9 @@ pub(super) enum FromPredecessor {
     Offered {
         /// Which upstreams have a server that is up.
         upstreams: BTreeMap<String, bool>,
+        /// Servers that were found.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        found: Vec<Found>,
     },
     /// Take over.
     Go {
@@ -105,6 +108,17 @@ pub(super) enum FromPredecessor {
     Served,
     /// How it gets on with what it has in flight.
     News(Predecessor),
+}
+
+/// Servers that a source of an upstream has.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(in crate::process) struct Found {
+    /// The upstream.
+    pub(in crate::process) upstream: String,
+    /// The source, as it is named in logs and metrics.
+    pub(in crate::process) source: String,
+    /// Address, weight, zone, and the part of an answer in which it stands.
+    pub(in crate::process) servers: Vec<(String, u32, Option<String>, String)>,
 }
 
 /// What descriptors are.

@@ -25,7 +25,7 @@ mod start;
 mod take;
 
 pub(super) use give::{Ask, Door, Heir, Offer, Thing, Word};
-pub(super) use message::Kind;
+pub(super) use message::{Found, Kind};
 pub(super) use start::ask as have_started;
 pub(super) use take::{Claim, Inheritance, Links, News, ask};
 

@@ -11,7 +11,7 @@
 
 use super::channel::Channel;
 use super::give::Door;
-use super::message::{FromPredecessor, FromSuccessor, Kept, Kind, PROTOCOL};
+use super::message::{Found, FromPredecessor, FromSuccessor, Kept, Kind, PROTOCOL};
 use crate::admin::{self, AdminListener};
 use crate::config::{AdminAddr, Listener};
 use crate::control::Predecessor;
@@ -33,6 +33,7 @@ pub(in crate::process) struct Inheritance {
     door: Option<(String, OwnedFd)>,
     predecessors: Vec<UnixStream>,
     upstreams: BTreeMap<String, bool>,
+    found: Vec<Found>,
     kept: Kept,
 }
 
@@ -75,6 +76,7 @@ pub(in crate::process) async fn ask(
         door: None,
         predecessors: Vec::new(),
         upstreams: BTreeMap::new(),
+        found: Vec::new(),
         kept: Kept::default(),
     };
     let hello = FromSuccessor::Hello {
@@ -107,8 +109,9 @@ impl Inheritance {
                 self.channel.send(&received, &[]).await.map_err(lost)?;
                 Ok(false)
             }
-            Some(FromPredecessor::Offered { upstreams }) => {
+            Some(FromPredecessor::Offered { upstreams, found }) => {
                 self.upstreams = upstreams;
+                self.found = found;
                 Ok(true)
             }
             Some(FromPredecessor::Refused { reason }) => Err(reason),
@@ -147,6 +150,11 @@ impl Inheritance {
             }
         }
         Ok(())
+    }
+
+    /// Take what the predecessor had found of servers.
+    pub(in crate::process) fn found(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.found)
     }
 
     /// The sockets of this listener: those of its name if the address is the

@@ -25,6 +25,7 @@ mod http2;
 mod idle;
 mod key;
 mod lease;
+mod left;
 mod lifetime;
 mod multiplex;
 mod pool;
@@ -69,6 +70,7 @@ use crate::{clock, config};
 use balance::Balancer;
 use health::Checks;
 use http::HeaderMap;
+use left::Left;
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use server::Server;
@@ -89,6 +91,7 @@ pub struct Upstream {
     tls: bool,
     connect_timeout: Duration,
     servers: Arc<[Server]>,
+    left: Left,
     connector: TransportConnector,
     balancer: Balancer,
     checks: Option<Checks>,
@@ -177,13 +180,16 @@ impl Upstream {
         registry: &Registry,
         before: Option<&Self>,
     ) -> Result<Arc<Self>> {
+        let left = before.map_or_else(Left::default, |before| Left::of(before, config));
         let server = |server: &config::Server| {
             let known = before.and_then(|before| before.named(&server.name));
             let place = known.map_or_else(
                 || {
                     let berth = registry.berth(&config.name, &server.name);
+                    let stood = before.and_then(|before| before.left.standing(&berth));
                     // Beside others that are warm it begins as one that is back.
-                    (berth, Standing::new(before.map(|_| clock::now())))
+                    let fresh = || Standing::new(before.map(|_| clock::now()));
+                    (berth, stood.unwrap_or_else(fresh))
                 },
                 |known| (Arc::clone(&known.berth), Arc::clone(&known.standing)),
             );
@@ -201,6 +207,7 @@ impl Upstream {
             balancer: Balancer::new(config, &servers),
             checks,
             servers,
+            left,
             rounds: channel::Sender::new(0),
             health_path: health::path(config),
             health_service: health::service(config),
@@ -357,6 +364,12 @@ impl Upstream {
             // The sender is here.
             let _ = self.rounds.subscribe().wait_for(|rounds| *rounds > 0).await;
         }
+    }
+
+    /// Whether there is a verdict on every server, or there are no checks.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checks.is_none() || *self.rounds.borrow() > 0
     }
 
     /// Whether it has a server that is up.

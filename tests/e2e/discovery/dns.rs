@@ -284,3 +284,41 @@ async fn a_drain_by_an_operator_survives_what_is_found() {
     drop(client);
     over(proxy).await;
 }
+
+#[tokio::test]
+async fn answers_that_change_all_the_time_do_not_keep_checks_from_a_verdict() {
+    let [one, two] = pair().await;
+    // Of `one` no check ever ends.
+    two.desk.release();
+    let resolver = Resolver::start().await;
+    let name = |servers: &[&Server]| {
+        let addresses: Vec<_> = servers.iter().map(|one| ip(one)).collect();
+        resolver.addresses(NAME, &addresses, 0);
+    };
+    name(&[&one, &two]);
+    let health = "[upstream.site.health]\nhttp = \"/hold\"\nevery = \"60s\"\n\
+         timeout = \"200ms\"\nfall = 2\n";
+    let config = config(&by_name(one.address.port()), Some(&resolver), health);
+    let proxy = Proxy::start(&config).await;
+    let is_down = |status: &serde_json::Value| {
+        let servers = status["upstreams"][0]["servers"].as_array();
+        let mut down = servers
+            .into_iter()
+            .flatten()
+            .filter(|one| one["up"] == false);
+        down.any(|down| down["name"] == one.address.to_string())
+    };
+    let changes = async {
+        loop {
+            for servers in [&[&one][..], &[&one, &two]] {
+                name(servers);
+                resolver.until_asked(2).await;
+            }
+        }
+    };
+    tokio::select! {
+        _ = proxy.until_status(is_down) => {}
+        () = changes => {}
+    }
+    over(proxy).await;
+}

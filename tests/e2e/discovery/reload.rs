@@ -93,3 +93,28 @@ async fn a_reload_that_would_leave_nobody_is_refused() {
     until_servers(&proxy, &[&server]).await;
     over(proxy).await;
 }
+
+#[tokio::test]
+async fn a_handover_in_an_outage_takes_what_was_found_along() {
+    let [one, two] = pair().await;
+    let resolver = Resolver::start().await;
+    resolver.addresses(NAME, &[ip(&one), ip(&two)], 0);
+    let entry = by_name(one.address.port());
+    let door = "[handover]\nsocket = \"handover.sock\"\n\n";
+    let config = config(&entry, Some(&resolver), "") + door;
+    let mut first = Proxy::start(&config).await;
+    until_servers(&first, &[&one, &two]).await;
+    resolver.always(Some(Say::Code(ResponseCode::ServFail)));
+    let mut second = first.successor(&config, "next.toml", &[]);
+    second.took_over(&config).await;
+    assert_eq!(first.exit().await.code(), Some(0));
+    until_servers(&second, &[&one, &two]).await;
+    for _ in 0..4 {
+        assert_eq!(status_of_a_request(&second).await, 200);
+    }
+    assert!(one.desk.seen().requests > 0 && two.desk.seen().requests > 0);
+    resolver.always(None);
+    resolver.addresses(NAME, &[ip(&two)], 0);
+    until_servers(&second, &[&two]).await;
+    over(second).await;
+}

@@ -254,3 +254,17 @@ async fn who_waits_for_the_last_to_leave_is_told() {
     let told = tokio::time::timeout(Duration::from_secs(60), waiting);
     told.await.expect("told").expect("no panic");
 }
+
+#[test]
+fn a_server_that_comes_back_gets_what_is_left_of_it() {
+    let registry = Registry::new();
+    let place = |upstream: &str| registry.berth(&upstream.into(), &"one".into());
+    let first = place("site");
+    first.leave();
+    let again = place("site");
+    assert!(Arc::ptr_eq(&first, &again), "somebody holds it");
+    assert_eq!(again.gate(), Gate::Leaving, "its drain opens it");
+    assert!(!Arc::ptr_eq(&first, &place("other")));
+    drop((first, again));
+    assert_eq!(place("site").gate(), Gate::Open, "it is another one");
+}

@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod http2_limits;
 mod http2_wire;
+mod left;
 mod pools;
 mod proxy_header;
 mod transport;

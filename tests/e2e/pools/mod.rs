@@ -7,6 +7,7 @@ mod close;
 mod life;
 mod ping;
 mod sockets;
+mod streams;
 mod warm;
 
 use crate::support::clients::{Http1, Reply, connect};

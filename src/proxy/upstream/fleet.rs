@@ -139,13 +139,14 @@ impl Fleet {
 
     /// Let go of connections that have ended, are of another generation, too old,
     /// too long idle, or too many. Each closes with its last stream. `dial` is how
-    /// long one may take to be made.
+    /// long one may take to be made, and `warm` whether there is to be one also if
+    /// nobody uses it.
     pub(super) fn tend(
         &self,
         generation: u32,
         now: Timestamp,
         pool: &config::Pool,
-        dial: Duration,
+        (dial, warm): (Duration, bool),
     ) -> Tended {
         let mut tended = Tended::default();
         let mut idle = 0;
@@ -172,7 +173,7 @@ impl Fleet {
                 return false;
             }
             let renews = renews(connection.birth(), pool, dial);
-            let used = rested.is_none_or(|rested| rested < dial);
+            let used = warm || rested.is_none_or(|rested| rested < dial);
             let renewing = connection.renewing();
             if used && !renewing && renews.is_some_and(|renews| renews <= now) {
                 connection.renew();
@@ -241,10 +242,12 @@ impl Inner {
                 return None;
             }
             let lease = connection.reserve();
-            if lease.is_some() && is_spent(connection.carried(), pool) {
-                connection.retire(Closed::Requests);
-            } else if connection.is_useless() {
-                connection.retire(Closed::Server);
+            match lease {
+                Some(_) if is_spent(connection.carried(), pool) => {
+                    connection.retire(Closed::Requests);
+                }
+                None if connection.is_useless() => connection.retire(Closed::Server),
+                _ => {}
             }
             gone |= connection.retired();
             lease

@@ -181,7 +181,8 @@ impl Multiplexer {
     /// Whether its server allows no stream any more, and none is left. Kept, it
     /// would be beside each one that is dialled for want of a slot.
     pub(super) fn is_useless(&self) -> bool {
-        self.slots() == 0 && !self.is_busy()
+        // Asked last, as h2 takes a lock for it.
+        !self.is_busy() && self.slots() == 0
     }
 
     /// Whether the one is being dialled that is to take its place.

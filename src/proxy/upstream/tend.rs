@@ -82,7 +82,9 @@ impl Pool {
         let upstream = &self.upstream;
         let generation = self.generation(server);
         let fleet = &self.stock.fleets[server];
-        let tended = fleet.tend(generation, now, &upstream.pool, upstream.connect_timeout);
+        let policy = &upstream.pool;
+        let warm = policy.warm > 0 && upstream.warms(server);
+        let tended = fleet.tend(generation, now, policy, (upstream.connect_timeout, warm));
         if tended.renew {
             let (id, report) = fleet.begin();
             tokio::spawn(Arc::clone(self).dial_shared(server, id, report));

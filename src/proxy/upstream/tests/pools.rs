@@ -184,6 +184,27 @@ async fn an_old_connection_that_nobody_uses_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn an_old_connection_that_keeps_a_server_warm_is_replaced_before_too() {
+    let (far, address) = far(10).await;
+    let pool = pool_by(address, H2, |pool| {
+        pool.max_age = MINUTE;
+        pool.idle = HOUR;
+        pool.warm = 1;
+    });
+    pool.tend(clock::now());
+    until("one", || pool.http2_connections(0) == 1).await;
+    pool.tend(later(NEARLY));
+    until("the next one", || closed(&pool) == [(Closed::Age, 1)]).await;
+    assert_eq!(pool.http2_connections(0), 1);
+    assert_eq!(far.connections.load(Relaxed), 2);
+    pool.upstream().set_warming(false);
+    pool.tend(later(NEARLY));
+    pool.tend(later(MINUTE + Duration::from_secs(1)));
+    until("its end", || closed(&pool) == [(Closed::Age, 2)]).await;
+    assert_eq!(far.connections.load(Relaxed), 2, "not in a drain");
+}
+
+#[tokio::test]
 async fn a_connection_that_cannot_be_replaced_ends_at_its_age_all_the_same() {
     let (listener, address) = listen().await;
     let pool = pool_by(address, H2, |pool| pool.max_age = MINUTE);

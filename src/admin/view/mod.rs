@@ -21,7 +21,7 @@ pub use forecast::Foresight;
 pub use logs::Logs;
 pub use progress::{Deadlines, Progress};
 pub use server::{Server, ServerProgress, ServerState};
-pub use status::{Listener, Status, Upstream, Upstreams};
+pub use status::{Listener, Source, Status, Upstream, Upstreams};
 
 use crate::drain::Protocol;
 use crate::proxy::registry::Record;

@@ -46,6 +46,9 @@ pub(super) fn status(status: &Status, width: Option<usize>) -> String {
     if status.upstreams.iter().any(is_limited) {
         parts.push(room(status).within(width).to_string());
     }
+    if status.upstreams.iter().any(|one| !one.sources.is_empty()) {
+        parts.push(sources(status).within(width).to_string());
+    }
     parts.join("\n")
 }
 
@@ -128,6 +131,37 @@ fn room(status: &Status) -> Table {
             one.queued.to_string(),
             one.refused.to_string(),
         ]);
+    }
+    table
+}
+
+/// What is asked for servers. Why there are none is the last to be read.
+fn sources(status: &Status) -> Table {
+    let mut table = Table::new([
+        ("UPSTREAM", Side::Left),
+        ("SOURCE", Side::Left),
+        ("SERVERS", Side::Right),
+        ("ANSWERED", Side::Right),
+        ("LAST", Side::Left),
+    ])
+    .gives("UPSTREAM", Give::Shortened(12))
+    .gives("SOURCE", Give::Shortened(21))
+    .gives("LAST", Give::Shortened(12));
+    for upstream in &status.upstreams {
+        for one in &upstream.sources {
+            let answered = one.answered_ms.map(span_ms);
+            let answered = answered.map_or_else(|| "never".to_owned(), |time| time + " ago");
+            let last = one.last.as_deref().unwrap_or("-");
+            let why = one.why.as_deref();
+            let last = why.map_or_else(|| last.to_owned(), |why| format!("{last}: {why}"));
+            table.row([
+                upstream.name.clone(),
+                one.name.clone(),
+                one.servers.to_string(),
+                answered,
+                last,
+            ]);
+        }
     }
     table
 }

@@ -75,11 +75,11 @@ impl Conductor {
             );
             return self.finds.discovery.again_in(AGAIN);
         }
-        moved.iter().for_each(told);
+        // A weight that changed moves nobody.
+        let moved = moved.iter().filter(|one| one.is_news());
+        moved.clone().for_each(told);
         self.admin.tell_found(
-            moved
-                .iter()
-                .map(|one| (&*one.upstream, one.found.as_slice(), one.gone.as_slice())),
+            moved.map(|one| (&*one.upstream, one.found.as_slice(), one.gone.as_slice())),
         );
         self.publish();
     }

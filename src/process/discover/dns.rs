@@ -117,12 +117,23 @@ impl Asker {
         let read = || (fs::read("/etc/resolv.conf"), Hosts::from_system());
         let read = tokio::task::spawn_blocking(read).await;
         let (text, hosts) = read.map_err(|error| error.to_string())?;
-        let text = text.map_err(|error| format!("/etc/resolv.conf: {error}"))?;
+        let text = with_server(text.unwrap_or_default());
         if self.ways.as_ref().is_none_or(|ways| ways.text != text) {
             self.ways = Some(of_system(text, self.settings.timeout)?);
         }
         Ok(hosts.unwrap_or_default())
     }
+}
+
+/// The text of a `resolv.conf`, with this machine's own server if it has none, as
+/// resolv.conf(5) says; also if there is no such file.
+fn with_server(mut text: Vec<u8>) -> Vec<u8> {
+    let lines = text.split(|byte| *byte == b'\n');
+    let mut words = lines.filter_map(|line| line.split(u8::is_ascii_whitespace).next());
+    if !words.any(|word| word == b"nameserver") {
+        text.extend_from_slice(b"\nnameserver 127.0.0.1\n");
+    }
+    text
 }
 
 fn of_config(settings: &Discover) -> Result<Ways, String> {
@@ -375,6 +386,20 @@ mod tests {
             .collect();
         let names = candidates(&plain(name).expect("a name"), &search, ndots);
         names.iter().map(Name::to_utf8).collect()
+    }
+
+    #[test]
+    fn who_has_no_server_asks_this_machine() {
+        let own = "\nnameserver 127.0.0.1\n";
+        for (text, added) in [
+            ("", true),
+            ("search a.b\n# nameserver 10.0.0.1\n", true),
+            ("search a.b\nnameserver\t10.0.0.1", false),
+        ] {
+            let whole = with_server(text.into());
+            assert_eq!(whole.ends_with(own.as_bytes()), added, "{text}");
+            assert!(of_system(whole, Duration::from_secs(1)).is_ok(), "{text}");
+        }
     }
 
     #[test]

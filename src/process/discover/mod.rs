@@ -180,6 +180,11 @@ impl Discovery {
 }
 
 impl Moved {
+    /// Whether anybody came or went.
+    pub(super) fn is_news(&self) -> bool {
+        !self.found.is_empty() || !self.gone.is_empty()
+    }
+
     fn between(before: &[crate::config::Server], upstream: &Upstream) -> Self {
         let names = |all: &[crate::config::Server], others: &[crate::config::Server]| {
             let new = all.iter().filter(|one| {

@@ -16,7 +16,9 @@ use super::findings::{Answer, Findings, Part, Patience};
 use crate::clock;
 use crate::config::{Discover, Place, Server, Source};
 use crate::control::{Sought, SourceState, SourceStatus};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -158,10 +160,12 @@ async fn seek(shared: Arc<Shared>, news: Arc<Notify>) {
             let mut eyes = Eyes::of(path, &shared.source);
             loop {
                 let look = move || (eyes.look(), eyes);
-                // Only a look that panicked does not come back.
-                let Ok((answer, back)) = tokio::task::spawn_blocking(look).await else {
-                    return;
-                };
+                let looked = tokio::task::spawn_blocking(look).await;
+                // One that panicked says nothing, and another begins.
+                let (answer, back) = looked.unwrap_or_else(|error| {
+                    let why = error.to_string().into();
+                    (Some(Answer::Outage { why }), Eyes::of(path, &shared.source))
+                });
                 eyes = back;
                 if let Some(answer) = answer {
                     shared.take(answer, &news);
@@ -170,9 +174,17 @@ async fn seek(shared: Arc<Shared>, news: Arc<Notify>) {
             }
         }
         Place::Dns { .. } | Place::Srv { .. } => {
-            let mut asker = Asker::new(shared.source.clone(), shared.settings.clone());
+            let new = || Asker::new(shared.source.clone(), shared.settings.clone());
+            let mut asker = new();
             loop {
-                let answer = asker.ask().await;
+                // What others send is read there; whatever it does must not be the
+                // last that is asked.
+                let caught = AssertUnwindSafe(asker.ask()).catch_unwind().await;
+                let answer = caught.unwrap_or_else(|_| {
+                    asker = new();
+                    let why = "asking has failed".into();
+                    Answer::Outage { why }
+                });
                 let next = shared.take(answer, &news);
                 tokio::time::sleep_until(clock::instant(next)).await;
             }

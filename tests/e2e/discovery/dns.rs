@@ -322,3 +322,14 @@ async fn answers_that_change_all_the_time_do_not_keep_checks_from_a_verdict() {
     }
     over(proxy).await;
 }
+
+#[tokio::test]
+async fn without_resolvers_the_system_is_asked() {
+    let server = Server::http1().await;
+    let port = server.address.port();
+    let entry = format!("{{ dns = \"localhost.\", port = {port}, family = \"ipv4\" }}");
+    let proxy = Proxy::start(&config(&entry, None, "")).await;
+    until_servers(&proxy, &[&server]).await;
+    assert_eq!(status_of_a_request(&proxy).await, 200);
+    over(proxy).await;
+}

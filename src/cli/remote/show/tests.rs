@@ -1,7 +1,7 @@
 //! Tables as terminals of several widths have them.
 
 use super::*;
-use crate::admin::view::{Connection, ServerState};
+use crate::admin::view::{Connection, ServerState, Source};
 use crate::cli::sample;
 use crate::cli::text::fitted;
 
@@ -53,6 +53,46 @@ fn status_on_a_terminal() {
 #[test]
 fn status_in_a_file() {
     insta::assert_snapshot!(status(&busy(), None));
+}
+
+#[test]
+fn sources_are_listed_with_what_came_of_them() {
+    let mut known = sample::status(false);
+    assert!(!status(&known, None).contains("SOURCE"));
+    let source = |name: &str, answered_ms, why: Option<&str>| Source {
+        name: name.into(),
+        servers: 2,
+        last: Some(if why.is_some() { "outage" } else { "found" }.into()),
+        why: why.map(str::to_owned),
+        answered_ms,
+        next_in_ms: 900,
+    };
+    known.upstreams[0].sources = vec![
+        source("file:servers.txt", Some(61_000), None),
+        source("dns:a.b:80", None, Some("no answer in 3s")),
+    ];
+    let shown = status(&known, None);
+    let rows: Vec<Vec<&str>> = shown
+        .lines()
+        .skip_while(|line| !line.contains("SOURCE"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[1][..3], ["site", "file:servers.txt", "2"], "{shown}");
+    assert_eq!(rows[1].last(), Some(&"found"), "{shown}");
+    assert_eq!(
+        rows[2],
+        [
+            "site",
+            "dns:a.b:80",
+            "2",
+            "never",
+            "outage:",
+            "no",
+            "answer",
+            "in",
+            "3s"
+        ]
+    );
 }
 
 #[test]

@@ -33,9 +33,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 use writer::{Output, Writer};
 
-/// The borrowed engines report what we report too, in their own words: only
-/// their errors pass, unless the configured level names them.
-const ENGINES: &str = "pingora_core=error,pingora_load_balancing=error,pingora_pool=error";
+/// The borrowed engines report what we report too, in their own words, and one of
+/// them has a warning for each frame that a peer need not have sent: only their
+/// errors pass, unless the configured level names them.
+const ENGINES: &str = "h2=error,pingora_core=error,pingora_load_balancing=error,pingora_pool=error";
 
 /// Where events go, as the first [`init`] decided.
 struct Installed {

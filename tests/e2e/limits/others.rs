@@ -5,6 +5,7 @@ use super::{HONEST, OK, Scene, limited};
 use crate::support::clients::{Ended, Frame, Frames, Raw, block};
 use crate::support::within;
 use h2::Reason;
+use serde_json::Value;
 
 /// A second listener, before the same server.
 const OTHER: &str =
@@ -195,6 +196,26 @@ async fn empty_data_is_bounded_by_the_key_too_and_may_end_requests() {
     honest.get(201, "/honest").await;
     assert_eq!(honest.answer(201).await, b"ok");
     drop(honest);
+    scene.over().await;
+}
+
+/// Else 17 bytes would be a line of the log.
+#[tokio::test]
+async fn frames_that_nobody_asked_for_are_not_logged_one_by_one() {
+    let scene = Scene::with("keepalive = { least = \"0s\" }").await;
+    let mut client = scene.frames().await;
+    let answer = Frame::new(Frame::PING, Frame::ACK, 0, [7; 8]);
+    // It may be ended before all was sent.
+    let _ = client.send_bytes(answer.bytes().repeat(4_000)).await;
+    let (_, reason) = client.until(Frame::GOAWAY).await.goaway();
+    assert_eq!(reason, Reason::ENHANCE_YOUR_CALM);
+    scene.until_limited("pings", 1).await;
+    let calm = |line: &Value| line["message"] == "told to calm down";
+    scene.proxy.until_log("that it was a flood", calm).await;
+    let log = scene.proxy.log();
+    let of_engine = |line: &&Value| line["target"].as_str().is_some_and(|t| t.starts_with("h2"));
+    assert_eq!(log.iter().find(of_engine), None);
+    scene.serves("after it").await;
     scene.over().await;
 }
 

@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// What is said to a client, in which pieces, and whether it is the last word.
@@ -22,6 +23,10 @@ use tokio::time::timeout;
 struct Odd {
     pieces: Vec<Vec<u8>>,
     last: bool,
+    /// How often it was begun and is not through: what comes behind an answer
+    /// when the next request is on its way is taken for the answer to that one,
+    /// and nobody can tell.
+    under_way: watch::Sender<usize>,
 }
 
 type Script = Arc<Mutex<HashMap<String, Odd>>>;
@@ -51,12 +56,14 @@ async fn serve(mut socket: TcpStream, script: Script) {
                 continue;
             }
             let odd = script.lock().get(&whose).cloned().expect("a script");
+            odd.under_way.send_modify(|count| *count += 1);
             for piece in &odd.pieces {
                 if socket.write_all(piece).await.is_err() {
-                    return;
+                    break;
                 }
                 tokio::task::yield_now().await;
             }
+            odd.under_way.send_modify(|count| *count -= 1);
             if odd.last {
                 // All of it is heard before the connection is gone.
                 let _ = socket.shutdown().await;
@@ -173,10 +180,16 @@ impl Scene {
             from = to;
         }
         let client = self.relay.next_client();
-        let odd = Odd { pieces, last };
+        let under_way = watch::Sender::default();
+        let through = under_way.subscribe();
+        let odd = Odd {
+            pieces,
+            last,
+            under_way,
+        };
         self.script.lock().insert(client.to_string(), odd);
         let proxy = self.relay.proxy.address("web");
-        let exchanges = exchanges(client, proxy, method);
+        let exchanges = exchanges(client, proxy, method, through);
         let heard = self
             .relay
             .runtime
@@ -202,9 +215,12 @@ async fn exchanges(
     client: Ipv4Addr,
     proxy: SocketAddr,
     method: &str,
+    mut through: watch::Receiver<usize>,
 ) -> (Read<Answer>, Read<Answer>) {
     let mut socket = connect(client, proxy).await;
     let (odd, more) = ask(&mut socket, (method, "/odd"), "").await;
+    let said = through.wait_for(|under_way| *under_way == 0).await;
+    said.expect("the script is here");
     if !more {
         socket = connect(client, proxy).await;
     }

@@ -5,7 +5,11 @@
 //!
 //! Invariant: a connection that answers no PING in time has ended, whatever was
 //! on it: who waits for an answer there is told at once. What a server may send
-//! before it is read is bounded, for each stream and for all.
+//! before it is read is bounded, for each stream and for all. h2 opens streams when
+//! the connection's task runs next, after it has read what has come: SETTINGS that
+//! allow fewer would leave a stream unopened that had its slot, for as long as they
+//! hold. So while streams are to be opened nothing is read; it is as if it came a
+//! moment later. (Where the socket takes nothing, they wait all the same.)
 //!
 //! Deliberately absent: when a PING is sent (see `silence`), and its slots (see
 //! `multiplex`).
@@ -71,6 +75,7 @@ pub(super) async fn handshake(
     let watched = Watched {
         inner: stream,
         vitals: Arc::clone(&vitals),
+        later: Vec::new(),
     };
     let failed = |error: h2::Error| Failure::reason(format!("HTTP/2: {error}"));
     let (sender, mut connection) = builder(streams)
@@ -185,6 +190,8 @@ async fn gone(pings: Option<PingPong>, vitals: &Vitals, silence: Silence) {
 struct Watched {
     inner: Stream,
     vitals: Arc<Vitals>,
+    /// What came while streams were to be opened.
+    later: Vec<u8>,
 }
 
 impl AsyncRead for Watched {
@@ -193,10 +200,28 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.later.is_empty() {
+            let size = buf.remaining().min(self.later.len());
+            buf.put_slice(&self.later[..size]);
+            self.later.drain(..size);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf)?;
+        let begun = self.vitals.begun.load(Relaxed);
+        if begun {
+            self.vitals.begun.store(false, Relaxed);
+        }
+        ready!(read);
         if buf.filled().len() > before {
             self.vitals.heard.store(true, Relaxed);
+            if begun {
+                self.later.extend_from_slice(&buf.filled()[before..]);
+                buf.set_filled(before);
+                // The streams are opened now, and then this is read.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -6,8 +6,8 @@
 //! SETTINGS say (RFC 9113, section 5.1.2). h2 would queue what is too much,
 //! unseen and unbounded, so the slots are counted here, and a connection
 //! serves only once the server's SETTINGS have come. The server may change its
-//! mind at any time: a stream is opened in the same turn of its worker in which
-//! its slot was had, so no SETTINGS come in between.
+//! mind at any time: what it says is not read before the streams are opened that
+//! were begun by what it had said before (see `http2`).
 //!
 //! Deliberately absent: what to do when no slot is free (see `fleet`), running
 //! the connection (see `http2`), and the meaning of a stream's end (see the
@@ -35,6 +35,8 @@ pub(super) struct Vitals {
     pub(super) in_use: AtomicUsize,
     retired: AtomicBool,
     pub(super) heard: AtomicBool,
+    /// Streams were begun, and h2 has not opened them yet.
+    pub(super) begun: AtomicBool,
     pub(super) life: Arc<Life>,
 }
 
@@ -44,6 +46,7 @@ impl Vitals {
             in_use: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             life: Arc::clone(life),
         }
     }
@@ -245,6 +248,7 @@ impl Http2Lease {
         head: http::Request<()>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.multiplexer.vitals.begun.store(true, Relaxed);
         self.sender.send_request(head, end_of_stream)
     }
 

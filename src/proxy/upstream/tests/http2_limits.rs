@@ -88,6 +88,21 @@ async fn streams_above_a_limit_that_fell_run_on_and_none_is_added_before_there_i
 }
 
 #[tokio::test]
+async fn a_stream_that_was_begun_is_opened_though_a_lower_limit_has_come() {
+    let (connection, mut far) = connected().await;
+    let (_first, _answer) = ask(&connection);
+    assert_eq!(read(&mut far).await.0, HEADERS);
+    // It is in the socket, and nobody has looked there yet.
+    write(&mut far, SETTINGS, 0, 0, &allows(0)).await;
+    let (_second, _other) = ask(&connection);
+    assert_eq!(connection.slots(), 128);
+    let next = timeout(LIMIT, read(&mut far)).await.expect("its head");
+    assert_eq!(next.0, HEADERS, "it had its slot before");
+    until("the change", || connection.slots() == 0).await;
+    assert!(connection.reserve().is_none());
+}
+
+#[tokio::test]
 async fn a_limit_of_nothing_holds_until_it_is_raised() {
     let (connection, mut far) = connected().await;
     let (lease, response) = ask(&connection);

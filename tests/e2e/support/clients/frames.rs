@@ -130,16 +130,17 @@ impl Frames {
         Frame::headers(stream, block(&fields), false).bytes()
     }
 
-    /// Read one frame.
+    /// Read one frame. Nothing of it is lost if that is given up.
     pub(crate) async fn frame(&mut self) -> io::Result<Frame> {
         let raw = &mut self.0;
-        let head = raw.read_exactly(9).await?;
+        let head = raw.look_at(9).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-        let payload = raw.read_exactly(length as usize).await?;
+        let mut frame = raw.read_exactly(9 + length as usize).await?;
+        let payload = frame.split_off(9);
+        let stream = u32::from_be_bytes([frame[5], frame[6], frame[7], frame[8]]) & 0x7fff_ffff;
         Ok(Frame {
-            kind: head[3],
-            flags: head[4],
+            kind: frame[3],
+            flags: frame[4],
             stream,
             payload,
         })

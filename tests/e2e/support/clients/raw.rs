@@ -81,13 +81,19 @@ impl Raw {
 
     /// Read this many bytes.
     pub(super) async fn read_exactly(&mut self, size: usize) -> io::Result<Vec<u8>> {
+        self.look_at(size).await?;
+        let rest = self.ahead.split_off(size);
+        Ok(std::mem::replace(&mut self.ahead, rest))
+    }
+
+    /// The next bytes, so many or more, which stay: who gives up has lost none.
+    pub(super) async fn look_at(&mut self, size: usize) -> io::Result<&[u8]> {
         while self.ahead.len() < size {
             if self.read_some().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let rest = self.ahead.split_off(size);
-        Ok(std::mem::replace(&mut self.ahead, rest))
+        Ok(&self.ahead)
     }
 
     /// Read to the end: what came, and how it ended.

@@ -257,7 +257,8 @@ async fn a_drain_serves_who_waits_and_tells_who_waits_at_its_deadline() {
         let mut scene = Scene { proxy, server };
         let mut first = asks(&scene, HOLD).await;
         until(&scene, 1, 0).await;
-        let mut second = asks(&scene, HONEST).await;
+        // Held as well: the place of the first may be its own a moment before the end.
+        let mut second = asks(&scene, HOLD).await;
         until(&scene, 1, 1).await;
         scene.proxy.signal(Signal::TERM);
         let finish = |status: &serde_json::Value| status["stage"] == "finish";
@@ -265,7 +266,7 @@ async fn a_drain_serves_who_waits_and_tells_who_waits_at_its_deadline() {
             scene.proxy.until_status(finish).await;
             scene.server.desk.release();
             first.read_until("held").await.expect("an answer");
-            second.read_until(OK).await.expect("an answer");
+            second.read_until("held").await.expect("an answer");
         } else {
             for client in [first, second] {
                 let (answer, end) = client.rest().await;

@@ -268,6 +268,9 @@ impl Hand {
     /// are none.
     fn answer(&mut self, empty: bool) {
         let asked = std::mem::take(&mut *self.shared.asked.lock());
+        // A line may have come since the queue was seen empty, and who asks now may
+        // be its author.
+        let empty = empty && self.shared.bytes.load(Relaxed) == 0;
         for one in asked {
             // Whoever asked may have left.
             match one {

@@ -162,3 +162,34 @@ fn a_torn_line_is_ended_before_the_next() {
     let text = fs::read_to_string(&path).expect("there");
     assert_eq!(text, "torn\nwhole\nthree\n");
 }
+
+#[test]
+fn who_waits_for_lines_waits_for_one_that_came_during_a_write() {
+    let (output, mut reader) = pipe();
+    let (writer, _) = start(output);
+    let line = |length: usize| "x".repeat(length - 1) + "\n";
+    // The first fills the pipe, so that the second is in the midst of its write.
+    for length in [60_000, 60_000] {
+        log(&writer, &line(length));
+        while writer.shared.bytes.load(Relaxed) > 0 {
+            thread::yield_now();
+        }
+    }
+    log(&writer, &line(200_000));
+    let waiting = {
+        let writer = writer.clone();
+        thread::spawn(move || writer.flush(Duration::from_millis(200)))
+    };
+    while writer.shared.asked.lock().is_empty() {
+        thread::yield_now();
+    }
+    let mut read = vec![0; 120_000];
+    reader.read_exact(&mut read).expect("two lines");
+    assert!(
+        !waiting.join().expect("answered"),
+        "the third is not written"
+    );
+    let mut rest = vec![0; 200_000];
+    reader.read_exact(&mut rest).expect("the third");
+    assert!(writer.flush(LIMIT));
+}

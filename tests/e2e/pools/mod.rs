@@ -40,7 +40,8 @@ fn site(server: SocketAddr, keys: &str, pool: &str) -> String {
 fn of_workers(server: SocketAddr, keys: &str, pool: &str) -> String {
     format!(
         "{CALM}[listener.web]\nlisten = \"127.0.0.1:0\"\nroutes = [{{ upstream = \"site\" }}]\n\n\
-         [upstream.site]\nservers = [\"{server}\"]\n{keys}\npool = {{ {pool} }}\n"
+         [upstream.site]\nservers = [\"{server}\"]\nconnect_timeout = \"20s\"\n{keys}\n\
+         pool = {{ {pool} }}\n"
     )
 }
 

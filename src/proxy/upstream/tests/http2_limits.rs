@@ -4,7 +4,8 @@
 use super::http2_wire::{ask, greet, quiet, read, write};
 use super::*;
 use crate::config::UpstreamHttp::H2;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -92,8 +93,12 @@ async fn a_stream_that_was_begun_is_opened_though_a_lower_limit_has_come() {
     let (connection, mut far) = connected().await;
     let (_first, _answer) = ask(&connection);
     assert_eq!(read(&mut far).await.0, HEADERS);
-    // It is in the socket, and nobody has looked there yet.
+    // Two sockets have something at one look of the runtime, and this task is
+    // run first: the connection's has not read yet.
+    let (mut bell, mut rope) = UnixStream::pair().unwrap();
     write(&mut far, SETTINGS, 0, 0, &allows(0)).await;
+    rope.write_all(b"!").await.unwrap();
+    bell.read_exact(&mut [0]).await.unwrap();
     let (_second, _other) = ask(&connection);
     assert_eq!(connection.slots(), 128);
     let next = timeout(LIMIT, read(&mut far)).await.expect("its head");

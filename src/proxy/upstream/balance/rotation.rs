@@ -6,7 +6,10 @@
 //! Each server has a credit. A choice gives every candidate its weight, takes
 //! the one with the most, and takes the sum of what was given from it (as nginx
 //! does it), so that weights may change from one choice to the next. Where all
-//! weights are the same, counting does as well and costs one step.
+//! weights are the same, counting does as well and costs one step. Among many,
+//! credits cost a step for each server and choice, so they are not kept: the weights
+//! are laid around a circle, and each choice goes on by the golden section of it,
+//! which never comes near where it was lately.
 //!
 //! Invariant: the credits of the candidates add up to what they added up to
 //! before. A candidate that is passed over leaves its turns to all others, not
@@ -18,12 +21,21 @@
 use super::roster::{Tier, WHOLE};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
+/// So many servers have credits.
+const FEW: usize = 32;
+
+/// The golden section of all numbers of 64 bits.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How many are looked at, where some may not be chosen.
+const STEPS: usize = 16;
+
 /// Where one worker stands.
 #[derive(Debug)]
 pub(in crate::proxy::upstream) struct Rotation {
-    /// For each tier how many were chosen; for tiers whose weights are even.
+    /// For each tier how many were chosen; for those whose servers have no credits.
     next: [AtomicUsize; 3],
-    /// By server; for the others.
+    /// By server.
     credits: Box<[AtomicI64]>,
     /// How much is owed to the local servers, of [`WHOLE`].
     owed: AtomicU32,
@@ -59,9 +71,28 @@ impl Rotation {
     ) -> Option<usize> {
         if tier.is_even() {
             self.count(number, tier, may)
-        } else {
+        } else if tier.places().len() <= FEW {
             self.weigh(tier, may)
+        } else {
+            let found = self.go_round(number, tier, &may);
+            found.or_else(|| self.weigh(tier, may))
         }
+    }
+
+    fn go_round(&self, number: usize, tier: &Tier, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let next = self.next[number].load(Relaxed);
+        self.next[number].store(next.wrapping_add(1), Relaxed);
+        let mut angle = GOLDEN.wrapping_mul(next as u64);
+        for _ in 0..STEPS {
+            let at = (u128::from(angle) * u128::from(tier.total())) >> u64::BITS;
+            let place = tier.at(u64::try_from(at).ok()?)?;
+            if may(place.server) {
+                return Some(place.server);
+            }
+            // Anywhere: who lies a section behind would get all the turns of this one.
+            angle = fastrand::u64(..);
+        }
+        None
     }
 
     fn count(&self, number: usize, tier: &Tier, may: impl Fn(usize) -> bool) -> Option<usize> {

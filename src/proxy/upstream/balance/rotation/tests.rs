@@ -70,6 +70,47 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn among_many_nobody_is_far_from_its_share_either(
+        weights in prop::collection::vec(1_u32..20, FEW + 1..100), skip in 0_usize..4,
+    ) {
+        let roster = roster(&weights);
+        let rotation = Rotation::new(weights.len(), skip);
+        let total: u32 = weights.iter().sum();
+        let mut shares = vec![0_u32; weights.len()];
+        for _ in 0..total {
+            shares[rotation.next((0, &roster.tiers[0]), |_| true).expect("one")] += 1;
+        }
+        for (share, weight) in shares.iter().zip(&weights) {
+            prop_assert!(share.abs_diff(*weight) <= 6, "{share} of {weight}");
+        }
+    }
+
+    #[test]
+    fn among_many_who_is_passed_over_leaves_its_turns_to_all(
+        weights in prop::collection::vec(1_u32..20, FEW + 1..100), out in any::<u64>(),
+    ) {
+        let roster = roster(&weights);
+        let rotation = Rotation::new(weights.len(), 0);
+        let may = |server: usize| out >> (server % 64) & 1 == 0;
+        let left: u32 = (0..weights.len()).filter(|one| may(*one)).map(|one| weights[one]).sum();
+        prop_assume!(left > 0);
+        let mut shares = vec![0_u32; weights.len()];
+        for _ in 0..10 * left {
+            let chosen = rotation.next((0, &roster.tiers[0]), may).expect("one");
+            prop_assert!(may(chosen));
+            shares[chosen] += 1;
+        }
+        if left * 2 > weights.iter().sum() {
+            for (server, share) in shares.iter().enumerate().filter(|(one, _)| may(*one)) {
+                let due = 10 * weights[server];
+                prop_assert!(share.abs_diff(due) <= 60 + due / 4, "{share} of {due}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_part_of_all_stays_in_the_zone() {
     let rotation = Rotation::new(1, 0);

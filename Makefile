@@ -31,7 +31,7 @@ SEEDS     ?= 1000000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape instructions instructions-write drain-storm abuse faults check arena release needs needs-lints needs-prometheus needs-nginx needs-browser needs-valgrind
+.PHONY: help demo test test-full test-prometheus test-browser screenshots soak bench bench-scrape bench-balance instructions instructions-write drain-storm abuse faults check arena release needs needs-lints needs-prometheus needs-nginx needs-browser needs-valgrind
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -74,6 +74,9 @@ instructions: needs needs-valgrind ## what a request costs, held to benches/inst
 
 instructions-write: needs needs-valgrind ## write these figures anew
 	INSTRUCTIONS_WRITE=1 $(CARGO) bench --bench instructions
+
+bench-balance: needs ## how even and how quick the choice of a server is, beside pingora's own
+	$(CARGO) bench --bench balance
 
 drain-storm: needs ## DRAINS drains from SEED on, under load: nothing may be lost
 	STORM_DRAINS=$(DRAINS) STORM_SEED=$(SEED) $(CARGO) bench --bench storm

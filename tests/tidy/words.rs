@@ -81,6 +81,16 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "src/proxy/upstream/",
         "a type of pingora-load-balancing",
     ),
+    allowed(
+        "Backend",
+        "benches/balance.rs",
+        "a type of pingora-load-balancing",
+    ),
+    allowed(
+        "from_backends",
+        "benches/balance.rs",
+        "a function of pingora-load-balancing",
+    ),
     allowed("CrosstermBackend", "src/cli/top/", "a type of ratatui"),
     allowed("TestBackend", "src/cli/top/", "a type of ratatui"),
     allowed("ratatui::backend", "src/cli/top/", "a module of ratatui"),

@@ -174,7 +174,8 @@ impl Pool {
     /// Whose turn it is. An exchange that asks [`Self::lease_idle`] first and
     /// waits afterwards has one turn, not two: with two servers, every second
     /// turn would otherwise fall on the same one, and it would get all.
-    pub(super) fn select(&self, search: Search) -> Option<usize> {
+    #[must_use]
+    pub fn select(&self, search: Search) -> Option<usize> {
         let left = self.turn.swap(NONE, Relaxed);
         if left != NONE && !search.contains(left) && self.upstream.servers[left].is_fit() {
             return Some(left);

@@ -460,12 +460,13 @@ fn ask(
 }
 
 /// What a server says of a stream that it has not looked at (RFC 9113,
-/// sections 6.8 and 8.7).
+/// sections 6.8 and 8.7). The engine says the same of an answer whose head is
+/// too large, and to that there was a request.
 pub(super) fn unprocessed(error: &Error) -> bool {
     match error {
         Error::Http2(error) => {
-            let away = error.is_go_away() && error.is_remote();
-            away || error.reason() == Some(Reason::REFUSED_STREAM)
+            let refused = error.reason() == Some(Reason::REFUSED_STREAM);
+            error.is_remote() && (error.is_go_away() || refused)
         }
         _ => false,
     }

@@ -144,3 +144,43 @@ async fn leaving(listener: TcpListener, asked: Arc<AtomicUsize>) {
     serve(stream, asked).await;
     drop(first);
 }
+
+/// Answers each with a head of more than 64 KiB, which frames of that size do
+/// not hold: a field in the dynamic table, and many that name it.
+async fn wide(listener: TcpListener, asked: Arc<AtomicUsize>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let mut server = Raw::over(Box::new(stream));
+        server.read_until("SM\r\n\r\n").await.expect("a preface");
+        let mut server = Frames::begun(server);
+        server.send(Frame::new(Frame::SETTINGS, 0, 0, [])).await;
+        let asked = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok(frame) = server.frame().await {
+                if frame.kind != Frame::HEADERS {
+                    continue;
+                }
+                asked.fetch_add(1, SeqCst);
+                // `:status: 200`; a field of 1,000 bytes (RFC 7541, section 6.2.1).
+                let mut block = b"\x88\x40\x01x\x7f\xe9\x06".to_vec();
+                block.extend([b'y'; 1_000]);
+                block.extend([0xbe; 80]);
+                server
+                    .send(Frame::headers(frame.stream, block, false))
+                    .await;
+            }
+        });
+    }
+}
+
+/// The engine's own words for it are those for a stream that was refused.
+#[tokio::test]
+async fn an_answer_whose_head_is_too_large_is_not_asked_for_again() {
+    let (listener, address) = listen().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(wide(listener, Arc::clone(&asked)));
+    let proxy = Proxy::start(&config(address)).await;
+    let mut client = Http1::connect(proxy.address("web")).await;
+    let (status, _) = post(&mut client, Bytes::from_static(b"once")).await;
+    assert_eq!(status, 502);
+    assert_eq!(asked.load(SeqCst), 1, "it was processed");
+}
